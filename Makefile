@@ -1,0 +1,39 @@
+# Needs Python 3.11 or newer, git, make and a package index; everything else is installed
+# into .venv. On a CUDA machine: make setup EXTRA=gpu
+PYTHON ?= python3
+EXTRA ?= cpu
+# Further arguments of the demo or of pytest: make test ARGS="-k views"
+ARGS ?=
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed-$(EXTRA)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench clean
+
+help:
+	@echo "make setup | demo | test | lint | bench | clean   (EXTRA=cpu or gpu, ARGS=...)"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt .ci/install
+	@bash .ci/install "$(PYTHON)" "$(VENV)" "$(EXTRA)"
+	@touch $@
+
+demo: setup
+	$(RUN) pipelines/unisd_full.py --preset demo $(ARGS)
+
+test: setup
+	$(RUN) -m pytest $(ARGS)
+
+lint: setup
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+bench: setup
+	$(RUN) -m pytest tests/benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

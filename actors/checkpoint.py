@@ -1,0 +1,122 @@
+"""Checkpoints of a run: complete or not there at all.
+
+A checkpoint is written under a temporary name, flushed to disk, and renamed; its marker with the
+checksum of every file comes last. Tensors are safetensors, the rest is JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+MARKER = "complete.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything a run needs to go on after ``version`` optimizer steps."""
+
+    version: int
+    adapter: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    teacher: dict[str, Tensor]
+    ledger: dict[str, Any]
+    progress: dict[str, Any]
+    """Running totals of the learner (staleness, seconds)."""
+
+
+def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Write ``folder/step-<version>`` and delete all but the newest ``keep`` checkpoints."""
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / f"step-{checkpoint.version:06d}"
+    temporary = folder / f".{final.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    for name in ("adapter", "optimizer", "teacher"):
+        save_file(getattr(checkpoint, name), temporary / f"{name}.safetensors")
+    ledger = dict(checkpoint.ledger)
+    ledger["outcomes"] = base64.b64encode(ledger["outcomes"]).decode()
+    state = {"version": checkpoint.version, "ledger": ledger, "progress": checkpoint.progress}
+    (temporary / "state.json").write_text(json.dumps(state, indent=1))
+    checksums = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
+    (temporary / MARKER).write_text(json.dumps(checksums, indent=1))
+    for path in [*temporary.iterdir(), temporary]:
+        _flush(path)
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(temporary, final)
+    _flush(folder)
+    for old in _complete(folder)[keep:]:
+        shutil.rmtree(old)
+    return final
+
+
+def newest(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint whose files match their checksums; broken ones are skipped with a line."""
+    for path in _complete(folder):
+        problem = _problem(path)
+        if problem is None:
+            return _load(path)
+        log.warning("checkpoint %s is skipped: %s", path.name, problem)
+    return None
+
+
+def newest_version(folder: Path) -> int | None:
+    """Version of the newest checkpoint that is there, without reading its tensors."""
+    for path in _complete(folder):
+        if _problem(path) is None:
+            return int(path.name.split("-")[1])
+    return None
+
+
+def _load(path: Path) -> Checkpoint:
+    state = json.loads((path / "state.json").read_text())
+    ledger = state["ledger"]
+    ledger["outcomes"] = base64.b64decode(ledger["outcomes"])
+    tensors = {
+        name: load_file(path / f"{name}.safetensors") for name in ("adapter", "optimizer", "teacher")
+    }
+    return Checkpoint(
+        version=state["version"], ledger=ledger, progress=state["progress"], **tensors
+    )
+
+
+def _problem(path: Path) -> str | None:
+    try:
+        checksums = json.loads((path / MARKER).read_text())
+        for name, checksum in checksums.items():
+            if _sha256(path / name) != checksum:
+                return f"{name} does not match its checksum"
+    except (OSError, ValueError, AttributeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _complete(folder: Path) -> list[Path]:
+    """Checkpoints with a marker, newest first."""
+    return sorted((path.parent for path in folder.glob(f"step-*/{MARKER}")), reverse=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,18 @@
+"""Where a torch stage computes, and with how many threads."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+
+def stage_device(gpus: float) -> torch.device:
+    """The GPU Ray reserved for this process, or the CPU."""
+    return torch.device("cuda" if gpus > 0 else "cpu")
+
+
+def use_threads(threads: int, share: int = 1) -> None:
+    """Set torch's CPU threads; 0 takes the physical cores divided by ``share`` processes."""
+    cores = len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads or max(1, cores // share))

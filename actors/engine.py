@@ -1,0 +1,182 @@
+"""The seam to vLLM, and the only file that imports it.
+
+An engine samples token ids from token ids under the newest weights it was given and
+says which policy version produced them. vLLM's interfaces change often; what the
+rest of the project relies on is this class.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unisd_core.config import Generator
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Decoding settings of one request; temperature 0 is greedy."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int | None
+    stop_token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Sampled ids with the log-prob of each (temperature 1, whole vocabulary) and why sampling ended."""
+
+    token_ids: list[int]
+    logprobs: list[float]
+    finish_reason: str
+
+
+class Engine:
+    """One asynchronous vLLM engine. Call :meth:`start` on the event loop that will use it."""
+
+    def __init__(self, model_dir: Path, dtype: str, max_length: int, settings: Generator) -> None:
+        self.model_dir, self.dtype, self.max_length = model_dir, dtype, max_length
+        self.settings = settings
+        self._engine: Any = None
+        self._adapter: Any = None
+        self._adapter_ids = 0
+
+    async def start(self, lora_rank: int, adapters: int) -> None:
+        """Load the model. ``adapters`` > 0 reserves room for that many LoRA versions of ``lora_rank``."""
+        on_cpu = self.settings.gpus == 0
+        if on_cpu:
+            self._set_cpu_environment()
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        options: dict[str, Any] = {
+            "model": str(self.model_dir),
+            "dtype": self.dtype,
+            "max_model_len": self.max_length,
+            "max_num_seqs": self.settings.max_sequences,
+            "tensor_parallel_size": self.settings.tensor_parallel,
+            # Weights change under the cache, and a prefix computed by an older version must not be reused.
+            "enable_prefix_caching": False,
+            "disable_log_stats": True,
+        }
+        if on_cpu:
+            options |= {
+                "enforce_eager": True,
+                "kv_cache_memory_bytes": int(self.settings.kv_cache_gib * 2**30),
+                # A prompt prefilled in parts rewinds its seeded generator, which CPU generators refuse.
+                "enable_chunked_prefill": False,
+                "max_num_batched_tokens": max(self.max_length, 2048),
+            }
+        else:
+            options |= {"gpu_memory_utilization": self.settings.gpu_memory}
+        if adapters:
+            options |= {
+                "enable_lora": True,
+                "max_loras": adapters,
+                "max_cpu_loras": adapters,
+                "max_lora_rank": _allowed_rank(lora_rank),
+            }
+        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**options))
+
+    def _set_cpu_environment(self) -> None:
+        # vLLM's own thread binding sets one core aside, which on a small machine is half of it, and
+        # pins threads to cores that the scorer and the learner also use.
+        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+        os.environ["OMP_NUM_THREADS"] = str(self.settings.threads or physical_cores())
+
+    async def sample(self, request_id: str, prompt_ids: list[int], sampling: Sampling) -> Completion:
+        """Sample one completion; the end-of-turn token is part of it."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        parameters = SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            seed=sampling.seed,
+            logprobs=0,
+            stop_token_ids=list(sampling.stop_token_ids),
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        final = None
+        async for output in self._engine.generate(
+            {"prompt_token_ids": prompt_ids},
+            parameters,
+            request_id,
+            lora_request=self._adapter,
+        ):
+            final = output.outputs[0]
+        if final is None:
+            raise RuntimeError(f"the engine ended request {request_id} without an answer")
+        ids = list(final.token_ids)
+        logprobs = [entry[token].logprob for entry, token in zip(final.logprobs, ids, strict=True)]
+        return Completion(ids, logprobs, str(final.finish_reason))
+
+    async def use_adapter(self, name: str, folder: Path) -> int:
+        """Load an adapter under a new name and use it for requests from now on; returns its id.
+
+        Requests in flight finish under the adapter they began with.
+        """
+        from vllm.lora.request import LoRARequest
+
+        self._adapter_ids += 1
+        request = LoRARequest(name, self._adapter_ids, str(folder))
+        if not await self._engine.add_lora(request):
+            raise RuntimeError(f"the engine refused adapter {name}")
+        self._adapter = request
+        return self._adapter_ids
+
+    async def drop_adapter(self, adapter_id: int) -> None:
+        """Unload an adapter that no request uses any more."""
+        await self._engine.remove_lora(adapter_id)
+
+    async def load_weights(self, folder: Path) -> None:
+        """Replace all weights in place by those in ``folder``; requests in flight continue under them."""
+        await self._engine.pause_generation(mode="keep", clear_cache=False)
+        try:
+            await self._engine.collective_rpc(
+                "reload_weights", kwargs={"weights_path": str(folder)}
+            )
+        finally:
+            await self._engine.resume_generation()
+
+    async def hold(self) -> None:
+        """Stop scheduling, so that requests which belong together start in one engine step."""
+        await self._engine.pause_generation(mode="keep", clear_cache=False)
+
+    async def release_when_waiting(self, requests: int) -> None:
+        """Schedule again after :meth:`hold`, once that many requests have been handed over."""
+        try:
+            while self._engine.get_num_unfinished_requests() < requests:
+                await asyncio.sleep(0.005)
+            # A request is counted just before it is sent; this lets the last one go out first.
+            await asyncio.sleep(0.02)
+        finally:
+            await self._engine.resume_generation()
+
+    async def check(self) -> None:
+        """Raise if the engine has died."""
+        await self._engine.check_health()
+
+    def stop(self) -> None:
+        """End the engine's processes."""
+        if self._engine is not None:
+            self._engine.shutdown()
+
+
+def _allowed_rank(rank: int) -> int:
+    allowed = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+    return next(size for size in allowed if size >= rank)
+
+
+def physical_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,113 @@
+"""A generator replica: one engine in one Ray actor.
+
+It samples what it is asked to and stamps every completion with the policy
+version; it knows nothing of batches, staleness or other replicas.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from actors.engine import Engine
+from actors.messages import ReplicaReport, Request, Sampled, WeightUpdate
+from actors.transports import AdapterTransport, choose_transport
+from unisd_core.config import Config
+
+
+class GeneratorReplica:
+    """Async actor; ready once :meth:`start` has returned."""
+
+    def __init__(self, config: Config, model_dir: str, index: int) -> None:
+        self.config, self.index = config, index
+        length = config.model.max_view_tokens + config.rollout.max_completion_tokens
+        self.engine = Engine(Path(model_dir), config.model.dtype, length, config.generator)
+        self.transport = choose_transport(config)(self.engine, config, Path(model_dir))
+        self.loading = asyncio.Lock()
+        self.checksum = ""
+        self.load_seconds = 0.0
+        self.tokens = 0
+        self.running = 0
+        self.busy_since = 0.0
+        self.busy_seconds = 0.0
+
+    async def start(self, update: WeightUpdate | None) -> ReplicaReport:
+        """Load the model and, where the run is past version 0, that version's weights."""
+        adapters = 0
+        if isinstance(self.transport, AdapterTransport):
+            adapters = self.config.training.staleness + 2
+        await self.engine.start(self.config.model.lora.rank, adapters)
+        if update is not None:
+            await self.load(update)
+        return self.report()
+
+    async def load(self, update: WeightUpdate) -> ReplicaReport:
+        """Switch to a new policy version and report it back."""
+        async with self.loading:
+            began = time.perf_counter()
+            self.checksum = await self.transport.load(update)
+            self.load_seconds = time.perf_counter() - began
+        return self.report()
+
+    async def generate(self, requests: list[Request], together: bool = False) -> list[Sampled]:
+        """Sample every request; answers are in the order of the requests.
+
+        ``together`` starts all of them in one engine step, which makes the outcome
+        independent of the timing of their arrival (staleness 0).
+        """
+        if together:
+            await self.engine.hold()
+        tasks = [asyncio.create_task(self._one(request)) for request in requests]
+        if together:
+            await self.engine.release_when_waiting(len(requests))
+        return await asyncio.gather(*tasks)
+
+    async def _one(self, request: Request) -> Sampled:
+        self._enter()
+        version = self.transport.begin()
+        try:
+            done = await self.engine.sample(request.key, request.prompt_ids, request.sampling)
+        finally:
+            await self.transport.finish(version)
+            self._leave()
+        self.tokens += len(done.token_ids)
+        return Sampled(
+            token_ids=done.token_ids,
+            logprobs=done.logprobs,
+            finish_reason=done.finish_reason,
+            version_first=version,
+            version_last=self.transport.version if self.transport.in_place else version,
+            replica=self.index,
+        )
+
+    def _enter(self) -> None:
+        if self.running == 0:
+            self.busy_since = time.perf_counter()
+        self.running += 1
+
+    def _leave(self) -> None:
+        self.running -= 1
+        if self.running == 0:
+            self.busy_seconds += time.perf_counter() - self.busy_since
+
+    def report(self) -> ReplicaReport:
+        """Version, checksum and work of this replica."""
+        return ReplicaReport(
+            replica=self.index,
+            version=self.transport.version,
+            checksum=self.checksum,
+            load_seconds=self.load_seconds,
+            tokens=self.tokens,
+            busy_seconds=self.busy_seconds,
+            adapters=self.transport.adapters,
+        )
+
+    async def check(self) -> ReplicaReport:
+        """Raise if the engine has died, else report."""
+        await self.engine.check()
+        return self.report()
+
+    async def stop(self) -> None:
+        """End the engine's processes."""
+        self.engine.stop()

@@ -1,0 +1,244 @@
+"""The learner: the function every Ray Train worker runs.
+
+One optimizer step per batch of the stream. Rank 0 closes the accounts of the rows, publishes the new
+version, writes metrics and checkpoints; all ranks hold the same weights.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+import ray.train
+import torch.distributed as dist
+from torch import Tensor
+
+from actors import checkpoint as checkpoints
+from actors.device import use_threads
+from actors.messages import WeightUpdate
+from actors.student import Student
+from unisd_core.adapters import adapter_checksum
+from unisd_core.config import Config
+from unisd_core.objective.metrics import add_metrics, finalise_metrics
+from unisd_core.run_dir import RunDir
+from unisd_core.teacher import make_teacher
+
+NOT_KEPT = ("teacher_hidden", "view_ids")
+"""Columns that are left out of the trajectories on disk: large, and derivable."""
+
+
+@dataclass(frozen=True)
+class LearnerJob:
+    """What a worker is given."""
+
+    config: Config
+    model_dir: Path
+    run_path: Path
+    gate: Any
+    store: Any
+
+
+def learn(job: LearnerJob) -> None:
+    """Ray Train's per-worker loop: resume or start, then one step per batch until training.steps."""
+    context = ray.train.get_context()
+    learner = Learner(job, context.get_world_rank(), context.get_world_size())
+    learner.begin()
+    shard = ray.train.get_dataset_shard("train")
+    while learner.version < job.config.training.steps:
+        # A stream ends early only when its slots are used up; the next iteration starts a new one.
+        for table in _batches(shard):
+            learner.step(table)
+            if learner.version >= job.config.training.steps:
+                break
+    learner.finish()
+    ray.train.report({"version": learner.version})
+
+
+def _batches(shard: Any) -> Iterator[pa.Table]:
+    """This worker's part of each global batch, as the agreement stage emitted it."""
+    return iter(
+        shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    )
+
+
+class Learner:
+    """One worker's side of the training loop."""
+
+    def __init__(self, job: LearnerJob, rank: int, world: int) -> None:
+        self.job, self.rank, self.world = job, rank, world
+        self.config = job.config
+        use_threads(self.config.learner.threads, world)
+        self.student = Student(self.config, job.model_dir, world)
+        self.teacher = make_teacher(self.config.teacher, self.student.adapter())
+        self.version = 0
+        self.history: OrderedDict[int, dict[str, Tensor]] = OrderedDict()
+        self.progress = {"staleness_max": 0, "staleness_sum": 0, "rows": 0, "seconds": 0.0,
+                         "tokens": 0, "score_seconds": 0.0, "scored_tokens": 0}  # fmt: skip
+        self.run_dir = RunDir(job.run_path, self.config.outputs)
+        self.waiting_since = time.perf_counter()
+
+    def begin(self) -> None:
+        """Load the newest checkpoint, or write the first one; make gate and generators agree with it."""
+        found = checkpoints.newest(self._checkpoint_folder)
+        if found is not None:
+            self.student.restore(found.adapter, found.optimizer)
+            self.teacher.load_state_dict(found.teacher)
+            self.version, self.progress = found.version, found.progress
+        if self.rank == 0:
+            if found is None:
+                self._save()
+            else:
+                ray.get(self.job.gate.restore.remote(found.ledger))
+                self.run_dir.resume_from(self.version)
+                self._publish()
+        self._remember()
+        if self.world > 1:
+            dist.barrier()
+        self.waiting_since = time.perf_counter()
+
+    def step(self, table: pa.Table) -> None:
+        """Train on one batch: check ages, update, account, publish, log."""
+        began = time.perf_counter()
+        waited = began - self.waiting_since
+        fresh, stale = self._split_by_age(table)
+        parts = self._gather({"fresh": _visits(fresh), "stale": _visits(stale)})
+        visits = [visit for part in parts for visit in part["fresh"]]
+        stale_visits = [visit for part in parts for visit in part["stale"]]
+        if stale_visits and self.rank == 0:
+            ray.get(self.job.gate.drop_stale.remote(stale_visits))
+        if not visits:
+            return
+        sums = add_metrics(*self._gather(self.student.update(fresh, self.version, len(visits))))
+        metrics = finalise_metrics(sums) | self.student.last | self._batch_metrics(fresh)
+        if "engine_learner_logprob_gap" not in metrics:
+            metrics |= self._probe_gap(fresh)
+        adapter = self.student.adapter()
+        self.teacher.after_step(self.version + 1, adapter)
+        metrics |= self.teacher.metrics(adapter)
+        self.version += 1
+        self._remember()
+        if self.rank == 0:
+            # The gate moves first: a checkpoint or a version that the ledger does not know must not exist.
+            ray.get(self.job.gate.consume.remote(visits))
+            self._publish()
+        self.run_dir.write_trajectories(self.version, fresh.drop_columns(list(NOT_KEPT)), self.rank)
+        learned = time.perf_counter() - began
+        self.progress["seconds"] += learned
+        self.progress["tokens"] += _tokens(fresh)
+        metrics |= {"seconds_wait": waited, "seconds_learn": learned, "rows": len(visits)}
+        if self.rank == 0:
+            self.run_dir.log(self.version, metrics)
+            if self.version % self.config.training.checkpoint_every == 0:
+                self._save()
+        self.waiting_since = time.perf_counter()
+
+    def finish(self) -> None:
+        """The last version gets a checkpoint; the run directory is closed."""
+        if self.rank == 0 and self.version % self.config.training.checkpoint_every:
+            self._save()
+        self.run_dir.close()
+
+    def _split_by_age(self, table: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """Rows within the staleness limit, and the others."""
+        age = self.version - table["version_first"].to_numpy()
+        keep = age <= self.config.training.staleness
+        return table.filter(pa.array(keep)), table.filter(pa.array(~keep))
+
+    def _batch_metrics(self, rows: pa.Table) -> dict[str, float]:
+        """Age, length and origin of this worker's rows; their totals go into the summary."""
+        age = self.version - rows["version_first"].to_numpy()
+        lengths = np.array([len(ids) for ids in rows["completion_ids"]])
+        self.progress["staleness_max"] = max(self.progress["staleness_max"], int(age.max()))
+        self.progress["staleness_sum"] += int(age.sum())
+        self.progress["rows"] += rows.num_rows
+        self.progress["score_seconds"] += float(np.sum(rows["score_seconds"].to_numpy()))
+        self.progress["scored_tokens"] += sum(
+            len(ids) + len(row["completion_ids"])
+            for row in rows.select(["view_ids", "completion_ids"]).to_pylist()
+            for ids in row["view_ids"]
+        )
+        truncated = np.array([reason == "length" for reason in rows["finish_reason"].to_pylist()])
+        return {
+            "staleness_mean": float(age.mean()),
+            "staleness_max": int(age.max()),
+            "completion_tokens_mean": float(lengths.mean()),
+            "truncated_fraction": float(truncated.mean()),
+        }
+
+    def _probe_gap(self, rows: pa.Table) -> dict[str, float]:
+        """Engine against learner on the youngest row of one version, under the weights of that version.
+
+        Rows older than the current weights cannot be compared in the training pass itself.
+        """
+        comparable = [
+            row
+            for row in rows.drop_columns(["teacher_hidden"]).to_pylist()
+            if row["source"] == "student"
+            and row["version_first"] == row["version_last"]
+            and row["version_first"] in self.history
+        ]
+        if not comparable:
+            return {}
+        youngest = max(comparable, key=lambda row: (row["version_first"], -row["position"]))
+        adapter = self.history[youngest["version_first"]]
+        return {"engine_learner_logprob_gap": self.student.logprob_gap(youngest, adapter)}
+
+    def _remember(self) -> None:
+        self.history[self.version] = self.student.adapter()
+        while len(self.history) > self.config.training.staleness + 1:
+            self.history.popitem(last=False)
+
+    def _publish(self) -> None:
+        student = weight_update(self.version, self.history.get(self.version) or self.student.adapter())
+        teacher = None
+        if self.config.teacher.kind != "frozen":
+            teacher = weight_update(self.version, self.teacher.state())
+        ray.get(self.job.store.publish.remote(student, teacher))
+
+    def _gather(self, value: Any) -> list[Any]:
+        """``value`` of every worker, by rank."""
+        if self.world == 1:
+            return [value]
+        parts: list[Any] = [None] * self.world
+        dist.all_gather_object(parts, value)
+        return parts
+
+    @property
+    def _checkpoint_folder(self) -> Path:
+        return self.job.run_path / "checkpoints"
+
+    def _save(self) -> None:
+        checkpoint = checkpoints.Checkpoint(
+            version=self.version,
+            adapter=self.student.adapter(),
+            optimizer=self.student.optimizer_state(),
+            teacher=self.teacher.state_dict(),
+            ledger=ray.get(self.job.gate.state.remote()),
+            progress=self.progress,
+        )
+        checkpoints.save(self._checkpoint_folder, checkpoint, self.config.training.checkpoint_keep)
+
+
+def weight_update(version: int, adapter: dict[str, Tensor]) -> WeightUpdate:
+    """An adapter ready to travel."""
+    arrays = {name: tensor.numpy() for name, tensor in adapter.items()}
+    return WeightUpdate(version, arrays, adapter_checksum(adapter))
+
+
+def _visits(table: pa.Table) -> list[tuple[int, int]]:
+    pairs = table.select(["position", "attempt"]).to_pylist()
+    return [(pair["position"], pair["attempt"]) for pair in pairs]
+
+
+def _tokens(table: pa.Table) -> int:
+    return sum(
+        len(row["prompt_ids"]) + len(row["completion_ids"])
+        for row in table.select(["prompt_ids", "completion_ids"]).to_pylist()
+    )

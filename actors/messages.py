@@ -1,0 +1,56 @@
+"""What actors say to each other. Plain data, no behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from actors.engine import Sampling
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion to sample. ``key`` is unique within the run."""
+
+    key: str
+    prompt_ids: list[int]
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A completion with the policy versions it was sampled under.
+
+    ``version_first`` and ``version_last`` differ only where weights were replaced in place
+    while the request ran; the row counts as old as the first.
+    """
+
+    token_ids: list[int]
+    logprobs: list[float]
+    finish_reason: str
+    version_first: int
+    version_last: int
+    replica: int
+
+
+@dataclass(frozen=True)
+class WeightUpdate:
+    """A policy version: its adapter in float32 by parameter name, and the checksum of those bytes."""
+
+    version: int
+    adapter: dict[str, np.ndarray]
+    checksum: str
+
+
+@dataclass(frozen=True)
+class ReplicaReport:
+    """What a replica says of itself: the version it serves, the checksum of what it loaded, its work so far."""
+
+    replica: int
+    version: int
+    checksum: str
+    load_seconds: float
+    tokens: int
+    busy_seconds: float
+    adapters: int

@@ -1,0 +1,76 @@
+"""Command line shared by every pipeline: preset, overrides, flags and how failures are shown."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from unisd_core.config import Config
+from unisd_core.config_io import load_config
+from unisd_core.errors import UserError
+
+PRESETS_DIR = Path(__file__).parent / "presets"
+
+Main = Callable[[Config, argparse.Namespace], int | None]
+
+
+def build_parser(description: str | None = None) -> argparse.ArgumentParser:
+    """Parser with the arguments every pipeline takes; a pipeline may add its own options."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--preset", metavar="NAME", help="name of a preset, or a YAML file")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings, as training.steps=20"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the resolved settings and stop"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run of this name from its checkpoint"
+    )
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of user errors")
+    return parser
+
+
+def run_main(
+    main: Main,
+    parser: argparse.ArgumentParser | None = None,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parse ``argv``, resolve the configuration, call ``main(config, args)``; return the exit code.
+
+    A UserError, also one that reached us inside a remote task's error, is printed as one
+    line and gives 2; an interrupt gives 130; any other exception is a bug and propagates.
+    """
+    # Intermixed: overrides may stand before, between and after the options.
+    args = (parser or build_parser(main.__doc__)).parse_intermixed_args(argv)
+    try:
+        config = load_config(args.preset, args.overrides, PRESETS_DIR)
+        return main(config, args) or 0
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+    except Exception as error:
+        user_error = _user_error(error)
+        if user_error is None:
+            raise
+        if args.debug:
+            traceback.print_exc()
+        sys.stderr.write(f"error: {' '.join(str(user_error).split())}\n")
+        return 2
+
+
+def _user_error(error: object) -> UserError | None:
+    """The innermost UserError that ``error`` is or wraps.
+
+    Ray's task errors are instances of the remote error's class whose text is a whole
+    traceback; the plain one is under ``cause``.
+    """
+    found: UserError | None = None
+    while isinstance(error, BaseException):
+        if isinstance(error, UserError):
+            found = error
+        error = getattr(error, "cause", None) or error.__cause__
+    return found

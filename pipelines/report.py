@@ -1,0 +1,215 @@
+"""What a run says before, during and after training: views' accuracy, evaluations, summary."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+
+from actors import checkpoint as checkpoints
+from actors.evaluator import complete
+from actors.fleet import Fleet
+from pipelines.setup import TestSet, Workbench
+from unisd_core.adapters import save_adapter, save_merged
+from unisd_core.config_io import config_sha256
+from unisd_core.errors import UserError
+from unisd_core.evaluation.accuracy import AccuracyResult, score_completions
+from unisd_core.run_dir import RunDir
+from unisd_core.summary import (
+    Ledger,
+    Mechanisms,
+    Seconds,
+    Staleness,
+    Summary,
+    accuracy_change,
+    package_versions,
+    render_table,
+)
+from unisd_core.views import PromptTable, auxiliary_count
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Outcome per test set, and the seconds it took (0 where it was read back)."""
+
+    results: dict[str, np.ndarray]
+    seconds: float
+
+
+def announce(bench: Workbench, prompts: PromptTable) -> None:
+    """Say what is trained on what, and what was left out."""
+    left_out = ", ".join(f"{n} over {key}" for key, n in prompts.left_out.items() if n)
+    say(
+        f"{bench.config.name}: {bench.config.model.path} on {bench.task.name}, "
+        f"{prompts.table.num_rows} training rows" + (f" (left out: {left_out})" if left_out else "")
+    )
+
+
+def check_teacher(bench: Workbench, pool: Any, prompts: PromptTable) -> None:
+    """Measure how often each view answers right and print it beside the student.
+
+    A teacher that does not beat its student has nothing to teach.
+    Raises UserError then, unless evaluation.require_better_teacher is off.
+    """
+    settings = bench.config.evaluation
+    if settings.teacher_rows == 0:
+        return
+    sample = random.Random(bench.config.seed).sample(
+        prompts.table.to_pylist(), min(settings.teacher_rows, prompts.table.num_rows)
+    )
+    rows = bench.task.rows("train")
+    views = {"student": [(entry, entry["prompt_ids"]) for entry in sample]}
+    negative = 1 + auxiliary_count(bench.config)
+    for name, index in {"teacher": 0, "auxiliary": 1, "negative": negative}.items():
+        if name != "auxiliary" or negative > 1:
+            views[name] = [
+                (entry, entry["view_ids"][index])
+                for entry in sample
+                if len(entry["view_ids"]) > index
+            ]
+    asked = [(name, entry, ids) for name, pairs in views.items() for entry, ids in pairs]
+    texts = complete(pool, [ids for _, _, ids in asked], bench.greedy, bench.tokenizer)
+    right: dict[str, list[bool]] = {}
+    for (name, entry, _), text in zip(asked, texts, strict=True):
+        right.setdefault(name, []).append(bench.task.score(rows[entry["row"]], text).correct)
+    accuracy = {name: float(np.mean(values)) for name, values in right.items()}
+    shown = ", ".join(f"{name} {100 * value:.0f} %" for name, value in accuracy.items())
+    say(f"right on {len(sample)} training rows: {shown}")
+    if accuracy["teacher"] <= accuracy["student"] and settings.require_better_teacher:
+        raise UserError(
+            f"the teacher is right on {100 * accuracy['teacher']:.0f} % of the rows, its student on "
+            f"{100 * accuracy['student']:.0f} %, so it has nothing to teach; try another "
+            "views.reference_format, or set evaluation.require_better_teacher=false"
+        )
+
+
+def evaluate(
+    bench: Workbench, pool: Any, test_sets: list[TestSet], run: RunDir, stage: str
+) -> Evaluation:
+    """Accuracy on every test set; per-row outcomes go to ``evaluation/<stage>-<set>.parquet``.
+
+    The base model's outcomes are read back when a run is resumed.
+    """
+    began = time.perf_counter()
+    results: dict[str, np.ndarray] = {}
+    folder = run.path / "evaluation"
+    folder.mkdir(exist_ok=True)
+    for test_set in test_sets:
+        path = folder / f"{stage}-{test_set.name}.parquet"
+        uids = [row.uid for row in test_set.rows]
+        known = _read_back(path, uids) if stage == "base" else None
+        if known is None:
+            texts = complete(pool, test_set.prompts, bench.greedy, bench.tokenizer)
+            result = score_completions(bench.task, test_set.rows, texts)
+            _write(path, uids, texts, result)
+            known = result.correct_B
+        results[test_set.name] = known
+        say(f"{stage} accuracy on {test_set.name}: {100 * known.mean():.1f} % of {len(uids)} rows")
+    return Evaluation(results, time.perf_counter() - began)
+
+
+def _write(path: Path, uids: list[str], texts: list[str], result: AccuracyResult) -> None:
+    table = pa.table(
+        {
+            "uid": uids,
+            "completion": texts,
+            "correct": result.correct_B,
+            "extracted": result.extracted_B,
+        }
+    )
+    pq.write_table(table, path)
+
+
+def _read_back(path: Path, uids: list[str]) -> np.ndarray | None:
+    if not path.exists():
+        return None
+    table = pq.read_table(path)
+    return table["correct"].to_numpy() if table["uid"].to_pylist() == uids else None
+
+
+def finish(
+    bench: Workbench,
+    fleet: Fleet,
+    run: RunDir,
+    before: Evaluation,
+    after: Evaluation,
+    seconds: float,
+) -> None:
+    """Save the adapter, write summary.json and print the final table."""
+    config = bench.config
+    last = checkpoints.newest(run.path / "checkpoints")
+    if last is None:
+        raise RuntimeError(f"{run.path}: training ended without a checkpoint")
+    save_adapter(last.adapter, config.model.lora, config.model.path, run.path / "adapter")
+    if config.outputs.merged_model:
+        save_merged(bench.model_dir, last.adapter, config.model.lora, run.path / "merged")
+    status = ray.get(fleet.store.status.remote())
+    counters = ray.get(fleet.gate.counters.remote())
+    replicas = ray.get(fleet.pool.reports.remote())
+    progress = last.progress
+    generated = sum(report.tokens for report in replicas)
+    generating = sum(report.busy_seconds for report in replicas)
+    summary = Summary(
+        accuracy={
+            name: accuracy_change(
+                before.results[name], after.results[name], config.evaluation.bootstrap, config.seed
+            )
+            for name in before.results
+        },
+        steps=last.version,
+        versions_published=status.published,
+        replica_versions=tuple(report.version for report in replicas),
+        staleness=Staleness(
+            limit=config.training.staleness,
+            max=progress["staleness_max"],
+            mean=progress["staleness_sum"] / progress["rows"] if progress["rows"] else None,
+        ),
+        ledger=Ledger(**{name: counters[name] for name in Ledger.model_fields}),
+        seconds=Seconds(
+            total=seconds,
+            generate=generating,
+            score=progress["score_seconds"],
+            learn=progress["seconds"],
+            push=sum(status.push_seconds),
+            evaluate=before.seconds + after.seconds,
+        ),
+        tokens_per_second={
+            "generate": _rate(generated, generating),
+            "score": _rate(progress["scored_tokens"], progress["score_seconds"]),
+            "learn": _rate(progress["tokens"], progress["seconds"]),
+        },
+        mechanisms=_mechanisms(run.path / "metrics.jsonl"),
+        config_sha256=config_sha256(config),
+        versions=package_versions(),
+    )
+    run.write_summary(summary.to_json())
+    table = render_table(summary)
+    (run.path / "report.txt").write_text(table)
+    say("\n" + table + f"\nfiles in {run.path}")
+
+
+def _mechanisms(metrics: Path) -> Mechanisms:
+    """Mean over the steps of the metric that shows each mechanism at work."""
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    means = {}
+    for name in Mechanisms.model_fields:
+        values = [line[name] for line in lines if line.get(name) is not None]
+        means[name] = float(np.mean(values)) if values else None
+    return Mechanisms(**means)
+
+
+def _rate(tokens: float, seconds: float) -> float:
+    return tokens / seconds if seconds else 0.0
+
+
+def say(line: str) -> None:
+    """A line for the person who runs this."""
+    print(line, flush=True)

@@ -1,0 +1,108 @@
+"""What a run needs before any actor starts: model folder, task, tokenizer, views, limits."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import AutoConfig, PreTrainedTokenizerBase
+
+from actors.engine import Sampling
+from actors.evaluator import greedy
+from unisd_core.config import Config
+from unisd_core.errors import UserError
+from unisd_core.model_fetch import resolve_model
+from unisd_core.models import check_vocabulary, load_tokenizer, stop_token_ids
+from unisd_core.tasks import Row, Task, load_task
+from unisd_core.views import PromptTable, ViewBuilder, build_prompts
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Held-out rows with the student's prompts, under the name they are reported by."""
+
+    name: str
+    rows: list[Row]
+    prompts: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """Everything that is fixed for a run; ``config`` has the task's own limits filled in."""
+
+    config: Config
+    model_dir: Path
+    task: Task
+    tokenizer: PreTrainedTokenizerBase
+    builder: ViewBuilder
+    stop_token_ids: tuple[int, ...]
+
+    def training_prompts(self) -> PromptTable:
+        """Token ids of every training row and its views; see ``build_prompts``."""
+        return build_prompts(self.task.rows("train"), self.builder)
+
+    def test_sets(self) -> list[TestSet]:
+        """A fixed sample of evaluation.rows rows of every test split."""
+        return [self._test_set(split) for split in self.task.test_splits]
+
+    def _test_set(self, split: str) -> TestSet:
+        rows = self.task.rows(split)
+        rows = random.Random("evaluation").sample(rows, min(self.config.evaluation.rows, len(rows)))
+        prompts = [self.builder.prompt(row) for row in rows]
+        limit = self.config.model.max_prompt_tokens
+        longest = max(map(len, prompts))
+        if longest > limit:
+            raise UserError(
+                f"{self.task.name} {split}: a prompt has {longest} tokens, "
+                f"model.max_prompt_tokens is {limit}; raise it"
+            )
+        return TestSet(f"{self.task.name}_{split}", rows, prompts)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How rollouts are decoded."""
+        rollout = self.config.rollout
+        return Sampling(
+            rollout.temperature,
+            rollout.top_p,
+            rollout.max_completion_tokens,
+            None,
+            self.stop_token_ids,
+        )
+
+    @property
+    def greedy(self) -> Sampling:
+        """How test sets are decoded."""
+        return greedy(self.config.rollout.max_completion_tokens, self.stop_token_ids)
+
+
+def prepare(config: Config) -> Workbench:
+    """Load and check everything cheap. Raises UserError for a model or task that cannot be used."""
+    task = load_task(config.task, config.data_dir, config.seed)
+    if not task.rows("train"):
+        raise UserError(f"task {task.name}: the training split is empty")
+    model_dir = resolve_model(config.model.path)
+    tokenizer = load_tokenizer(model_dir)
+    model_config = AutoConfig.from_pretrained(model_dir, trust_remote_code=False)
+    check_vocabulary(tokenizer, model_config)
+    if config.rollout.max_completion_tokens == 0:
+        rollout = config.rollout.model_copy(
+            update={"max_completion_tokens": task.max_completion_tokens}
+        )
+        config = config.model_copy(update={"rollout": rollout})
+    longest = config.model.max_view_tokens + config.rollout.max_completion_tokens
+    limit = getattr(model_config, "max_position_embeddings", longest)
+    if longest > limit:
+        raise UserError(
+            f"model.max_view_tokens plus the completion limit is {longest}, "
+            f"{config.model.path} reads {limit}; lower model.max_view_tokens"
+        )
+    return Workbench(
+        config=config,
+        model_dir=model_dir,
+        task=task,
+        tokenizer=tokenizer,
+        builder=ViewBuilder(tokenizer, task, config),
+        stop_token_ids=tuple(stop_token_ids(model_dir, tokenizer)),
+    )

@@ -1,0 +1,52 @@
+"""The main job: make a model better at a task by distilling it from itself (UniSD).
+
+The student samples completions on its own; the same tokens are read by its teacher self, which
+sees the reference answer, by K auxiliary views and by a view with a wrong reference;
+agreement weighs them; one optimizer step per batch; each new version goes back to the
+generators while they sample on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from actors.plan import render_plan, resource_plan
+from pipelines.cli import build_parser, run_main
+from unisd_core.config import Config
+from unisd_core.config_io import dump_config
+
+
+def main(config: Config, args: argparse.Namespace) -> None:
+    """Train on config.task and report what it brought."""
+    if args.dry_run:
+        sys.stdout.write(dump_config(config) + "\n" + render_plan(resource_plan(config)))
+        return
+    # Imported late: a dry run must not need torch.
+    from actors.fleet import Fleet, connect
+    from pipelines import report
+    from pipelines.setup import prepare
+    from pipelines.status import StatusLine
+    from unisd_core.run_dir import RunDir
+
+    began = time.perf_counter()
+    bench = prepare(config)
+    run = RunDir.create(bench.config, resume=args.resume)
+    connect()
+    with Fleet(bench.config, bench.model_dir) as fleet:
+        prompts = bench.training_prompts()
+        test_sets = bench.test_sets()
+        report.announce(bench, prompts)
+        fleet.wait_ready()
+        report.check_teacher(bench, fleet.pool, prompts)
+        before = report.evaluate(bench, fleet.pool, test_sets, run, "base")
+        stream = fleet.stream(prompts.table, bench.sampling)
+        with StatusLine(bench.config, run.path):
+            fleet.train(stream, run.path)
+        after = report.evaluate(bench, fleet.pool, test_sets, run, "final")
+        report.finish(bench, fleet, run, before, after, time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main, build_parser(__doc__)))

@@ -1,0 +1,30 @@
+"""What every test may use: a tiny model on disk. No test reaches for the network."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.tiny import make_tiny_model
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+# The tests' matrices are so small that a second thread costs more than it gives.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a random Llama with a byte-level tokenizer; read only, shared by all tests."""
+    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if importlib.util.find_spec("vllm") is not None:
+        return
+    for item in items:
+        if item.get_closest_marker("engine"):
+            item.add_marker(pytest.mark.skip(reason="vllm is not installed"))

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unisd_core.config import Agreement
+from unisd_core.objective.agreement import Array, agreement_weights, mean_token_agreement
+
+
+def batch(rows: int = 6, K: int = 3, seed: int = 0, shortest: int = 1) -> list[Array]:
+    rng = np.random.default_rng(seed)
+    return [
+        -rng.gamma(1.0, 1.0 + b, size=(K, int(rng.integers(shortest, 12)))) for b in range(rows)
+    ]
+
+
+settings_of = st.builds(
+    Agreement,
+    level=st.sampled_from(["token", "sequence"]),
+    statistic=st.sampled_from(["var", "range"]),
+    gamma=st.floats(0.0, 20.0),
+    quantile=st.floats(0.01, 1.0),
+    cap=st.floats(0.1, 100.0),
+    floor=st.floats(0.001, 1.0),
+)
+
+
+def test_token_weights_by_hand() -> None:
+    # Two views: the unbiased variance is half the squared difference.
+    rows = [np.array([[0.0, 0.0], [0.0, -2.0]]), np.array([[-1.0], [-5.0]])]
+    got = agreement_weights(rows, Agreement(quantile=1.0, gamma=1.0))
+    assert got.scale == 8.0 and got.mean_disagreement == pytest.approx(10 / 3)
+    np.testing.assert_allclose(got.token_weights[0], [1.0, 1 / (1 + 2 / 8)])
+    np.testing.assert_allclose(got.token_weights[1], [0.5])
+    spread = agreement_weights(rows, Agreement(quantile=1.0, gamma=1.0, statistic="range"))
+    np.testing.assert_allclose(spread.token_weights[0], [1.0, 1 / (1 + 2 / 4)])
+
+
+def test_sequence_weights_by_hand() -> None:
+    rows = [np.array([[-1.0, -3.0], [-1.0, -3.0]]), np.array([[-1.0], [-3.0]])]
+    got = agreement_weights(rows, Agreement(level="sequence", gamma=1.0))
+    raw = np.array([1.0, np.exp(-1.0)])  # biased variance of (-1, -3) is 1
+    np.testing.assert_allclose(got.sequence_weight, raw / raw.mean())
+    assert all((w == 1).all() for w in got.token_weights)
+
+
+def test_cap_and_floor_bound_an_outlier() -> None:
+    rows = [np.zeros((2, 99)), np.array([[0.0], [-1e3]])]
+    capped = agreement_weights(rows, Agreement(cap=10.0, floor=0.01, gamma=1.0))
+    assert capped.token_weights[1][0] == pytest.approx(1 / 11)
+    floored = agreement_weights(rows, Agreement(cap=1e9, floor=0.2, gamma=1.0))
+    assert floored.token_weights[1][0] == 0.2
+
+
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_a_lone_view_weighs_everything_alike(level: Any) -> None:
+    got = agreement_weights(batch(K=1), Agreement(level=level, gamma=5.0))
+    assert all((w == 1).all() for w in got.token_weights)
+    assert (got.sequence_weight == 1).all()
+    assert (mean_token_agreement(batch(K=1), Agreement()) == 1).all()
+
+
+def test_off_weighs_everything_alike() -> None:
+    got = agreement_weights(batch(), Agreement(level="off"))
+    assert all((w == 1).all() for w in got.token_weights)
+    assert (got.sequence_weight == 1).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(settings_of, st.integers(1, 5), st.integers(0, 10**6))
+def test_identical_views_agree_fully(config: Agreement, K: int, seed: int) -> None:
+    rows = [np.repeat(row[:1], K, axis=0) for row in batch(seed=seed)]
+    got = agreement_weights(rows, config)
+    for weight in got.token_weights:
+        np.testing.assert_allclose(weight, 1.0, rtol=1e-9)
+    np.testing.assert_allclose(got.sequence_weight, 1.0, rtol=1e-9)
+
+
+@settings(max_examples=80, deadline=None)
+@given(settings_of, st.integers(1, 5), st.integers(0, 10**6))
+def test_ranges(config: Agreement, K: int, seed: int) -> None:
+    rows = batch(K=K, seed=seed, shortest=0)
+    got = agreement_weights(rows, config)
+    for row, weight in zip(rows, got.token_weights, strict=True):
+        assert weight.shape == (row.shape[1],)
+        assert np.all((weight >= config.floor) & (weight <= 1.0))
+    assert got.sequence_weight.mean() == pytest.approx(1.0)
+    assert np.all(got.sequence_weight > 0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(settings_of, st.integers(0, 10**6), st.randoms())
+def test_row_order_does_not_matter(config: Agreement, seed: int, random: Any) -> None:
+    rows = batch(seed=seed)
+    order = list(range(len(rows)))
+    random.shuffle(order)
+    plain = agreement_weights(rows, config)
+    shuffled = agreement_weights([rows[i] for i in order], config)
+    assert shuffled.scale == plain.scale
+    assert shuffled.mean_disagreement == plain.mean_disagreement
+    for position, index in enumerate(order):
+        np.testing.assert_array_equal(shuffled.token_weights[position], plain.token_weights[index])
+        assert shuffled.sequence_weight[position] == plain.sequence_weight[index]
+
+
+def test_the_scale_is_the_whole_batch_s() -> None:
+    rows = batch(rows=8)
+    whole = agreement_weights(rows, Agreement())
+    halves = [agreement_weights(half, Agreement()) for half in (rows[:4], rows[4:])]
+    assert halves[0].scale < whole.scale < halves[1].scale
+
+
+def test_more_disagreement_never_weighs_more() -> None:
+    rows = [np.array([[0.0] * 20, list(-np.linspace(0, 3, 20))])]
+    weights = agreement_weights(rows, Agreement(gamma=2.0)).token_weights[0]
+    assert np.all(np.diff(weights) <= 0) and weights[-1] < weights[0]
+
+
+def test_the_filter_s_statistic_ignores_level_and_gamma() -> None:
+    rows = batch()
+    expected = [
+        w.mean() for w in agreement_weights(rows, Agreement(level="token", gamma=1.0)).token_weights
+    ]
+    got = mean_token_agreement(rows, Agreement(level="sequence", gamma=7.0))
+    np.testing.assert_array_equal(got, expected)
+    assert mean_token_agreement([np.zeros((3, 0))], Agreement())[0] == 1.0
+
+
+def test_faults_name_their_row() -> None:
+    rows = batch()
+    rows[2][1, 0] = np.nan
+    with pytest.raises(ValueError, match="row 2.*not finite"):
+        agreement_weights(rows, Agreement())
+    rows = batch()
+    rows[4] = rows[4][:2]
+    with pytest.raises(ValueError, match="row 4.*shape"):
+        agreement_weights(rows, Agreement())

@@ -1,0 +1,58 @@
+"""The multiple-choice tasks on published rows, where a folder with them is at hand."""
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unisd_core.tasks import load_task
+from unisd_core.tasks.choice_extraction import extract_choice
+
+BESIDE = Path(__file__).resolve().parents[4] / "shared" / "data"
+DATA_DIR = os.environ.get("UNISD_DATA_DIR") or (str(BESIDE) if BESIDE.is_dir() else "")
+
+pytestmark = pytest.mark.skipif(
+    not DATA_DIR, reason="no published rows: set UNISD_DATA_DIR to a folder that holds them"
+)
+
+
+def lines_of(name: str, split: str) -> int:
+    with open(Path(DATA_DIR) / name / f"{split}.jsonl", "rb") as file:
+        return sum(1 for line in file if line.strip())
+
+
+SPLITS = [
+    ("cos_e", "train"), ("cos_e", "validation"), ("scienceqa", "train"),
+    ("scienceqa", "test"), ("arc_easy", "train"), ("arc_easy", "test"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "split"), SPLITS)
+def test_every_row_loads_and_its_references_score_as_they_should(name: str, split: str) -> None:
+    task = load_task(name, DATA_DIR, 0)
+    rows = task.rows(split)
+    assert len(rows) == lines_of(name, split)
+    assert len({row.uid for row in rows}) == len(rows)
+    rng = random.Random(0)
+    for row in rows:
+        letters = "ABCDEFGHIJ"[: len(row.answer["options"])]
+        assert extract_choice(row.gold, letters) == row.answer["letter"], row.uid
+        assert task.score(row, row.gold).correct
+        wrong = task.wrong_reference(row, rng)
+        assert wrong is not None
+        score = task.score(row, wrong.gold)
+        assert score.extracted
+        assert not score.correct, row.uid
+        assert wrong.gold.count("\n") == row.gold.count("\n")
+        assert task.demonstration(row)
+
+
+@pytest.mark.parametrize(("name", "split"), SPLITS)
+def test_gold_fits_the_decoding_limit(smollm2_tokenizer: Any, name: str, split: str) -> None:
+    task = load_task(name, DATA_DIR, 0)
+    golds = [row.gold for row in task.rows(split)]
+    lengths = [len(ids) for ids in smollm2_tokenizer(golds).input_ids]
+    # One more token ends the turn.
+    assert max(lengths) + 1 <= task.max_completion_tokens

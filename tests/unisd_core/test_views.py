@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from tests.tiny import make_tiny_tokenizer
+from tests.unisd_core.toy_task import ToyTask, toy_row
+from unisd_core.config import Config
+from unisd_core.errors import UserError
+from unisd_core.schema import PROMPT
+from unisd_core.tasks.base import Row
+from unisd_core.views import PromptTable, ViewBuilder, auxiliary_count, build_prompts
+
+TOKENIZER = make_tiny_tokenizer()
+ROWS = [toy_row(f"u{n}", f"question {n}", f"gold-{n:02d}") for n in range(8)]
+
+
+def configure(**sections: Any) -> Config:
+    return Config.model_validate(sections)
+
+
+def builder(config: Config, tokenizer: Any = TOKENIZER) -> ViewBuilder:
+    return ViewBuilder(tokenizer, ToyTask(), config)
+
+
+def build(rows: list[Row], **sections: Any) -> PromptTable:
+    return build_prompts(rows, builder(configure(**sections)))
+
+
+def text(ids: list[int]) -> str:
+    return TOKENIZER.decode(ids)
+
+
+def test_the_student_reads_one_user_turn_and_the_header_of_its_answer() -> None:
+    assert text(builder(Config()).prompt(ROWS[0])) == (
+        "<|im_start|>user\nquestion 0<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("hint", "follow_up"),
+    [("", "Correct. Answer the same"), ("Two is even.", "Correct. Two is even. Answer the same")],
+)
+def test_chat_turn_shows_the_reference_as_an_earlier_answer(hint: str, follow_up: str) -> None:
+    row = toy_row("u", "is 2 even?", "yes", hint)
+    assert text(builder(configure(views={"reference_format": "chat_turn"})).teacher(row)) == (
+        "<|im_start|>user\nis 2 even?<|im_end|>\n"
+        "<|im_start|>assistant\nyes<|im_end|>\n"
+        f"<|im_start|>user\n{follow_up} request again, in the same format.\n\n"
+        "is 2 even?<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+
+@pytest.mark.parametrize(("hint", "reference"), [("", "yes"), ("Two is.", "yes\nTwo is.")])
+def test_appended_shows_the_reference_between_question_and_request(
+    hint: str, reference: str
+) -> None:
+    row = toy_row("u", "is {2} even?", "yes", hint)
+    view = text(builder(configure(views={"reference_format": "appended"})).teacher(row))
+    assert view.startswith("<|im_start|>user\nis {2} even?\n\nThis is an example response")
+    assert f":\n{reference}\n\nStudy the example response" in view
+    assert view.endswith("in your own way.<|im_end|>\n<|im_start|>assistant\n")
+
+
+@pytest.mark.parametrize("reference_format", ["appended", "chat_turn"])
+def test_the_negative_view_differs_from_the_teachers_only_in_the_reference(
+    reference_format: str,
+) -> None:
+    views = builder(configure(views={"reference_format": reference_format}))
+    row = toy_row("u", "question", "gold-0", "A hint.")
+    negative = views.negative(row, random.Random(1))
+    assert negative is not None
+    wrong = ToyTask().wrong_reference(row, random.Random(1))
+    assert wrong is not None
+    assert text(negative).replace(wrong.gold, row.gold) == text(views.teacher(row))
+    assert views.negative(toy_row("u", "question", "only one"), random.Random(1)) is None
+
+
+def test_the_auxiliary_view_puts_the_context_before_the_students_prompt() -> None:
+    view = text(builder(Config()).auxiliary(ROWS[0], "An example."))
+    assert view.startswith("<|im_start|>user\nAn example.\n\n")
+    assert view.endswith("\nquestion 0<|im_end|>\n<|im_start|>assistant\n")
+
+
+def test_thinking_is_switched_off_where_the_template_knows_the_switch() -> None:
+    tokenizer = make_tiny_tokenizer()
+    tokenizer.chat_template += (
+        "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
+    )
+    assert text(builder(Config(), tokenizer).prompt(ROWS[0])).endswith("<think></think>")
+
+
+def test_a_model_without_chat_template_is_named() -> None:
+    tokenizer = make_tiny_tokenizer()
+    tokenizer.chat_template = None
+    with pytest.raises(UserError, match=r"model\.path=.*no chat template"):
+        builder(Config(), tokenizer)
+
+
+def test_views_come_in_the_order_teacher_auxiliary_negative() -> None:
+    prompts = build(ROWS, views={"count": 3})
+    assert prompts.table.schema == PROMPT
+    assert prompts.left_out == {"model.max_prompt_tokens": 0, "model.max_view_tokens": 0}
+    for row, record in zip(ROWS, prompts.table.to_pylist(), strict=True):
+        teacher, *auxiliary, negative = (text(ids) for ids in record["view_ids"])
+        assert record["uid"] == row.uid
+        assert text(record["prompt_ids"]).count(row.prompt) == 1
+        assert row.gold in teacher
+        assert len(auxiliary) == 3
+        assert all(row.gold not in view and "gold-" in view for view in auxiliary)
+        assert "wrong-" in negative
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ({"objective": {"agreement": {"level": "off"}}}, 2),
+        ({"objective": {"contrastive": {"weight": 0}}}, 4),
+        ({"objective": {"agreement": {"level": "off"}, "contrastive": {"weight": 0}}}, 1),
+        ({"objective": {"agreement": {"level": "off"}}, "filter": {"min_agreement": 0.5}}, 5),
+    ],
+)
+def test_only_views_that_the_objective_reads_are_made(
+    sections: dict[str, Any], expected: int
+) -> None:
+    table = build(ROWS, **sections).table
+    assert {len(views) for views in table["view_ids"].to_pylist()} == {expected}
+    assert auxiliary_count(configure(**sections)) in (0, 3)
+
+
+def test_a_row_without_wrong_reference_stays_and_lacks_the_negative_view() -> None:
+    table = build([*ROWS, toy_row("only", "question 9", "only gold")], views={"count": 2}).table
+    assert [len(views) for views in table["view_ids"].to_pylist()] == [4] * 8 + [3]
+
+
+def test_contrast_without_any_wrong_reference_is_refused() -> None:
+    rows = [toy_row(f"u{n}", f"question {n}", f"only {n:02d}") for n in range(8)]
+    with pytest.raises(UserError, match=r"no wrong references; set objective\.contrastive"):
+        build(rows)
+
+
+def test_the_wrong_reference_of_a_row_depends_on_the_seed_and_not_on_other_rows() -> None:
+    def negative(rows: list[Row], seed: int) -> list[int]:
+        table = build(rows, seed=seed, objective={"agreement": {"level": "off"}}).table
+        return next(r["view_ids"][-1] for r in table.to_pylist() if r["uid"] == "u3")
+
+    assert negative(ROWS, 0) == negative(ROWS[2:5], 0)
+    assert negative(ROWS, 0) != negative(ROWS, 1)
+
+
+def test_long_rows_are_left_out_and_counted_by_limit() -> None:
+    rows = [*ROWS, toy_row("p", "x" * 300, "gold"), toy_row("v", "y", "z" * 400)]
+    prompts = build(
+        rows,
+        model={"max_prompt_tokens": 200, "max_view_tokens": 400},
+        objective={"agreement": {"level": "off"}},
+    )
+    assert prompts.left_out == {"model.max_prompt_tokens": 1, "model.max_view_tokens": 1}
+    assert prompts.table["uid"].to_pylist() == [row.uid for row in ROWS]
+    assert prompts.table["row"].to_pylist() == list(range(8))
+
+
+def test_the_limits_are_inclusive() -> None:
+    ids = builder(Config()).prompt(ROWS[0])
+    assert build(ROWS, model={"max_prompt_tokens": len(ids)}).table.num_rows == 8
+    with pytest.raises(UserError, match=r"no row is left of 8 \(8 over model\.max_prompt_tokens"):
+        build(ROWS, model={"max_prompt_tokens": len(ids) - 1})
+
+
+def test_a_uid_that_occurs_twice_is_refused() -> None:
+    with pytest.raises(UserError, match="uid u0 occurs 2 times"):
+        build([*ROWS, ROWS[0]])
+
+
+def test_no_rows_at_all_are_a_user_error() -> None:
+    with pytest.raises(UserError, match="no row is left of 0"):
+        build([])

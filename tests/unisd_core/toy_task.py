@@ -1,0 +1,36 @@
+"""A task without data files, for tests of what is built around tasks."""
+
+from __future__ import annotations
+
+import random
+
+from unisd_core.tasks.base import Row, Score, Task
+
+
+def toy_row(uid: str, prompt: str, gold: str, hint: str = "") -> Row:
+    return Row(uid, prompt, gold, {"gold": gold}, retrieval_text=prompt, hint=hint)
+
+
+class ToyTask(Task):
+    """Answers are compared verbatim; rows whose gold starts with "only" have no wrong answer."""
+
+    name = "toy"
+    test_splits = ("test",)
+    max_completion_tokens = 16
+
+    def rows(self, split: str) -> list[Row]:
+        raise NotImplementedError
+
+    def wrong_reference(self, row: Row, rng: random.Random) -> Row | None:
+        if row.gold.startswith("only"):
+            return None
+        wrong = f"wrong-{rng.randrange(1000)}"
+        return Row(row.uid, row.prompt, wrong, row.answer, row.retrieval_text, row.hint)
+
+    def demonstration(self, row: Row) -> str:
+        return f"Q: {row.prompt}\nA: {row.gold}"
+
+    def score(self, row: Row, completion: str) -> Score:
+        correct = completion == row.gold
+        parts = {"length": float(len(completion) == len(row.gold))} if completion else {}
+        return Score(correct, extracted=bool(completion), parts=parts)

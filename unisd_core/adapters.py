@@ -1,0 +1,207 @@
+"""LoRA: adding it to a model, moving its tensors in and out, and merging it into a checkpoint.
+
+An adapter's state is a plain mapping from PEFT's file names
+(``base_model.model.<module>.lora_A.weight``) to float32 CPU tensors, so that what is trained,
+averaged, published, saved and merged is the same thing everywhere. The update of a weight W is
+(alpha / rank) * B A with A of shape (rank, in) and B of shape (out, rank).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from unisd_core.config import Lora
+from unisd_core.errors import UserError
+from unisd_core.model_fetch import WEIGHT_INDEX, weight_files
+
+_PREFIX = "base_model.model."
+
+
+def add_lora(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
+    """Wrap ``model`` with a trainable float32 adapter; at the start B = 0, so nothing changes.
+
+    A depends on ``seed`` only; the caller's random state is left as it was.
+    Raises UserError for a target that names no linear layer, or the LM head: the objective
+    reads the head's weight, so the head stays as it is.
+    """
+    head = model.get_output_embeddings()
+    for target in lora.targets:
+        layers = [
+            layer
+            for name, layer in model.named_modules()
+            if name == target or name.endswith("." + target)
+        ]
+        if not layers:
+            raise UserError(
+                f"model.lora.targets: {target} names no layer of {type(model).__name__}; remove it"
+            )
+        if any(layer is head or type(layer) is not nn.Linear for layer in layers):
+            raise UserError(
+                f"model.lora.targets: {target} is not a plain hidden linear layer; remove it"
+            )
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        return get_peft_model(model, _peft_config(lora))
+
+
+def adapter_state(model: nn.Module) -> dict[str, Tensor]:
+    """Float32 CPU copies of the adapter's tensors, sorted by name."""
+    live = _adapter_parameters(model)
+    return {name: live[name].detach().to("cpu", torch.float32, copy=True) for name in sorted(live)}
+
+
+@torch.no_grad()
+def load_adapter_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Copy ``state`` into the adapter of ``model`` in place, so that optimizers keep their tensors.
+
+    Raises UserError naming the first tensor that is missing, unknown or of another shape;
+    the model is then unchanged.
+    """
+    live = _adapter_parameters(model)
+    problems = [f"{name} is missing" for name in sorted(live.keys() - state.keys())]
+    problems += [f"{name} is unknown" for name in sorted(state.keys() - live.keys())]
+    problems += [
+        f"{name} is {tuple(state[name].shape)} instead of {tuple(live[name].shape)}"
+        for name in sorted(live.keys() & state.keys())
+        if state[name].shape != live[name].shape
+    ]
+    if problems:
+        raise UserError(
+            f"adapter does not fit the model: {problems[0]} ({len(problems)} such); "
+            "use the model.lora settings it was trained with"
+        )
+    for name, parameter in live.items():
+        parameter.copy_(state[name])
+
+
+def save_adapter(
+    adapter: nn.Module | Mapping[str, Tensor], lora: Lora, base: Path | str, folder: Path
+) -> None:
+    """Write ``adapter`` (a model that carries one, or its state) as a PEFT folder.
+
+    PEFT and vLLM load it. Equal states give equal bytes. ``base`` is recorded as the base model.
+    """
+    state = adapter if isinstance(adapter, Mapping) else adapter_state(adapter)
+    config = _peft_config(lora)
+    config.base_model_name_or_path = str(base)
+    config.inference_mode = True
+    folder.mkdir(parents=True, exist_ok=True)
+    config.save_pretrained(str(folder))
+    # PEFT keeps the targets as a set, whose order changes from process to process.
+    path = folder / "adapter_config.json"
+    fields = json.loads(path.read_text())
+    fields["target_modules"] = sorted(fields["target_modules"])
+    path.write_text(json.dumps(fields, indent=2, sort_keys=True))
+    save_file(
+        {name: tensor.detach().float().contiguous() for name, tensor in sorted(state.items())},
+        folder / "adapter_model.safetensors",
+        metadata={"format": "pt"},
+    )
+
+
+def adapter_checksum(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the sorted names and the float32 bytes of the tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode() + b"\0")
+        digest.update(state[name].detach().to("cpu", torch.float32).contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def merged_weights(
+    base: Path | Mapping[str, Tensor], state: Mapping[str, Tensor], lora: Lora
+) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of the checkpoint ``base`` by name, adapted ones as W + (alpha/rank) B A.
+
+    ``base`` is a model folder or a mapping of its tensors and is only read: each call starts from
+    the pristine weights, so versions do not accumulate rounding. Adapted tensors are float32 on
+    the CPU, the others are handed through as stored, without a copy.
+    Raises UserError when a tensor of ``state`` has no weight to go to.
+    """
+    scale = lora.alpha / lora.rank
+    unused = set(state)
+    for name, weight in _stored_tensors(base):
+        stem = _PREFIX + name.removesuffix("weight")
+        key_a, key_b = stem + "lora_A.weight", stem + "lora_B.weight"
+        if key_a in state and key_b in state:
+            unused -= {key_a, key_b}
+            wide = weight.to("cpu", torch.float32)
+            yield name, torch.addmm(wide, state[key_b].float(), state[key_a].float(), alpha=scale)
+        else:
+            yield name, weight
+    if unused:
+        raise UserError(f"adapter does not fit the checkpoint: nothing to merge {min(unused)} into")
+
+
+@torch.no_grad()
+def save_merged(
+    folder_in: Path,
+    state: Mapping[str, Tensor],
+    lora: Lora,
+    folder_out: Path,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write ``folder_in`` with the adapter merged as a whole model folder: one safetensors file,
+    configuration and tokenizer.
+
+    Floating tensors are stored as ``dtype``, and the configuration says so. float32 keeps what the
+    student computed; a checkpoint stored in bfloat16 would round small updates away.
+    """
+    folder_out.mkdir(parents=True, exist_ok=True)
+    for file in folder_in.iterdir():
+        side_file = file.is_file() and file.suffix in {".json", ".jinja", ".model", ".txt"}
+        if side_file and file.name not in {WEIGHT_INDEX, "config.json"}:
+            shutil.copyfile(file, folder_out / file.name)
+    config = json.loads((folder_in / "config.json").read_text())
+    config.pop("torch_dtype", None)
+    config["dtype"] = str(dtype).removeprefix("torch.")
+    (folder_out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    tensors = {
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in merged_weights(folder_in, state, lora)
+    }
+    save_file(tensors, folder_out / "model.safetensors", metadata={"format": "pt"})
+
+
+def _peft_config(lora: Lora) -> LoraConfig:
+    return LoraConfig(
+        r=lora.rank,
+        # PEFT and vLLM declare a whole number but only divide by the rank, so a fraction serves.
+        lora_alpha=int(lora.alpha) if lora.alpha.is_integer() else lora.alpha,
+        target_modules=list(lora.targets),
+        lora_dropout=0.0,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+def _adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    found = {
+        name.replace(".default.", "."): parameter
+        for name, parameter in model.named_parameters()
+        if ".lora_A." in name or ".lora_B." in name
+    }
+    if not found:
+        raise ValueError(f"{type(model).__name__} carries no LoRA adapter")
+    return found
+
+
+def _stored_tensors(base: Path | Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(base, Mapping):
+        yield from base.items()
+        return
+    for file in weight_files(base):
+        with safe_open(file, framework="pt") as shard:
+            for name in shard.keys():  # noqa: SIM118  # safe_open is not iterable
+                yield name, shard.get_tensor(name)

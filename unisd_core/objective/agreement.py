@@ -1,0 +1,123 @@
+"""Weights from the agreement of K auxiliary views (paper, section on multi-teacher agreement).
+
+Sees a whole global batch at once: the scale of the token level and the mean of the sequence level
+are properties of that batch, so the result does not depend on how its rows were
+scored, ordered or sharded. NumPy in float64; knows no models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unisd_core.config import Agreement
+
+Array = NDArray[np.float64]
+
+# Views closer than this (nats, or squared nats for a variance) count as identical.
+SMALLEST_SCALE = 1e-6
+
+
+@dataclass(frozen=True)
+class AgreementWeights:
+    """Weights of a global batch of B rows and what they came from."""
+
+    token_weights: list[Array]
+    """Per row (T_b,); all ones unless the level is ``token``."""
+    sequence_weight: Array
+    """(B,); mean 1 over the batch; all ones unless the level is ``sequence``."""
+    scale: float
+    """Divisor of the token disagreement: its quantile over the batch. 1 where it has no role."""
+    mean_disagreement: float
+    """Mean over tokens or, for ``sequence``, rows, before scaling; 0 for ``off`` or K = 1."""
+    max_disagreement: float
+
+
+def agreement_weights(aux_logprobs: Sequence[Array], config: Agreement) -> AgreementWeights:
+    """Weights of each token and row from ``aux_logprobs``, one (K, T_b) array per row.
+
+    Token level, with delta the unbiased variance (or the range) over the K views and s its
+    quantile over all tokens of the batch: w = max(floor, 1 / (1 + gamma * min(delta / s, cap))).
+
+    Sequence level, with delta the biased variance (or the range) over the views' mean
+    log-prob per token: w = max(floor, exp(-gamma * delta)), divided by its mean over the batch.
+    A weight that is constant in a row cancels against that row's own weight sum (paper, Eq. 9);
+    ``sequence_weight`` multiplies the row's loss after that division, so it acts.
+
+    Rows that a filter removes must be gone before the call. Raises ValueError naming the row
+    for a wrong shape, a differing K or a log-prob that is not finite.
+    """
+    rows = _validated(aux_logprobs)
+    ones = [np.ones(row.shape[1]) for row in rows]
+    even = np.ones(len(rows))
+    if config.level == "off" or not rows or rows[0].shape[0] == 1:
+        return AgreementWeights(ones, even, 1.0, 0.0, 0.0)
+    if config.level == "token":
+        delta = [_token_disagreement(row, config) for row in rows]
+        scale = _quantile_scale(delta, config)
+        weights = [_token_weight(d / scale, config) for d in delta]
+        return AgreementWeights(weights, even, scale, *_mean_and_max(delta))
+    row_delta = np.array([_sequence_disagreement(row, config) for row in rows])
+    raw = np.maximum(config.floor, np.exp(-config.gamma * row_delta))
+    sequence_weight = raw * (len(raw) / math.fsum(raw))
+    return AgreementWeights(ones, sequence_weight, 1.0, *_mean_and_max([row_delta]))
+
+
+def mean_token_agreement(aux_logprobs: Sequence[Array], config: Agreement) -> Array:
+    """Mean token weight of each row at gamma = 1, shape (B,): what ``filter.min_agreement`` reads.
+
+    Taken at the token level and a fixed gamma whatever ``config`` weighs with, so that the filter
+    keeps its meaning. Rows without tokens, and all rows for K = 1, count 1. Raises like
+    ``agreement_weights``.
+    """
+    token_level = config.model_copy(update={"level": "token", "gamma": 1.0})
+    weights = agreement_weights(aux_logprobs, token_level).token_weights
+    return np.array([w.mean() if len(w) else 1.0 for w in weights])
+
+
+def _validated(aux_logprobs: Sequence[Array]) -> list[Array]:
+    rows = [np.asarray(row, dtype=np.float64) for row in aux_logprobs]
+    for index, row in enumerate(rows):
+        if row.ndim != 2 or row.shape[0] != rows[0].shape[0] or row.shape[0] == 0:
+            raise ValueError(
+                f"row {index}: auxiliary log-probs of shape {row.shape}, expected (K, T) "
+                f"with the K of row 0 {rows[0].shape}"
+            )
+        if not np.isfinite(row).all():
+            raise ValueError(f"row {index}: an auxiliary log-prob is not finite")
+    return rows
+
+
+def _token_disagreement(row_KT: Array, config: Agreement) -> Array:
+    spread = np.ptp(row_KT, axis=0) if config.statistic == "range" else row_KT.var(0, ddof=1)
+    return np.asarray(spread, dtype=np.float64)
+
+
+def _sequence_disagreement(row_KT: Array, config: Agreement) -> float:
+    mean_K = row_KT.sum(axis=1) / max(1, row_KT.shape[1])
+    if config.statistic == "range":
+        return float(np.ptp(mean_K))
+    return float(np.var(mean_K))
+
+
+def _quantile_scale(delta: list[Array], config: Agreement) -> float:
+    every_token = np.concatenate(delta)
+    if not len(every_token):
+        return SMALLEST_SCALE
+    return max(float(np.quantile(every_token, config.quantile)), SMALLEST_SCALE)
+
+
+def _token_weight(scaled_T: Array, config: Agreement) -> Array:
+    return np.maximum(config.floor, 1.0 / (1.0 + config.gamma * np.minimum(scaled_T, config.cap)))
+
+
+def _mean_and_max(delta: list[Array]) -> tuple[float, float]:
+    # fsum is exact, so the mean cannot depend on the order of the rows.
+    values = np.concatenate(delta)
+    if not len(values):
+        return 0.0, 0.0
+    return math.fsum(values) / len(values), float(values.max())

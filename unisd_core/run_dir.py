@@ -1,0 +1,190 @@
+"""The folder of one run: configuration, metrics, TensorBoard events, trajectories, summary.
+
+The folder belongs to one configuration. ``metrics.jsonl`` never holds a step twice, and a
+reader never sees half of a file that is replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from unisd_core.config import Config, Outputs
+from unisd_core.config_io import changed_keys, dump_config, load_config
+from unisd_core.errors import UserError
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
+
+logger = logging.getLogger(__name__)
+
+
+class RunDir:
+    """Writes the files of the run in ``path``; ``outputs`` says which of the optional ones.
+
+    Can be opened by any process of the run and pickled until the first ``log``; the driver
+    calls ``create`` first.
+    """
+
+    def __init__(self, path: Path, outputs: Outputs) -> None:
+        self.path = path
+        self._outputs = outputs
+        self._events: SummaryWriter | None = None
+        self._purge_step: int | None = None
+
+    @classmethod
+    def create(cls, config: Config, *, resume: bool = False) -> RunDir:
+        """Open ``<output_dir>/<name>`` for a run of ``config`` and write ``config.yaml``.
+
+        An unfinished run of the same configuration is continued. Raises UserError for the
+        folder of a finished run or of another configuration unless ``resume``, and
+        for a folder that is not a run's.
+        """
+        path = Path(config.output_dir) / config.name
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{path}: cannot be created ({error.strerror}); set output_dir=..."
+            ) from None
+        _check_owner(path, config, resume)
+        _replace(path / "config.yaml", dump_config(config))
+        return cls(path, config.outputs)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run wrote its summary."""
+        return (self.path / "summary.json").exists()
+
+    def resume_from(self, step: int) -> None:
+        """Forget what was recorded after ``step``, the last step of the checkpoint.
+
+        Drops later metrics lines, events and trajectory files, and the summary. Call before
+        the first ``log``.
+        """
+        self._purge_step = step + 1
+        (self.path / "summary.json").unlink(missing_ok=True)
+        metrics = self.path / "metrics.jsonl"
+        if metrics.exists():
+            lines = metrics.read_text(encoding="utf-8").splitlines()
+            _replace(metrics, "".join(f"{line}\n" for line in lines if _step(line) <= step))
+        for part in (self.path / "trajectories").glob("step-*.parquet"):
+            if int(part.name.split("-")[1]) > step:
+                part.unlink()
+
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Append one line with ``step``, the Unix time and ``metrics`` to ``metrics.jsonl``.
+
+        Numbers that are not finite are written as null. Scalars also become TensorBoard
+        events when outputs.tensorboard is set.
+        """
+        line = _plain({"step": step, "unix_time": round(time.time(), 3), **metrics})
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+        if self._outputs.tensorboard:
+            events = self._open_events()
+            for name in metrics:
+                value = line[name]
+                if isinstance(value, (int, float)):
+                    events.add_scalar(name, float(value), step)
+
+    def write_trajectories(self, step: int, table: pa.Table, part: int = 0) -> None:
+        """Write the rows trained on in ``step`` as one Parquet file (zstd); ``part`` tells the
+        files of one step apart. Does nothing unless outputs.trajectories is set."""
+        if not self._outputs.trajectories:
+            return
+        folder = self.path / "trajectories"
+        folder.mkdir(exist_ok=True)
+        final = folder / f"step-{step:06d}-part-{part}.parquet"
+        # Readers of a whole folder skip names that begin with a dot.
+        temporary = folder / f".{final.name}"
+        pq.write_table(table, temporary, compression="zstd")
+        os.replace(temporary, final)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write ``summary.json`` atomically, which marks the run as finished."""
+        _replace(
+            self.path / "summary.json",
+            json.dumps(_plain(summary), indent=2, allow_nan=False) + "\n",
+        )
+
+    def close(self) -> None:
+        """Write the events of the last seconds and close their file."""
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+
+    def _open_events(self) -> SummaryWriter:
+        if self._events is None:
+            from tensorboardX import SummaryWriter
+
+            self._events = SummaryWriter(
+                str(self.path / "tensorboard"),
+                # TensorBoard hides what a killed run wrote from this step on.
+                purge_step=self._purge_step,
+                flush_secs=10,
+                # File names count seconds only: a second writer would overwrite the first one's.
+                filename_suffix=f".{time.time_ns()}",
+            )
+        return self._events
+
+
+def _check_owner(path: Path, config: Config, resume: bool) -> None:
+    advice = "choose another name=... or continue it with --resume"
+    file = path / "config.yaml"
+    if not any(path.iterdir()):
+        return
+    if not file.exists():
+        raise UserError(f"{path}: holds files but no config.yaml, so it is no run; set name=...")
+    if not resume and (path / "summary.json").exists():
+        raise UserError(f"{path}: this run is finished; {advice}")
+    try:
+        before = load_config(str(file.resolve()), [], path)
+    except UserError as error:
+        if resume:
+            raise
+        raise UserError(f"{error}; {advice}") from None
+    changed = changed_keys(before, config)
+    if changed and not resume:
+        raise UserError(f"{path}: holds a run with another {changed[0]}; {advice}")
+    if changed:
+        logger.warning("%s is resumed with other values of %s", path, ", ".join(changed))
+
+
+def _step(line: str) -> float:
+    """Step of a metrics line; infinite for a line that a killed writer left incomplete."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
+def _plain(value: Any) -> Any:
+    """``value`` as JSON can hold it: array scalars unwrapped, non-finite numbers as None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,61 @@
+"""Arrow schemas of what travels between the stages: prompts, trajectories, scored trajectories.
+
+Axes: P prompt tokens, T completion tokens, K auxiliary views, H hidden size.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+_TOKENS = pa.list_(pa.int32())
+_FLOATS = pa.list_(pa.float32())
+
+_VIEW_IDS = pa.field("view_ids", pa.list_(_TOKENS))
+"""Prompts of the views: the teacher's, the K auxiliary ones, then the negative one where the row
+has one. The completion's ids follow each of them unchanged."""
+
+PROMPT = pa.schema(
+    [
+        pa.field("uid", pa.string(), nullable=False),
+        pa.field("row", pa.int32(), nullable=False),  # index into the task's rows
+        pa.field("prompt_ids", _TOKENS),  # (P,)
+        _VIEW_IDS,
+    ]
+)
+"""One question, ready to be sampled and scored."""
+
+TRAJECTORY = pa.schema(
+    [
+        pa.field("position", pa.int64(), nullable=False),  # of the visit in the ledger
+        pa.field("attempt", pa.int32(), nullable=False),  # earlier tries of this visit
+        pa.field("uid", pa.string(), nullable=False),
+        pa.field("row", pa.int32(), nullable=False),
+        pa.field("prompt_ids", _TOKENS),  # (P,)
+        pa.field("completion_ids", _TOKENS),  # (T,), the end-of-turn token included
+        pa.field("logprobs", _FLOATS),  # (T,) nats, under the policy that sampled
+        pa.field("version_first", pa.int32()),  # policy version of the first sampled token
+        pa.field("version_last", pa.int32()),  # and of the last
+        pa.field("finish_reason", pa.string()),
+        pa.field("source", pa.string()),  # "student" or "teacher"
+        pa.field("replica", pa.int32()),  # that sampled it
+        _VIEW_IDS,
+    ]
+)
+"""A sampled completion."""
+
+SCORED = pa.schema(
+    [
+        *TRAJECTORY,
+        pa.field("teacher_version", pa.int32()),
+        # (T*H,), row-major; 64-bit offsets, because a block of rows passes 2**31 numbers.
+        pa.field("teacher_hidden", pa.large_list(pa.float32())),
+        pa.field("auxiliary_logprobs", pa.list_(_FLOATS)),  # (K, T) nats
+        pa.field("negative_logprobs", _FLOATS),  # (T,) nats; null without a negative view
+        pa.field("score_seconds", pa.float32()),  # this row's share of the scorer's time
+        # Null until the agreement stage has seen the whole batch.
+        pa.field("token_weights", _FLOATS),  # (T,)
+        pa.field("sequence_weight", pa.float32()),
+        pa.field("batch", pa.int32()),  # the optimizer step that takes the row
+    ]
+)
+"""A completion with what every view says about it."""

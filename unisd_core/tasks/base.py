@@ -1,0 +1,68 @@
+"""What a task is: rows with reference answers, and how an answer is read and scored."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question with its reference answer.
+
+    ``uid`` is stable across runs and machines. ``prompt`` is the student's whole
+    user turn. ``gold`` is what the teacher is shown, in exactly the form the student is
+    asked to answer in. ``hint`` is an optional short explanation of the
+    reference. ``answer`` holds whatever the task's ``score`` needs.
+    """
+
+    uid: str
+    prompt: str
+    gold: str
+    answer: Mapping[str, Any]
+    retrieval_text: str
+    hint: str = ""
+    category: str = ""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Outcome of one completion: ``correct`` (the task's accuracy), ``extracted``
+    (an answer could be read at all) and finer parts in [0, 1] by name."""
+
+    correct: bool
+    extracted: bool
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+
+class Task(ABC):
+    """A family of rows that share prompts, answer format and metric."""
+
+    name: str
+    test_splits: tuple[str, ...]
+    """Names of the held-out sets, in the order they are reported."""
+    max_completion_tokens: int
+    """Decoding limit that fits every gold answer."""
+
+    @abstractmethod
+    def rows(self, split: str) -> list[Row]:
+        """Rows of ``"train"`` or of one of ``test_splits``, in a fixed order.
+
+        Raises UserError naming file and line for malformed data.
+        """
+
+    @abstractmethod
+    def wrong_reference(self, row: Row, rng: random.Random) -> Row | None:
+        """``row`` with ``gold`` and ``hint`` replaced by a plausible wrong answer in the same
+        template (paper, section 2.3), or None where no rule applies. The result never scores as correct."""
+
+    @abstractmethod
+    def demonstration(self, row: Row) -> str:
+        """``row`` as a solved example for the context of another row."""
+
+    @abstractmethod
+    def score(self, row: Row, completion: str) -> Score:
+        """Read the answer from ``completion`` and compare it with ``row.answer``; never raises on model text."""

@@ -1,0 +1,160 @@
+"""Where rows come from: JSONL files in a folder, or a dataset on the hub.
+
+Both give the same records, plain dicts keyed by field name, each with the place it was
+read from, so that every complaint about a row can name it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unisd_core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Record:
+    """One raw row: its fields, its index in the split and where it stands (``file:line``)."""
+
+    fields: dict[str, Any]
+    index: int
+    place: str
+
+    def text(self, key: str) -> str:
+        """Field ``key`` as a string that is not blank; UserError otherwise."""
+        value = self.fields.get(key)
+        if not isinstance(value, str) or not value.strip():
+            raise UserError(f"{self.place}: field {key!r} must be text, {_found(self.fields, key)}")
+        return value
+
+    def optional_text(self, key: str) -> str:
+        """Field ``key`` as a string, "" when absent or null; UserError for another type."""
+        value = self.fields.get(key)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise UserError(
+                f"{self.place}: field {key!r} must be text or null, {_found(self.fields, key)}"
+            )
+        return value
+
+    def texts(self, key: str) -> list[str]:
+        """Field ``key`` as a list of strings; UserError otherwise."""
+        value = self.fields.get(key)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise UserError(
+                f"{self.place}: field {key!r} must be a list of texts, {_found(self.fields, key)}"
+            )
+        return value
+
+    def integer(self, key: str, low: int, high: int) -> int:
+        """Field ``key`` as an integer in [low, high]; UserError otherwise."""
+        value = self.fields.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise UserError(
+                f"{self.place}: field {key!r} must be an integer from {low} to {high}, "
+                f"{_found(self.fields, key)}"
+            )
+        return value
+
+    def optional_integer(self, key: str, low: int, high: int) -> int | None:
+        """Field ``key`` as an integer in [low, high] or None when absent or null."""
+        return None if self.fields.get(key) is None else self.integer(key, low, high)
+
+
+def _found(fields: dict[str, Any], key: str) -> str:
+    if key not in fields:
+        return "but it is missing"
+    shown = repr(fields[key])
+    return f"found {shown if len(shown) <= 40 else shown[:37] + '...'}"
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """A dataset on the hub. Rows whose ``image_column`` is filled are not text-only and are
+    left out; the column itself is never decoded."""
+
+    repository: str
+    configuration: str | None = None
+    image_column: str | None = None
+
+
+def read_jsonl(path: Path) -> list[Record]:
+    """Every line of a UTF-8 JSONL file as a record; blank lines are skipped.
+
+    Raises UserError naming ``file:line`` for text that is no JSON object, and naming the file
+    when it cannot be read or holds no row.
+    """
+    records: list[Record] = []
+    try:
+        # Split on \n only: str.splitlines would also cut at separators legal inside JSON strings.
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        try:
+            fields = json.loads(line.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise UserError(f"{place}: not UTF-8 ({error.reason})") from error
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{place}: malformed JSON ({error})") from error
+        if not isinstance(fields, dict):
+            raise UserError(f"{place}: expected a JSON object, found {type(fields).__name__}")
+        records.append(Record(fields, len(records), place))
+    if not records:
+        raise UserError(f"{path}: no rows; expected one JSON object a line")
+    return records
+
+
+def read_folder(data_dir: str, task: str, split: str) -> list[Record]:
+    """Records of ``<data_dir>/<task>/<split>.jsonl``; UserError naming data_dir when absent."""
+    root = Path(data_dir)
+    if not root.is_dir():
+        raise UserError(f"data_dir: {data_dir} is not a folder; give one that holds {task}/*.jsonl")
+    path = root / task / f"{split}.jsonl"
+    if not path.is_file():
+        raise UserError(f"data_dir: {data_dir} has no {task}/{split}.jsonl; add it")
+    return read_jsonl(path)
+
+
+def read_hub(source: HubSource, split: str) -> list[Record]:
+    """Records of one split of a hub dataset; ``index`` is the row in the published split.
+
+    Raises UserError when the ``datasets`` package is missing or the hub gives no data.
+    """
+    place = f"{source.repository}/{split}"
+    try:
+        datasets = importlib.import_module("datasets")
+    except ImportError as error:
+        raise UserError(
+            "data_dir: not set, and reading the hub needs the datasets package; "
+            "install it (pip install datasets) or set data_dir"
+        ) from error
+    try:
+        dataset = datasets.load_dataset(source.repository, source.configuration, split=split)
+    # The hub client fails with many unrelated types (its own, httpx, OSError, ValueError); what
+    # the user can do is the same for each.
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"data_dir: not set, and {place} could not be read from the hub ({reason}); "
+            "check the connection or set data_dir"
+        ) from error
+    text_only = [True] * len(dataset)
+    if source.image_column is not None:
+        text_only = dataset.data.column(source.image_column).is_null().to_pylist()
+        dataset = dataset.remove_columns([source.image_column])
+    records = [
+        Record(dict(fields), index, f"{place}:{index}")
+        for index, (fields, keep) in enumerate(zip(dataset, text_only, strict=True))
+        if keep
+    ]
+    if not records:
+        raise UserError(f"{place}: no text-only rows on the hub; choose another split")
+    return records

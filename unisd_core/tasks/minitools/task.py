@@ -1,0 +1,64 @@
+"""The minitools task: rows from a seed, strict scoring of the calls."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+
+from unisd_core.errors import UserError
+from unisd_core.tasks.base import Row, Score, Task
+from unisd_core.tasks.minitools.calls import (
+    Call,
+    argument_score,
+    read_calls,
+    write_calls,
+)
+from unisd_core.tasks.minitools.corruption import corrupt
+from unisd_core.tasks.minitools.generation import SIZES, describe, generate
+
+
+class MiniTools(Task):
+    """2,000 training rows, 300 with known tools ("seen"), 200 with tools training never shows
+    ("unseen"). A row is right when every call and argument is, and nothing else is said."""
+
+    name = "minitools"
+    test_splits = ("seen", "unseen")
+    max_completion_tokens = 64
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._splits: dict[str, list[Row]] = {}
+
+    def rows(self, split: str) -> list[Row]:
+        """Rows of "train", "seen" or "unseen", generated once; UserError for another name."""
+        if split not in SIZES:
+            raise UserError(f"task minitools: no split {split!r}; choose one of {', '.join(SIZES)}")
+        if not self._splits:
+            self._splits = generate(self._seed)
+        return list(self._splits[split])
+
+    def wrong_reference(self, row: Row, rng: random.Random) -> Row:
+        """``row`` with one call made wrong and the sentence about it to match; see ``corrupt``."""
+        calls = corrupt(_gold_calls(row), row.answer["tools"], rng)
+        return dataclasses.replace(row, gold=write_calls(calls), hint=describe(calls))
+
+    def demonstration(self, row: Row) -> str:
+        """The request and its calls, without documentation: the form is what it shows."""
+        return f"Request: {row.answer['request']}\n{row.gold}"
+
+    def score(self, row: Row, completion: str) -> Score:
+        """``correct`` asks for exactly the gold calls and no other text; ``parts["action"]`` is 1
+        for the right tools in order, ``parts["arguments"]`` the share of right arguments."""
+        gold = _gold_calls(row)
+        reading = read_calls(completion)
+        action = [c.action for c in reading.calls] == [c.action for c in gold]
+        arguments = argument_score(reading.calls, gold)
+        return Score(
+            correct=reading.clean and action and arguments == 1.0,
+            extracted=bool(reading.calls),
+            parts={"action": float(action), "arguments": arguments},
+        )
+
+
+def _gold_calls(row: Row) -> list[Call]:
+    return [Call(call["action"], call["arguments"]) for call in row.answer["calls"]]
