@@ -1,0 +1,9 @@
+"""What lives on the cluster. Knows Ray; asks unisd_core for every number."""
+
+import os
+
+# Ray reads both on import. A cluster that we start ourselves keeps to loopback: by default Ray
+# listens on every interface. A cluster that we join (RAY_ADDRESS) is configured by whoever runs it.
+if not os.environ.get("RAY_ADDRESS"):
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")

@@ -64,7 +64,8 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
 
 
 def newest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint whose files match their checksums; broken ones are skipped with a line."""
+    """The newest checkpoint whose files match their checksums; broken ones are skipped with a
+    line."""
     for path in _complete(folder):
         problem = _problem(path)
         if problem is None:
@@ -73,20 +74,13 @@ def newest(folder: Path) -> Checkpoint | None:
     return None
 
 
-def newest_version(folder: Path) -> int | None:
-    """Version of the newest checkpoint that is there, without reading its tensors."""
-    for path in _complete(folder):
-        if _problem(path) is None:
-            return int(path.name.split("-")[1])
-    return None
-
-
 def _load(path: Path) -> Checkpoint:
     state = json.loads((path / "state.json").read_text())
     ledger = state["ledger"]
     ledger["outcomes"] = base64.b64decode(ledger["outcomes"])
     tensors = {
-        name: load_file(path / f"{name}.safetensors") for name in ("adapter", "optimizer", "teacher")
+        name: load_file(path / f"{name}.safetensors")
+        for name in ("adapter", "optimizer", "teacher")
     }
     return Checkpoint(
         version=state["version"], ledger=ledger, progress=state["progress"], **tensors

@@ -29,7 +29,8 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Completion:
-    """Sampled ids with the log-prob of each (temperature 1, whole vocabulary) and why sampling ended."""
+    """Sampled ids with the log-prob of each (temperature 1, whole vocabulary) and why sampling
+    ended."""
 
     token_ids: list[int]
     logprobs: list[float]
@@ -47,7 +48,8 @@ class Engine:
         self._adapter_ids = 0
 
     async def start(self, lora_rank: int, adapters: int) -> None:
-        """Load the model. ``adapters`` > 0 reserves room for that many LoRA versions of ``lora_rank``."""
+        """Load the model. ``adapters`` > 0 reserves room for that many LoRA versions of
+        ``lora_rank``."""
         on_cpu = self.settings.gpus == 0
         if on_cpu:
             self._set_cpu_environment()
@@ -62,7 +64,8 @@ class Engine:
             "max_model_len": self.max_length,
             "max_num_seqs": self.settings.max_sequences,
             "tensor_parallel_size": self.settings.tensor_parallel,
-            # Weights change under the cache, and a prefix computed by an older version must not be reused.
+            # Weights change under the cache, and a prefix computed by an older version must not
+            # be reused.
             "enable_prefix_caching": False,
             "disable_log_stats": True,
         }
@@ -70,7 +73,8 @@ class Engine:
             options |= {
                 "enforce_eager": True,
                 "kv_cache_memory_bytes": int(self.settings.kv_cache_gib * 2**30),
-                # A prompt prefilled in parts rewinds its seeded generator, which CPU generators refuse.
+                # A prompt prefilled in parts rewinds its seeded generator, which CPU generators
+                # refuse.
                 "enable_chunked_prefill": False,
                 "max_num_batched_tokens": max(self.max_length, 2048),
             }
@@ -91,7 +95,9 @@ class Engine:
         os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         os.environ["OMP_NUM_THREADS"] = str(self.settings.threads or physical_cores())
 
-    async def sample(self, request_id: str, prompt_ids: list[int], sampling: Sampling) -> Completion:
+    async def sample(
+        self, request_id: str, prompt_ids: list[int], sampling: Sampling
+    ) -> Completion:
         """Sample one completion; the end-of-turn token is part of it."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
@@ -139,7 +145,8 @@ class Engine:
         await self._engine.remove_lora(adapter_id)
 
     async def load_weights(self, folder: Path) -> None:
-        """Replace all weights in place by those in ``folder``; requests in flight continue under them."""
+        """Replace all weights in place by those in ``folder``; requests in flight continue under
+        them."""
         await self._engine.pause_generation(mode="keep", clear_cache=False)
         try:
             await self._engine.collective_rpc(

@@ -30,9 +30,7 @@ def complete(
         for start in range(0, len(requests), GROUP)
     ]
     done = [sampled for group in ray.get(groups) for sampled in group]
-    return tokenizer.batch_decode(
-        [sampled.token_ids for sampled in done], skip_special_tokens=True
-    )
+    return tokenizer.batch_decode([sampled.token_ids for sampled in done], skip_special_tokens=True)
 
 
 def greedy(max_tokens: int, stop_token_ids: tuple[int, ...]) -> Sampling:

@@ -32,13 +32,11 @@ SYNC_TIMEOUT_S = 600.0
 
 def connect() -> None:
     """Join the cluster named by RAY_ADDRESS, as in a Ray job, or start one on loopback."""
-    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     for name in ("ray", "ray.data", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if not os.environ.get("RAY_ADDRESS"):
-        options |= {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        options |= {"address": "local", "include_dashboard": False}
     ray.init(**options)
 
 
@@ -112,7 +110,8 @@ class Fleet:
         return scored.repartition(target_num_rows_per_block=training.batch // workers)
 
     def train(self, stream: Dataset, run_path: Path) -> None:
-        """Consume the stream until training.steps; returns when every replica serves the last version."""
+        """Consume the stream until training.steps; returns when every replica serves the last
+        version."""
         settings = self.config.learner
         job = LearnerJob(self.config, self.model_dir, run_path, self.gate, self.store)
         resources = {"CPU": settings.cpus} | ({"GPU": settings.gpus} if settings.gpus else {})

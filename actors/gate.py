@@ -28,14 +28,16 @@ class Gate:
         self.closed = False
 
     async def open_stream(self) -> int:
-        """A new stream starts: whatever an earlier one left open is handed out again. Returns the version."""
+        """A new stream starts: whatever an earlier one left open is handed out again. Returns the
+        version."""
         async with self.changed:
             self.ledger.repeat()
             self.changed.notify_all()
             return self.ledger.version
 
     async def admit(self, count: int) -> list[Ticket]:
-        """Wait for room for ``count`` prompts and take it; an empty list means that no more are needed.
+        """Wait for room for ``count`` prompts and take it; an empty list means that no more are
+        needed.
 
         Fewer are handed out only when nothing else is being sampled, so that a batch that lost rows
         to a filter is always completed. Raises UserError when rows only get lost.
@@ -62,7 +64,8 @@ class Gate:
     ) -> list[bool]:
         """Scored rows reach the agreement stage, in one step with what its filter drops.
 
-        ``visits``: (position, attempt, first version) of rows to keep; answers which of them may be used.
+        ``visits``: (position, attempt, first version) of rows to keep; answers which of them may
+        be used.
         ``dropped``: (position, attempt, reason); their room returns.
         """
         async with self.changed:

@@ -1,6 +1,7 @@
 """The learner: the function every Ray Train worker runs.
 
-One optimizer step per batch of the stream. Rank 0 closes the accounts of the rows, publishes the new
+One optimizer step per batch of the stream. Rank 0 closes the accounts of the rows, publishes the
+new
 version, writes metrics and checkpoints; all ranks hold the same weights.
 """
 
@@ -46,7 +47,8 @@ class LearnerJob:
 
 
 def learn(job: LearnerJob) -> None:
-    """Ray Train's per-worker loop: resume or start, then one step per batch until training.steps."""
+    """Ray Train's per-worker loop: resume or start, then one step per batch until
+    training.steps."""
     context = ray.train.get_context()
     learner = Learner(job, context.get_world_rank(), context.get_world_size())
     learner.begin()
@@ -63,9 +65,7 @@ def learn(job: LearnerJob) -> None:
 
 def _batches(shard: Any) -> Iterator[pa.Table]:
     """This worker's part of each global batch, as the agreement stage emitted it."""
-    return iter(
-        shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
-    )
+    return iter(shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
 
 
 class Learner:
@@ -85,7 +85,8 @@ class Learner:
         self.waiting_since = time.perf_counter()
 
     def begin(self) -> None:
-        """Load the newest checkpoint, or write the first one; make gate and generators agree with it."""
+        """Load the newest checkpoint, or write the first one; make gate and generators agree with
+        it."""
         found = checkpoints.newest(self._checkpoint_folder)
         if found is not None:
             self.student.restore(found.adapter, found.optimizer)
@@ -125,7 +126,8 @@ class Learner:
         self.version += 1
         self._remember()
         if self.rank == 0:
-            # The gate moves first: a checkpoint or a version that the ledger does not know must not exist.
+            # The gate moves first: a checkpoint or a version that the ledger does not know must
+            # not exist.
             ray.get(self.job.gate.consume.remote(visits))
             self._publish()
         self.run_dir.write_trajectories(self.version, fresh.drop_columns(list(NOT_KEPT)), self.rank)
@@ -173,7 +175,8 @@ class Learner:
         }
 
     def _probe_gap(self, rows: pa.Table) -> dict[str, float]:
-        """Engine against learner on the youngest row of one version, under the weights of that version.
+        """Engine against learner on the youngest row of one version, under the weights of that
+        version.
 
         Rows older than the current weights cannot be compared in the training pass itself.
         """
@@ -196,7 +199,9 @@ class Learner:
             self.history.popitem(last=False)
 
     def _publish(self) -> None:
-        student = weight_update(self.version, self.history.get(self.version) or self.student.adapter())
+        student = weight_update(
+            self.version, self.history.get(self.version) or self.student.adapter()
+        )
         teacher = None
         if self.config.teacher.kind != "frozen":
             teacher = weight_update(self.version, self.teacher.state())

@@ -114,7 +114,8 @@ class Ledger:
         return self._epoch_order[1][offset]
 
     def hold(self, position: int, attempt: int, version: int) -> bool:
-        """A sampled and scored row arrives. False: it is outdated or too old and must not be trained on."""
+        """A sampled and scored row arrives. False: it is outdated or too old and must not be
+        trained on."""
         if not self._current(position, attempt) or position in self._held:
             return False
         if version < self.version - self.staleness:
@@ -140,11 +141,14 @@ class Ledger:
         """Account the rows of one optimizer step and move to the next version."""
         for position, attempt in visits:
             if not self.end(position, attempt, End.CONSUMED, ""):
-                raise ValueError(f"visit {position} was trained on but is not open (attempt {attempt})")
+                raise ValueError(
+                    f"visit {position} was trained on but is not open (attempt {attempt})"
+                )
         self.version += 1
 
     def repeat(self, positions: list[int] | None = None) -> int:
-        """Put open visits back in line under a new attempt; all of them when None. Returns how many."""
+        """Put open visits back in line under a new attempt; all of them when None. Returns how
+        many."""
         if positions is None:
             positions = [p for p in self._open_positions() if p not in set(self._again)]
         for position in positions:

@@ -36,7 +36,8 @@ class Sampled:
 
 @dataclass(frozen=True)
 class WeightUpdate:
-    """A policy version: its adapter in float32 by parameter name, and the checksum of those bytes."""
+    """A policy version: its adapter in float32 by parameter name, and the checksum of those
+    bytes."""
 
     version: int
     adapter: dict[str, np.ndarray]
@@ -45,7 +46,8 @@ class WeightUpdate:
 
 @dataclass(frozen=True)
 class ReplicaReport:
-    """What a replica says of itself: the version it serves, the checksum of what it loaded, its work so far."""
+    """What a replica says of itself: the version it serves, the checksum of what it loaded, its
+    work so far."""
 
     replica: int
     version: int

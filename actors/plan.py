@@ -50,7 +50,8 @@ def render_plan(plan: list[Share]) -> str:
 
 
 def check_plan(plan: list[Share], available: dict[str, float]) -> None:
-    """Raise UserError when the cluster has too few CPUs or GPUs; otherwise actors would wait for ever."""
+    """Raise UserError when the cluster has too few CPUs or GPUs; otherwise actors would wait for
+    ever."""
     for name, needed in zip(("CPU", "GPU"), _total(plan), strict=True):
         have = available.get(name, 0.0)
         if needed > have + 1e-9:

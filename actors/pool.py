@@ -132,7 +132,9 @@ class GeneratorPool:
             await self._fill(slot)
         except (RayError, TimeoutError) as error:
             async with self.changed:
-                self.failure = f"generator replica {slot.index} cannot be restarted: {_first_line(error)}"
+                self.failure = (
+                    f"generator replica {slot.index} cannot be restarted: {_first_line(error)}"
+                )
                 self.changed.notify_all()
 
     async def push(self, update: WeightUpdate) -> list[ReplicaReport]:

@@ -147,9 +147,7 @@ class Agree:
             if reason is not None
         ]
         wanted = ray.get(self.gate.arrive.remote(visits, dropped))
-        return table.take(
-            [index for index, keep in zip(passing, wanted, strict=True) if keep]
-        )
+        return table.take([index for index, keep in zip(passing, wanted, strict=True) if keep])
 
     def _weigh(self, table: pa.Table) -> pa.Table:
         """Agreement weights over the whole batch (paper, section 2.1)."""

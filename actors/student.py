@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from actors.device import stage_device
 from actors.teacher_scorer import right_padded
-from unisd_core.adapters import add_lora, adapter_state, load_adapter_state
+from unisd_core.adapters import adapter_state, add_lora, load_adapter_state
 from unisd_core.config import Config, Training
 from unisd_core.models import hidden_states, lm_head_weight, load_base
 from unisd_core.objective.divergence import sampled_logprobs
@@ -64,7 +64,8 @@ class Student:
     def update(self, rows: pa.Table, version: int, global_rows: int) -> dict[str, float]:
         """One optimizer step on this worker's rows; returns sums for ``finalise_metrics``.
 
-        ``version`` is the version that computes the gradient; ``global_rows`` the rows of all workers.
+        ``version`` is the version that computes the gradient; ``global_rows`` the rows of all
+        workers.
         """
         batches = list(self._micro_batches(rows.to_pylist()))
         sums: list[dict[str, float]] = []
@@ -82,7 +83,9 @@ class Student:
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.training.max_grad_norm)
         if not torch.isfinite(norm):
             uids = ", ".join(rows["uid"].to_pylist()[:4])
-            raise FloatingPointError(f"the gradient of step {version} is not finite (rows {uids} ...)")
+            raise FloatingPointError(
+                f"the gradient of step {version} is not finite (rows {uids} ...)"
+            )
         rate = learning_rate(self.config.training, version)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -155,7 +158,8 @@ class Student:
 
     @torch.no_grad()
     def logprob_gap(self, row: dict[str, Any], adapter: dict[str, Tensor]) -> float:
-        """Mean |engine - learner| log-prob of a row's tokens under the adapter that sampled it, nats."""
+        """Mean |engine - learner| log-prob of a row's tokens under the adapter that sampled it,
+        nats."""
         current = self.adapter()
         load_adapter_state(self.model, adapter)
         ids_BT = right_padded([row["prompt_ids"] + row["completion_ids"]]).to(self.device)
@@ -176,7 +180,7 @@ class Student:
         """AdamW's moments and step counts as plain tensors, by parameter index."""
         state = self.optimizer.state_dict()["state"]
         return {
-            f"{index}.{name}": value.cpu()
+            f"{index}.{name}": value.detach().to("cpu", copy=True)
             for index, entry in state.items()
             for name, value in entry.items()
         }
@@ -193,7 +197,8 @@ class Student:
 
 
 def learning_rate(settings: Training, step: int) -> float:
-    """Rate of the step that makes version ``step + 1``: linear warm-up, then constant or cosine to a tenth."""
+    """Rate of the step that makes version ``step + 1``: linear warm-up, then constant or cosine
+    to a tenth."""
     warmup = settings.warmup * settings.steps
     if step < warmup:
         return settings.learning_rate * (step + 1) / (math.floor(warmup) + 1)

@@ -95,13 +95,12 @@ class TeacherScorer:
         return pa.table([columns[name] for name in SCORED.names], schema=SCORED)
 
     def _read(self, views: list[View]) -> Iterator[tuple[View, torch.Tensor, torch.Tensor]]:
-        """One forward pass; yields per view (T, H) hidden states and (T,) log-probs (empty for the teacher's)."""
+        """One forward pass; yields per view (T, H) hidden states and (T,) log-probs (empty for
+        the teacher's)."""
         ids_BT = right_padded([view.ids for view in views]).to(self.device)
         hidden_BTH = hidden_states(self.model, ids_BT)
         # The state at position i predicts token i + 1.
-        parts = [
-            hidden_BTH[b, view.start - 1 : len(view.ids) - 1] for b, view in enumerate(views)
-        ]
+        parts = [hidden_BTH[b, view.start - 1 : len(view.ids) - 1] for b, view in enumerate(views)]
         scored = [b for b, view in enumerate(views) if view.index > 0]
         logprob_N = torch.empty(0)
         if scored:
@@ -140,7 +139,8 @@ def batches_by_tokens(views: list[View], limit: int) -> Iterator[list[View]]:
 
 
 def right_padded(rows: list[list[int]]) -> torch.Tensor:
-    """(B, T) int64; causal attention never looks at the padding on the right, so its id is arbitrary."""
+    """(B, T) int64; causal attention never looks at the padding on the right, so its id is
+    arbitrary."""
     out_BT = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
     for index, ids in enumerate(rows):
         out_BT[index, : len(ids)] = torch.tensor(ids)

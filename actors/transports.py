@@ -18,8 +18,8 @@ import torch
 
 from actors.engine import Engine
 from actors.messages import WeightUpdate
-from unisd_core.config import Config
 from unisd_core.adapters import adapter_checksum, save_adapter, save_merged
+from unisd_core.config import Config
 
 
 class Transport(ABC):
@@ -41,7 +41,8 @@ class Transport(ABC):
         checksum = adapter_checksum(state)
         if checksum != update.checksum:
             raise ValueError(
-                f"version {update.version}: received {checksum[:12]}, published {update.checksum[:12]}"
+                f"version {update.version}: received {checksum[:12]}, "
+                f"published {update.checksum[:12]}"
             )
         folder = Path(tempfile.mkdtemp(prefix="unisd-push-", dir=_memory_folder()))
         try:
@@ -60,6 +61,7 @@ class Transport(ABC):
 
     async def finish(self, version: int) -> None:
         """The request that began under ``version`` has ended."""
+        del version  # in place, nothing is kept per version
 
     @property
     def adapters(self) -> int:
@@ -116,7 +118,8 @@ class AdapterTransport(Transport):
 
 
 def choose_transport(config: Config) -> type[Transport]:
-    """``auto``: merged on CPU, where LoRA kernels were measured three times slower; adapter on GPU."""
+    """``auto``: merged on CPU, where LoRA kernels were measured three times slower; adapter on
+    GPU."""
     choice = config.generator.transport
     if choice == "auto":
         choice = "merged" if config.generator.gpus == 0 else "adapter"

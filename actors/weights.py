@@ -17,7 +17,8 @@ from actors.messages import ReplicaReport, WeightUpdate
 
 @dataclass(frozen=True)
 class PushStatus:
-    """Versions published so far, the one all replicas serve, seconds of each push, replica reports."""
+    """Versions published so far, the one all replicas serve, seconds of each push, replica
+    reports."""
 
     published: int
     synced: int

@@ -85,9 +85,9 @@ def check_teacher(bench: Workbench, pool: Any, prompts: PromptTable) -> None:
     say(f"right on {len(sample)} training rows: {shown}")
     if accuracy["teacher"] <= accuracy["student"] and settings.require_better_teacher:
         raise UserError(
-            f"the teacher is right on {100 * accuracy['teacher']:.0f} % of the rows, its student on "
-            f"{100 * accuracy['student']:.0f} %, so it has nothing to teach; try another "
-            "views.reference_format, or set evaluation.require_better_teacher=false"
+            f"the teacher is right on {100 * accuracy['teacher']:.0f} % of the rows, "
+            f"its student on {100 * accuracy['student']:.0f} %, so it has nothing to teach; "
+            "try another views.reference_format, or set evaluation.require_better_teacher=false"
         )
 
 
@@ -148,7 +148,7 @@ def finish(
     last = checkpoints.newest(run.path / "checkpoints")
     if last is None:
         raise RuntimeError(f"{run.path}: training ended without a checkpoint")
-    save_adapter(last.adapter, config.model.lora, config.model.path, run.path / "adapter")
+    save_adapter(last.adapter, config.model.lora, bench.model_dir, run.path / "adapter")
     if config.outputs.merged_model:
         save_merged(bench.model_dir, last.adapter, config.model.lora, run.path / "merged")
     status = ray.get(fleet.store.status.remote())

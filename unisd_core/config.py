@@ -32,11 +32,13 @@ class Model(Section):
     path: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
     """Hub id or local folder (safetensors, tokenizer with a chat template)."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Storage type of the frozen weights. The adapter, its average and all reductions stay float32."""
+    """Storage type of the frozen weights. The adapter, its average and all reductions stay
+    float32."""
     max_prompt_tokens: int = Field(512, ge=8)
     """Rows whose student prompt is longer are left out and counted."""
     max_view_tokens: int = Field(1536, ge=8)
-    """Rows with a teacher, auxiliary or negative prompt longer than this are left out and counted."""
+    """Rows with a teacher, auxiliary or negative prompt longer than this are left out and
+    counted."""
     lora: Lora = Lora()
 
 
@@ -48,26 +50,30 @@ class Rollout(Section):
     max_completion_tokens: int = Field(0, ge=0)
     """Sampling stops after this many tokens; 0 takes the task's own limit."""
     on_policy_fraction: float = Field(1.0, ge=0, le=1)
-    """Share of completions sampled by the student; the rest is sampled by the model reading the reference."""
+    """Share of completions sampled by the student; the rest is sampled by the model reading the
+    reference."""
     chunk: int = Field(8, ge=1)
     """Rollouts that travel through the stream together. Must divide training.batch."""
 
 
 class Views(Section):
     reference_format: Literal["appended", "chat_turn"] = "chat_turn"
-    """How the teacher sees the reference: after the question in one user turn (the paper's template),
+    """How the teacher sees the reference: after the question in one user turn (the paper's
+    template),
     or as an earlier assistant turn (what a small model can follow)."""
     auxiliary: Literal["random", "retrieval"] = "retrieval"
     """Where the solved examples of the auxiliary views come from."""
     count: int = Field(3, ge=1)
-    """K, the number of auxiliary views whose agreement is measured. At 1 every agreement weight is 1."""
+    """K, the number of auxiliary views whose agreement is measured. At 1 every agreement weight
+    is 1."""
     embedding_model: str | None = None
     """Folder or hub id of a sentence-embedding model for retrieval; None retrieves with BM25."""
 
 
 class Teacher(Section):
     kind: Literal["frozen", "ema", "live"] = "ema"
-    """Weights of the teacher: the base model, a moving average of the student, or the student itself."""
+    """Weights of the teacher: the base model, a moving average of the student, or the student
+    itself."""
     ema_rate: float = Field(0.9, ge=0, le=1)
     """beta in avg <- beta * avg + (1 - beta) * student, kept in float32 (paper, section 2.2)."""
     ema_every: int = Field(1, ge=1)
@@ -78,16 +84,19 @@ class Divergence(Section):
     weight: float = Field(1.0, ge=0)
     """Factor of the token divergence in the loss; 0 does not compute it."""
     alpha: float = Field(0.0, ge=0, le=1)
-    """0: KL(teacher || student); 1: KL(student || teacher); between: JSD with this mass on the teacher."""
+    """0: KL(teacher || student); 1: KL(student || teacher); between: JSD with this mass on the
+    teacher."""
     temperature: float = Field(1.0, gt=0)
     """Both distributions are softened by this before they are compared."""
     clip: float | None = Field(10.0, gt=0)
-    """Upper bound in nats on the divergence of one token (kappa); a clipped token has no gradient. None: off."""
+    """Upper bound in nats on the divergence of one token (kappa); a clipped token has no
+    gradient. None: off."""
 
 
 class Agreement(Section):
     level: Literal["off", "token", "sequence"] = "token"
-    """Whether disagreement between the auxiliary views lowers the weight of a token or of a whole row."""
+    """Whether disagreement between the auxiliary views lowers the weight of a token or of a whole
+    row."""
     statistic: Literal["var", "range"] = "var"
     """Disagreement over the K views: variance, or largest minus smallest log-prob."""
     gamma: float = Field(1.0, ge=0)

@@ -159,9 +159,8 @@ def _download_snapshot(repo: str) -> Path:
         ) from error
     except RepositoryNotFoundError as error:
         raise UserError(f"model.path {repo}: the hub knows no such model; check the id") from error
-    except (
-        Exception
-    ) as error:  # the HTTP client's own types differ between versions of the hub library
+    except Exception as error:
+        # Anything else is a failed connection: its types are those of the HTTP client in use.
         raise _HubUnreachable(_first_line(error)) from error
     problem = missing_part(folder)
     if problem:

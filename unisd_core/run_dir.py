@@ -60,11 +60,6 @@ class RunDir:
         _replace(path / "config.yaml", dump_config(config))
         return cls(path, config.outputs)
 
-    @property
-    def finished(self) -> bool:
-        """Whether the run wrote its summary."""
-        return (self.path / "summary.json").exists()
-
     def resume_from(self, step: int) -> None:
         """Forget what was recorded after ``step``, the last step of the checkpoint.
 

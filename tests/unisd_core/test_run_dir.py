@@ -41,7 +41,7 @@ def test_a_new_run_holds_its_configuration(tmp_path: Path) -> None:
     run = RunDir.create(config)
     assert run.path == tmp_path / "trial"
     assert load_config(str(run.path / "config.yaml"), [], tmp_path) == config
-    assert not run.finished
+    assert [path.name for path in run.path.iterdir()] == ["config.yaml"]
 
 
 def test_an_unfinished_run_of_the_same_configuration_is_continued(tmp_path: Path) -> None:
@@ -58,9 +58,9 @@ def test_a_finished_run_is_kept_unless_resumed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"finished; choose another name=\.\.\. or .* --resume"):
         RunDir.create(config)
     run = RunDir.create(config, resume=True)
-    assert run.finished
     run.resume_from(1)
-    assert not run.finished
+    assert not (run.path / "summary.json").exists()
+    RunDir.create(config)
 
 
 def test_another_configuration_is_refused_unless_resumed(

@@ -57,7 +57,8 @@ class Task(ABC):
     @abstractmethod
     def wrong_reference(self, row: Row, rng: random.Random) -> Row | None:
         """``row`` with ``gold`` and ``hint`` replaced by a plausible wrong answer in the same
-        template (paper, section 2.3), or None where no rule applies. The result never scores as correct."""
+        template (paper, section 2.3), or None where no rule applies. The result never scores as
+        correct."""
 
     @abstractmethod
     def demonstration(self, row: Row) -> str:
@@ -65,4 +66,5 @@ class Task(ABC):
 
     @abstractmethod
     def score(self, row: Row, completion: str) -> Score:
-        """Read the answer from ``completion`` and compare it with ``row.answer``; never raises on model text."""
+        """Read the answer from ``completion`` and compare it with ``row.answer``; never raises on
+        model text."""

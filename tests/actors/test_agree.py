@@ -1,0 +1,102 @@
+"""The agreement stage: whole batches in order, whatever the chunks and the filter do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import ray
+
+from actors import stages
+from actors.stages import Agree, filter_reasons
+from tests.actors.rows import scored
+from unisd_core.config import Config
+
+
+class Doorman:
+    """Stands in for the gate's handle; ``unwanted`` positions are refused."""
+
+    def __init__(self, unwanted=()):
+        self.unwanted, self.dropped = set(unwanted), []
+        self.arrive = self.counters = None
+
+    def call(self, name, *args):
+        if name == "counters":
+            return {"version": 5}
+        visits, dropped = args
+        self.dropped += dropped
+        return [position not in self.unwanted for position, _, _ in visits]
+
+
+@pytest.fixture
+def agree(monkeypatch):
+    def make(config: Config, unwanted=()):
+        door = Doorman(unwanted)
+
+        class Remote:
+            def __init__(self, name):
+                self.name = name
+
+            def remote(self, *args):
+                return door.call(self.name, *args)
+
+        door.arrive, door.counters = Remote("arrive"), Remote("counters")
+        monkeypatch.setattr(stages.ray, "get", lambda value: value)
+        return Agree(config, door), door
+
+    assert stages.ray is ray
+    return make
+
+
+def config(**changes) -> Config:
+    base = {"views": {"count": 2}, "training": {"batch": 4}, "rollout": {"chunk": 2}}
+    return Config.model_validate(base | changes)
+
+
+def test_chunks_become_whole_batches_with_consecutive_numbers(agree):
+    stage, _ = agree(config())
+    table = scored(10)
+    batches = [b for start in range(0, 10, 2) for b in stage(table.slice(start, 2))]
+    assert [batch.num_rows for batch in batches] == [4, 4]
+    assert [set(batch["batch"].to_pylist()) for batch in batches] == [{5}, {6}]
+    positions = [p for batch in batches for p in batch["position"].to_pylist()]
+    assert positions == list(range(8))
+
+
+def test_weights_do_not_depend_on_the_chunks(agree):
+    table = scored(4)
+    (whole,) = list(agree(config())[0](table))
+    stage, _ = agree(config())
+    (parts,) = [b for start in range(4) for b in stage(table.slice(start, 1))]
+    assert whole["token_weights"].to_pylist() == parts["token_weights"].to_pylist()
+    spread = np.std(np.concatenate(whole["token_weights"].to_pylist()))
+    assert spread > 0.01
+
+
+def test_refused_and_filtered_rows_are_replaced_by_later_ones(agree):
+    settings = config(filter={"drop_truncated": True})
+    stage, door = agree(settings, unwanted=[1])
+    rows = scored(6).to_pylist()
+    rows[2]["finish_reason"] = "length"
+    table = pa.Table.from_pylist(rows, schema=scored(1).schema)
+    (batch,) = list(stage(table))
+    assert batch["position"].to_pylist() == [0, 3, 4, 5]
+    assert door.dropped == [(2, 0, "truncated")]
+
+
+def test_one_view_weighs_every_token_the_same(agree):
+    stage, _ = agree(config(views={"count": 1}))
+    (batch,) = list(stage(scored(4, auxiliary=1)))
+    assert set(np.concatenate(batch["token_weights"].to_pylist())) == {1.0}
+
+
+def test_an_empty_completion_is_left_out():
+    rows = scored(2).to_pylist()
+    rows[0] |= {"completion_ids": [], "auxiliary_logprobs": [[], []]}
+    table = pa.Table.from_pylist(rows, schema=scored(1).schema)
+    assert filter_reasons(table, config()) == ["empty completion", None]
+
+
+def test_an_empty_chunk_passes(agree):
+    stage, _ = agree(config())
+    assert list(stage(scored(1).slice(0, 0))) == []

@@ -1,0 +1,85 @@
+"""The scorer against one plain forward pass per view."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from actors.messages import WeightUpdate
+from actors.teacher_scorer import TeacherScorer
+from tests.actors.rows import trajectories
+from unisd_core.adapters import adapter_checksum
+from unisd_core.config import Config
+from unisd_core.models import lm_head_weight
+
+
+def config(**changes) -> Config:
+    return Config.model_validate({"views": {"count": 2}, **changes})
+
+
+def plain_logprobs(model, prompt, completion):
+    with torch.no_grad():
+        logits = model(torch.tensor([prompt + completion])).logits[0, len(prompt) - 1 : -1]
+    return logits.log_softmax(-1)[range(len(completion)), completion].numpy()
+
+
+@pytest.fixture(scope="module")
+def table():
+    return trajectories(5, views=4)
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 64, 4096])
+def test_every_view_equals_a_plain_forward(tiny_model, table, batch_tokens):
+    scorer = TeacherScorer(config(scorer={"batch_tokens": batch_tokens}), str(tiny_model))
+    scored = scorer.score(table)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    head = lm_head_weight(model)
+    assert scored["uid"].to_pylist() == table["uid"].to_pylist()
+    for row in scored.to_pylist():
+        completion, views = row["completion_ids"], row["view_ids"]
+        hidden_TH = np.array(row["teacher_hidden"], np.float32).reshape(len(completion), -1)
+        teacher = torch.from_numpy(hidden_TH) @ head.T
+        teacher_T = teacher.log_softmax(-1)[range(len(completion)), completion].detach().numpy()
+        np.testing.assert_allclose(
+            teacher_T, plain_logprobs(model, views[0], completion), atol=1e-4
+        )
+        for k in range(2):
+            np.testing.assert_allclose(
+                row["auxiliary_logprobs"][k],
+                plain_logprobs(model, views[1 + k], completion),
+                atol=1e-4,
+            )
+        np.testing.assert_allclose(
+            row["negative_logprobs"], plain_logprobs(model, views[3], completion), atol=1e-4
+        )
+
+
+def test_a_row_without_a_negative_view_stays_in(tiny_model):
+    scorer = TeacherScorer(config(), str(tiny_model))
+    assert scorer.score(trajectories(2, views=3))["negative_logprobs"].to_pylist() == [None, None]
+
+
+def test_a_published_teacher_changes_what_is_read(tiny_model, table):
+    scorer = TeacherScorer(config(), str(tiny_model))
+    before = scorer.score(table)
+    from unisd_core.adapters import adapter_state
+
+    state = {
+        name: tensor + (0.05 if "lora_B" in name else 0.0)
+        for name, tensor in adapter_state(scorer.model).items()
+    }
+    arrays = {name: tensor.numpy() for name, tensor in state.items()}
+    scorer.load(WeightUpdate(3, arrays, adapter_checksum(state)))
+    after = scorer.score(table)
+    assert set(after["teacher_version"].to_pylist()) == {3}
+    assert before["teacher_hidden"][0].as_py() != after["teacher_hidden"][0].as_py()
+
+
+def test_a_frozen_teacher_is_the_base_model(tiny_model, table):
+    frozen = TeacherScorer(config(teacher={"kind": "frozen"}), str(tiny_model)).score(table)
+    moving = TeacherScorer(config(), str(tiny_model)).score(table)
+    np.testing.assert_allclose(
+        frozen["teacher_hidden"][0].as_py(), moving["teacher_hidden"][0].as_py(), atol=1e-5
+    )

@@ -1,0 +1,109 @@
+"""Pushing weights into an engine: which version serves whom, and what stays loaded."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from actors.learner import weight_update
+from actors.messages import WeightUpdate
+from actors.transports import AdapterTransport, MergedTransport, choose_transport
+from unisd_core.adapters import adapter_state, add_lora
+from unisd_core.config import Config
+from unisd_core.models import load_base
+
+IDS = torch.tensor([[5, 9, 40, 77]])
+
+
+class RecordingEngine:
+    """Keeps what it was given the way vLLM would: folders are read at once, adapters by id."""
+
+    def __init__(self):
+        self.loaded: dict[int, str] = {}
+        self.next_id = 0
+        self.seen = None
+
+    async def use_adapter(self, name: str, folder: Path) -> int:
+        self.next_id += 1
+        self.loaded[self.next_id] = name
+        base = AutoModelForCausalLM.from_pretrained(self.base)
+        self.seen = PeftModel.from_pretrained(base, folder)(IDS).logits
+        return self.next_id
+
+    async def drop_adapter(self, adapter_id: int) -> None:
+        del self.loaded[adapter_id]
+
+    async def load_weights(self, folder: Path) -> None:
+        self.names = set(load_file(folder / "model.safetensors"))
+        self.seen = AutoModelForCausalLM.from_pretrained(folder)(IDS).logits
+
+
+@pytest.fixture
+def trained(tiny_model):
+    """A model with a non-trivial adapter, and the update that publishes it as ``version``."""
+    model = add_lora(load_base(tiny_model), Config().model.lora, seed=0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.02)
+    return model, lambda version: weight_update(version, adapter_state(model))
+
+
+@pytest.mark.parametrize("kind", [MergedTransport, AdapterTransport])
+def test_the_engine_serves_what_was_trained(kind, tiny_model, trained):
+    model, publish = trained
+    engine = RecordingEngine()
+    engine.base = tiny_model
+    transport = kind(engine, Config(), tiny_model)
+    checksum = asyncio.run(transport.load(publish(4)))
+    assert transport.version == 4 and checksum == publish(4).checksum
+    torch.testing.assert_close(engine.seen, model(IDS).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_bytes_that_changed_on_the_way_are_refused(tiny_model, trained):
+    _, publish = trained
+    good = publish(4)
+    broken = {name: array + 1e-6 for name, array in good.adapter.items()}
+    transport = MergedTransport(RecordingEngine(), Config(), tiny_model)
+    with pytest.raises(ValueError, match="version 4: received"):
+        asyncio.run(transport.load(WeightUpdate(4, broken, good.checksum)))
+    assert transport.version == 0
+
+
+def test_adapters_are_unloaded_when_their_last_request_ends(tiny_model, trained):
+    _, publish = trained
+    engine = RecordingEngine()
+    engine.base = tiny_model
+
+    async def scenario():
+        transport = AdapterTransport(engine, Config(), tiny_model)
+        assert transport.begin() == 0
+        await transport.load(publish(1))
+        first = [transport.begin(), transport.begin()]
+        assert first == [1, 1]
+        await transport.load(publish(2))
+        assert sorted(engine.loaded.values()) == ["v1-1", "v2-2"]
+        await transport.finish(1)
+        assert len(engine.loaded) == 2, "one request still runs under version 1"
+        await transport.finish(1)
+        assert list(engine.loaded.values()) == ["v2-2"]
+        await transport.load(publish(2))
+        assert list(engine.loaded.values()) == ["v2-3"], "a name is never used twice"
+        assert transport.adapters == 1
+
+    asyncio.run(scenario())
+
+
+def test_auto_merges_on_cpu_and_keeps_adapters_on_gpu():
+    def chosen(**generator):
+        return choose_transport(Config.model_validate({"generator": generator}))
+
+    assert chosen() is MergedTransport
+    assert chosen(gpus=1.0) is AdapterTransport
+    assert chosen(transport="adapter") is AdapterTransport

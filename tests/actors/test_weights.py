@@ -1,0 +1,100 @@
+"""The store pushes in the background, newest first, and says who is late."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from actors.messages import ReplicaReport, WeightUpdate
+from actors.weights import WeightStore
+
+
+def update(version: int) -> WeightUpdate:
+    return WeightUpdate(version, {"a": np.full(3, version, np.float32)}, f"sum-{version}")
+
+
+class SlowPool:
+    """A pool whose push ends when the test says so."""
+
+    def __init__(self, error: Exception | None = None):
+        self.pushed: list[int] = []
+        self.may_end = asyncio.Event()
+        self.error = error
+        self.push = self
+
+    async def remote(self, weights: WeightUpdate) -> list[ReplicaReport]:
+        await self.may_end.wait()
+        if self.error:
+            raise self.error
+        self.pushed.append(weights.version)
+        return [ReplicaReport(0, weights.version, weights.checksum, 0.1, 0, 0.0, 0)]
+
+
+def test_publishing_does_not_wait_and_superseded_versions_are_skipped():
+    async def scenario():
+        pool = SlowPool()
+        store = WeightStore(pool)
+        for version in (1, 2, 3):
+            await asyncio.wait_for(store.publish(update(version), None), 1)
+            await asyncio.sleep(0)
+        assert (await store.status()).synced == 0
+        pool.may_end.set()
+        reports = await store.wait_synced(1)
+        assert pool.pushed == [1, 3]
+        assert [report.version for report in reports] == [3]
+        status = await store.status()
+        assert (status.published, status.synced, len(status.push_seconds)) == (3, 3, 2)
+
+    asyncio.run(scenario())
+
+
+def test_an_older_version_is_pushed_too_after_a_rollback():
+    async def scenario():
+        pool = SlowPool()
+        pool.may_end.set()
+        store = WeightStore(pool)
+        for version in (5, 2):
+            await store.publish(update(version), None)
+            await store.wait_synced(1)
+        assert pool.pushed == [5, 2]
+
+    asyncio.run(scenario())
+
+
+def test_a_push_that_does_not_end_is_named():
+    async def scenario():
+        store = WeightStore(SlowPool())
+        await store.publish(update(7), None)
+        with pytest.raises(TimeoutError, match="version 7 within"):
+            await store.wait_synced(0.05)
+
+    asyncio.run(scenario())
+
+
+def test_a_failed_push_is_raised_where_somebody_waits():
+    async def scenario():
+        pool = SlowPool(RuntimeError("replica 1 cannot be restarted"))
+        pool.may_end.set()
+        store = WeightStore(pool)
+        await store.publish(update(1), None)
+        with pytest.raises(RuntimeError, match="replica 1"):
+            await store.wait_synced(1)
+
+    asyncio.run(scenario())
+
+
+def test_the_teacher_travels_only_when_it_is_new():
+    async def scenario():
+        pool = SlowPool()
+        pool.may_end.set()
+        store = WeightStore(pool)
+        assert await store.teacher_if_not(0) is None
+        await store.publish(update(1), update(1))
+        assert (await store.teacher_if_not(0)).version == 1
+        assert await store.teacher_if_not(1) is None
+        await store.publish(update(2), None)
+        assert await store.teacher_if_not(1) is None
+
+    asyncio.run(scenario())

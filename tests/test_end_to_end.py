@@ -1,0 +1,156 @@
+"""The whole job on a tiny model: real vLLM engines, Ray Data, Ray Train, weights pushed back."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+ROOT = Path(__file__).parent.parent
+TIMEOUT_S = 600
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+
+def command(model: Path, out: Path, name: str, *overrides: str) -> list[str]:
+    return [
+        sys.executable,
+        str(ROOT / "pipelines" / "unisd_full.py"),
+        "--preset=unisd_full",
+        f"name={name}",
+        f"output_dir={out}",
+        f"model.path={model}",
+        "model.max_prompt_tokens=1000",
+        "model.max_view_tokens=1900",
+        "rollout.chunk=4",
+        "rollout.max_completion_tokens=12",
+        "views.count=2",
+        "objective.divergence.clip=1.5",
+        "training.batch=8",
+        "training.learning_rate=1e-3",
+        "generator.cpus=0.25",
+        "generator.kv_cache_gib=0.25",
+        "learner.cpus=0.25",
+        "evaluation.rows=4",
+        "evaluation.teacher_rows=2",
+        "evaluation.require_better_teacher=false",
+        *overrides,
+    ]
+
+
+def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=TIMEOUT_S, cwd=ROOT)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_model, tmp_path_factory):
+    """A run with two replicas, two learner workers, adapters as transport and mixed completions."""
+    out = tmp_path_factory.mktemp("runs")
+    done = run(
+        command(
+            tiny_model,
+            out,
+            "pair",
+            "training.steps=6",
+            "training.staleness=1",
+            "generator.replicas=2",
+            "generator.transport=adapter",
+            "learner.workers=2",
+            "rollout.on_policy_fraction=0.7",
+        )
+    )
+    return out / "pair", done.stdout
+
+
+def test_summary_tells_what_happened(finished):
+    path, printed = finished
+    summary = json.loads((path / "summary.json").read_text())
+    assert summary["steps"] == 6
+    assert summary["versions_published"] == 6
+    assert summary["replica_versions"] == [6, 6]
+    assert 1 <= summary["staleness"]["max"] <= summary["staleness"]["limit"] == 1
+    ledger = summary["ledger"]
+    assert ledger == {
+        "admitted": 48, "consumed": 48, "filtered": 0, "stale": 0, "failed": 0, "in_flight": 0,
+    }  # fmt: skip
+    assert set(summary["accuracy"]) == {"minitools_seen", "minitools_unseen"}
+    assert all(value > 0 for value in summary["tokens_per_second"].values())
+    assert all(value for value in summary["mechanisms"].values()), summary["mechanisms"]
+    for line in ("right on 2 training rows: student", "step 6/6", "staleness", "48 admitted"):
+        assert line in printed
+
+
+def test_every_step_is_logged_and_engine_and_learner_agree(finished):
+    path, _ = finished
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 7))
+    gaps = [
+        line["engine_learner_logprob_gap"] for line in lines if "engine_learner_logprob_gap" in line
+    ]
+    assert gaps and max(gaps) < 1e-3
+    assert list((path / "tensorboard").iterdir())
+
+
+def test_every_trained_row_is_on_disk_once(finished):
+    path, _ = finished
+    table = pq.read_table(path / "trajectories")
+    assert table.num_rows == 48
+    assert len(set(table["position"].to_pylist())) == 48
+    assert set(table["source"].to_pylist()) == {"student", "teacher"}
+    assert set(table["replica"].to_pylist()) == {0, 1}
+    versions = table.select(["version_first", "version_last"]).to_pylist()
+    assert all(row["version_first"] == row["version_last"] for row in versions)
+
+
+def test_the_adapter_loads_in_plain_transformers(finished, tiny_model):
+    path, _ = finished
+    base = AutoModelForCausalLM.from_pretrained(tiny_model)
+    ids = torch.tensor([[5, 9, 40, 77]])
+    before = base(ids).logits
+    after = PeftModel.from_pretrained(base, path / "adapter")(ids).logits
+    assert (after - before).abs().max() > 1e-3
+
+
+def test_a_finished_run_is_not_overwritten(finished, tiny_model):
+    path, _ = finished
+    again = subprocess.run(
+        command(tiny_model, path.parent, "pair"), capture_output=True, text=True, timeout=120
+    )
+    assert again.returncode == 2
+    assert again.stderr.startswith("error: ") and "this run is finished" in again.stderr
+    assert len(again.stderr.strip().splitlines()) == 1
+
+
+def test_killed_and_resumed_equals_undisturbed(tiny_model, tmp_path):
+    """At staleness 0 the same command, killed in the middle, ends with the same bytes."""
+    settings = ("training.steps=4", "training.staleness=0", "training.checkpoint_every=1")
+    run(command(tiny_model, tmp_path, "whole", *settings))
+    arguments = command(tiny_model, tmp_path, "torn", *settings)
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + TIMEOUT_S
+    while not (tmp_path / "torn" / "checkpoints" / "step-000002").exists():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    run(arguments)
+    whole, torn = (
+        (tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes()
+        for name in ("whole", "torn")
+    )
+    assert whole == torn
+    steps = (tmp_path / "torn" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in steps] == [1, 2, 3, 4]
