@@ -29,10 +29,8 @@ APPENDED_REFERENCE = (
 )
 """Teacher's user turn under reference_format=appended (method, section 4)."""
 
-CHAT_TURN_FOLLOW_UP = (
-    "Correct. {hint}Answer the same request again, in the same format.\n\n{prompt}"
-)
-"""Teacher's second user turn under reference_format=chat_turn."""
+CHAT_TURN_FOLLOW_UP = "Correct. {hint}Answer the same request again, in the same format."
+"""Teacher's second user turn under reference_format=chat_turn; views.repeat_prompt adds the prompt."""
 
 AUXILIARY_CONTEXT = "{context}\n\nTask to solve:\n{prompt}"
 """User turn of an auxiliary view (method, section 4)."""
@@ -80,12 +78,15 @@ class ViewBuilder:
 
     def teacher(self, row: Row) -> list[int]:
         """The primary teacher's view: the prompt with ``row.gold`` and ``row.hint``."""
+        # An explanation that is part of the answer is not told twice.
+        hint = "" if row.hint in row.gold else row.hint
         if self.config.views.reference_format == "appended":
-            reference = f"{row.gold}\n{row.hint}" if row.hint else row.gold
+            reference = f"{row.gold}\n{hint}" if hint else row.gold
             text = APPENDED_REFERENCE.format(prompt=row.prompt, reference=reference)
             return self._encode(_user(text))
-        hint = f"{row.hint} " if row.hint else ""
-        follow_up = CHAT_TURN_FOLLOW_UP.format(hint=hint, prompt=row.prompt)
+        follow_up = CHAT_TURN_FOLLOW_UP.format(hint=f"{hint} " if hint else "")
+        if self.config.views.repeat_prompt:
+            follow_up += f"\n\n{row.prompt}"
         gold = {"role": "assistant", "content": row.gold}
         return self._encode(_user(row.prompt), gold, _user(follow_up))
 

@@ -178,3 +178,17 @@ def test_a_uid_that_occurs_twice_is_refused() -> None:
 def test_no_rows_at_all_are_a_user_error() -> None:
     with pytest.raises(UserError, match="no row is left of 0"):
         build([])
+
+
+def test_the_question_may_be_left_out_after_the_reference() -> None:
+    config = configure(views={"reference_format": "chat_turn", "repeat_prompt": False})
+    seen = text(builder(config).teacher(toy_row("u", "What?", "this", "because")))
+    assert seen.count("What?") == 1
+    assert "Correct. because Answer the same request again" in seen
+
+
+@pytest.mark.parametrize("reference_format", ["chat_turn", "appended"])
+def test_an_explanation_that_is_part_of_the_answer_is_not_told_twice(reference_format: str) -> None:
+    config = configure(views={"reference_format": reference_format})
+    row = toy_row("u", "What?", "Reasoning: because\nAnswer: A", "because")
+    assert text(builder(config).teacher(row)).count("because") == 1

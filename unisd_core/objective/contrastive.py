@@ -29,13 +29,10 @@ def contrastive_hinge(
     """Hinge per token with l, l+ and l- of student, reference view and negative view.
 
     Only the student carries a gradient. Where ``has_negative_N`` is False the value of
-    ``negative_logprob_N`` is never read; it may be NaN.
+    ``negative_logprob_N`` has no effect; it may be NaN.
     """
     positive = teacher_logprob_N.detach()
     negative = negative_logprob_N.detach().to(student_logprob_N.dtype)
-    if has_negative_N is not None:
-        # Masked before the arithmetic: zero times NaN would reach the gradient.
-        negative = torch.where(has_negative_N, negative, positive)
     slack = margin + (student_logprob_N - positive).abs() - (student_logprob_N - negative).abs()
     if has_negative_N is not None:
         slack = torch.where(has_negative_N, slack, torch.zeros_like(slack))

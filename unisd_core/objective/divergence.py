@@ -140,9 +140,7 @@ class _LinearTerms(torch.autograd.Function):
         clipped_N = torch.zeros_like(divergence_N, dtype=torch.bool)
 
         ctx.head_trained = ctx.needs_input_grad[1]
-        save_gradients = (
-            spec.grad_enabled and ctx.needs_input_grad[0] and not ctx.head_trained and total > 0
-        )
+        save_gradients = spec.grad_enabled and ctx.needs_input_grad[0] and not ctx.head_trained
         saved: list[Tensor] = []
         if save_gradients:
             wanted = (teacher_NH is not None, spec.logprob_grad)
@@ -172,7 +170,7 @@ class _LinearTerms(torch.autograd.Function):
         else:
             ctx.save_for_backward(*saved)
         ctx.spec = spec
-        ctx.student_dtype = student_NH.dtype
+        ctx.student_shape, ctx.student_dtype = student_NH.shape, student_NH.dtype
         without_gradient = [teacher_logprob_N, clipped_N]
         if not spec.logprob_grad:
             without_gradient.append(student_logprob_N)
@@ -185,15 +183,13 @@ class _LinearTerms(torch.autograd.Function):
         upstream_N = upstream[:2]
         if ctx.head_trained:
             return _recomputed_gradients(ctx, upstream_N)
-        student_grad_NH: Tensor | None = None
-        for weight_N, gradient_NH in zip(upstream_N, ctx.saved_tensors, strict=False):
-            if gradient_NH.numel() == 0:  # not asked for
-                continue
-            part_NH = gradient_NH * weight_N.unsqueeze(-1)
-            student_grad_NH = part_NH if student_grad_NH is None else student_grad_NH.add_(part_NH)
-        if student_grad_NH is not None:
-            student_grad_NH = student_grad_NH.to(ctx.student_dtype)
-        return student_grad_NH, None, None, None, None, None
+        # Zeros and not None where there are no tokens: data-parallel workers wait for each other's
+        # gradients.
+        student_grad_NH = upstream_N[0].new_zeros(ctx.student_shape)
+        for weight_N, gradient_NH in zip(upstream_N, ctx.saved_tensors, strict=True):
+            if gradient_NH.numel():
+                student_grad_NH.addcmul_(gradient_NH, weight_N.unsqueeze(-1))
+        return student_grad_NH.to(ctx.student_dtype), None, None, None, None, None
 
 
 _linear_terms: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]] = _LinearTerms.apply

@@ -251,10 +251,13 @@ def test_a_loss_that_is_not_finite_is_reported_as_such() -> None:
 
 
 def test_an_empty_micro_batch_still_reaches_the_backward_pass() -> None:
-    empty = rows_of(micro_batch([4, 2]), [])
-    output = objective(empty, head(), ALL)
+    batch = micro_batch([4, 2])
+    empty = rows_of(batch, [])
+    output = objective(empty, head(), ALL.model_copy(update={"features": Features(weight=0)}))
     assert output.loss.item() == 0.0
     output.loss.backward()
+    assert torch.equal(batch.student_hidden_NH.grad, torch.zeros(6, H, dtype=torch.float64))
+    output = objective(empty, head(), ALL)
     full = objective(micro_batch([4, 2]), head(), ALL).metrics
     assert add_metrics(output.metrics, full) == pytest.approx(full)
     assert finalise_metrics(output.metrics)["tokens"] == 0
