@@ -10,10 +10,10 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint bench clean
 
 help:
-	@echo "make setup | demo | test | lint | clean   (EXTRA=cpu or gpu, ARGS=...)"
+	@echo "make setup | demo | test | lint | bench | clean   (EXTRA=cpu or gpu, ARGS=...)"
 
 setup: $(STAMP)
 
@@ -31,6 +31,9 @@ lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+bench: setup
+	$(RUN) -m tests.benchmarks.objective $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -33,8 +33,8 @@ class Checkpoint:
     optimizer: dict[str, Tensor]
     teacher: dict[str, Tensor]
     ledger: dict[str, Any]
-    progress: dict[str, Any]
-    """Running totals of the learner (staleness, seconds)."""
+    totals: dict[str, Any]
+    """Sums over all rows trained so far (ages, tokens, seconds)."""
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
@@ -48,15 +48,20 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         save_file(getattr(checkpoint, name), temporary / f"{name}.safetensors")
     ledger = dict(checkpoint.ledger)
     ledger["outcomes"] = base64.b64encode(ledger["outcomes"]).decode()
-    state = {"version": checkpoint.version, "ledger": ledger, "progress": checkpoint.progress}
+    state = {"version": checkpoint.version, "ledger": ledger, "totals": checkpoint.totals}
     (temporary / "state.json").write_text(json.dumps(state, indent=1))
     checksums = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
     (temporary / MARKER).write_text(json.dumps(checksums, indent=1))
     for path in [*temporary.iterdir(), temporary]:
         _flush(path)
-    if final.exists():
-        shutil.rmtree(final)
-    os.replace(temporary, final)
+    if final.exists():  # written again after a rollback; never be without one
+        old = folder / f".{final.name}.old"
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(final, old)
+        os.replace(temporary, final)
+        shutil.rmtree(old)
+    else:
+        os.replace(temporary, final)
     _flush(folder)
     for old in _complete(folder)[keep:]:
         shutil.rmtree(old)
@@ -82,9 +87,7 @@ def _load(path: Path) -> Checkpoint:
         name: load_file(path / f"{name}.safetensors")
         for name in ("adapter", "optimizer", "teacher")
     }
-    return Checkpoint(
-        version=state["version"], ledger=ledger, progress=state["progress"], **tensors
-    )
+    return Checkpoint(version=state["version"], ledger=ledger, totals=state["totals"], **tensors)
 
 
 def _problem(path: Path) -> str | None:

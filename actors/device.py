@@ -13,6 +13,6 @@ def stage_device(gpus: float) -> torch.device:
 
 
 def use_threads(threads: int, share: int = 1) -> None:
-    """Set torch's CPU threads; 0 takes the physical cores divided by ``share`` processes."""
+    """Set torch's CPU threads; 0 takes the usable cores divided by ``share`` processes."""
     cores = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads or max(1, cores // share))

@@ -44,7 +44,6 @@ class Engine:
         self.model_dir, self.dtype, self.max_length = model_dir, dtype, max_length
         self.settings = settings
         self._engine: Any = None
-        self._adapter: Any = None
         self._adapter_ids = 0
 
     async def start(self, lora_rank: int, adapters: int) -> None:
@@ -93,12 +92,15 @@ class Engine:
         # vLLM's own thread binding sets one core aside, which on a small machine is half of it, and
         # pins threads to cores that the scorer and the learner also use.
         os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
-        os.environ["OMP_NUM_THREADS"] = str(self.settings.threads or physical_cores())
+        os.environ["OMP_NUM_THREADS"] = str(self.settings.threads or usable_cores())
 
     async def sample(
-        self, request_id: str, prompt_ids: list[int], sampling: Sampling
+        self, request_id: str, prompt_ids: list[int], sampling: Sampling, adapter: Any = None
     ) -> Completion:
-        """Sample one completion; the end-of-turn token is part of it."""
+        """Sample one completion under ``adapter`` (see :meth:`load_adapter`) or the base weights.
+
+        The end-of-turn token is part of the completion.
+        """
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -117,7 +119,7 @@ class Engine:
             {"prompt_token_ids": prompt_ids},
             parameters,
             request_id,
-            lora_request=self._adapter,
+            lora_request=adapter,
         ):
             final = output.outputs[0]
         if final is None:
@@ -126,23 +128,19 @@ class Engine:
         logprobs = [entry[token].logprob for entry, token in zip(final.logprobs, ids, strict=True)]
         return Completion(ids, logprobs, str(final.finish_reason))
 
-    async def use_adapter(self, name: str, folder: Path) -> int:
-        """Load an adapter under a new name and use it for requests from now on; returns its id.
-
-        Requests in flight finish under the adapter they began with.
-        """
+    async def load_adapter(self, name: str, folder: Path) -> Any:
+        """Load an adapter under a new name; returns the handle that :meth:`sample` takes."""
         from vllm.lora.request import LoRARequest
 
         self._adapter_ids += 1
-        request = LoRARequest(name, self._adapter_ids, str(folder))
-        if not await self._engine.add_lora(request):
+        adapter = LoRARequest(name, self._adapter_ids, str(folder))
+        if not await self._engine.add_lora(adapter):
             raise RuntimeError(f"the engine refused adapter {name}")
-        self._adapter = request
-        return self._adapter_ids
+        return adapter
 
-    async def drop_adapter(self, adapter_id: int) -> None:
+    async def drop_adapter(self, adapter: Any) -> None:
         """Unload an adapter that no request uses any more."""
-        await self._engine.remove_lora(adapter_id)
+        await self._engine.remove_lora(adapter.lora_int_id)
 
     async def load_weights(self, folder: Path) -> None:
         """Replace all weights in place by those in ``folder``; requests in flight continue under
@@ -159,10 +157,12 @@ class Engine:
         """Stop scheduling, so that requests which belong together start in one engine step."""
         await self._engine.pause_generation(mode="keep", clear_cache=False)
 
-    async def release_when_waiting(self, requests: int) -> None:
-        """Schedule again after :meth:`hold`, once that many requests have been handed over."""
+    async def release_when_waiting(self, tasks: list[asyncio.Task[Any]]) -> None:
+        """Schedule again after :meth:`hold`, once all ``tasks`` have handed over their requests."""
         try:
-            while self._engine.get_num_unfinished_requests() < requests:
+            while self._engine.get_num_unfinished_requests() < len(tasks):
+                if any(task.done() for task in tasks):  # refused; its error is its caller's
+                    break
                 await asyncio.sleep(0.005)
             # A request is counted just before it is sent; this lets the last one go out first.
             await asyncio.sleep(0.02)
@@ -184,6 +184,6 @@ def _allowed_rank(rank: int) -> int:
     return next(size for size in allowed if size >= rank)
 
 
-def physical_cores() -> int:
+def usable_cores() -> int:
     """Cores this process may run on."""
     return len(os.sched_getaffinity(0))

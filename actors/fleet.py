@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,23 +13,32 @@ from typing import Any
 import pyarrow as pa
 import ray
 import ray.data
+import ray.train
 from ray.data import Dataset, ExecutionOptions
-from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from ray.util.annotations import RayDeprecationWarning
 
+from actors.calls import ask
 from actors.engine import Sampling
 from actors.gate import Gate
 from actors.learner import LearnerJob, learn
+from actors.messages import ReplicaReport
 from actors.plan import COORDINATOR_CPUS, check_plan, resource_plan
-from actors.pool import GeneratorPool
+from actors.pool import START_TIMEOUT_S, GeneratorPool
 from actors.stages import Agree, Generate, Score
-from actors.weights import WeightStore
+from actors.weights import PushStatus, WeightStore
 from unisd_core.config import Config
+from unisd_core.errors import UserError
 
 SPARE_SLOTS = 2
 """Slots of a stream per chunk that is needed, so that replaced prompts find one."""
-SYNC_TIMEOUT_S = 600.0
-"""Longest wait for the pool to reach the last version."""
+PATIENCE = 4
+"""Answers of a replica that may time out before a stream that stands still is given up."""
+NO_RESTART = {"max_restarts": 0, "max_task_retries": 0}
+"""A stage that keeps state ends with its stream: a restarted one would have forgotten rows that
+the ledger counts as held. The learner then starts a new stream from its checkpoint."""
 
 
 def connect() -> None:
@@ -37,6 +48,7 @@ def connect() -> None:
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if not os.environ.get("RAY_ADDRESS"):
         options |= {"address": "local", "include_dashboard": False}
+    warnings.filterwarnings("ignore", category=RayDeprecationWarning)
     ray.init(**options)
 
 
@@ -64,31 +76,38 @@ class Fleet:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        ray.get(self.pool.stop.remote())
+        ask(self.pool.stop.remote(), "the generator pool")
         for actor in (self.gate, self.store, self.pool):
             if actor is not None:
                 ray.kill(actor)
 
     def wait_ready(self) -> None:
         """Return when every replica answers and reports its version."""
-        ray.get(self._starting)
+        ask(self._starting, "the generator pool", START_TIMEOUT_S)
 
     def stream(self, prompts: pa.Table, sampling: Sampling) -> Dataset:
         """Admit, sample, score, weigh: one block per learner worker and batch, in order."""
         training = self.config.training
         self.gate = _light(Gate).remote(
-            prompts.num_rows, training.batch, training.staleness, training.steps, self.config.seed
+            prompts.num_rows,
+            training.batch,
+            training.staleness,
+            training.steps,
+            self.config.seed,
+            patience=PATIENCE * self.config.generator.timeout_s,
         )
         chunks = training.steps * training.batch // self.config.rollout.chunk
         in_flight = (training.staleness + 1) * training.batch // self.config.rollout.chunk
+        slots = [pa.table({"slot": [number]}) for number in range(SPARE_SLOTS * chunks)]
         scored = (
-            ray.data.from_arrow([pa.table({"slot": [n]}) for n in range(SPARE_SLOTS * chunks)])
+            ray.data.from_arrow(slots)
             .map_batches(
                 Generate,
-                fn_constructor_args=(self.config, self.gate, self.pool, prompts, sampling),
+                fn_constructor_args=(self.config, self.gate, self.pool, ray.put(prompts), sampling),
                 num_cpus=COORDINATOR_CPUS,
                 max_concurrency=in_flight + 1,
                 **_stage(1),
+                **NO_RESTART,
             )
             .map_batches(
                 Score,
@@ -101,7 +120,9 @@ class Fleet:
                 Agree,
                 fn_constructor_args=(self.config, self.gate),
                 num_cpus=COORDINATOR_CPUS,
+                allow_out_of_order_execution=False,
                 **_stage(1),
+                **NO_RESTART,
             )
         )
         workers = self.config.learner.workers
@@ -116,7 +137,9 @@ class Fleet:
         job = LearnerJob(self.config, self.model_dir, run_path, self.gate, self.store)
         resources = {"CPU": settings.cpus} | ({"GPU": settings.gpus} if settings.gpus else {})
         options = ExecutionOptions(preserve_order=True)
-        TorchTrainer(
+        # A single learner needs no process group, whose store would listen on every interface.
+        trainer_type = TorchTrainer if settings.workers > 1 else DataParallelTrainer
+        trainer = trainer_type(
             _learn,
             train_loop_config={"job": job},
             datasets={"train": stream},
@@ -131,8 +154,35 @@ class Fleet:
                 storage_path=str(run_path / "ray"),
                 failure_config=FailureConfig(max_failures=self.config.training.max_restarts),
             ),
-        ).fit()
-        ray.get(self.store.wait_synced.remote(SYNC_TIMEOUT_S))
+        )
+        try:
+            trainer.fit()
+        except TrainingFailedError:
+            # Ray Train passes errors on as text; what a user can mend was noted at the gate.
+            failure = ask(self.gate.failure.remote(), "the gate")
+            if failure:
+                raise UserError(failure) from None
+            raise
+        limit = START_TIMEOUT_S + self.config.generator.timeout_s
+        ask(self.store.wait_pushed.remote(limit), "the weight store", 2 * limit)
+
+    def outcome(self, version: int) -> Outcome:
+        """State of the ledger, the pushes and the replicas, once all replicas serve ``version``."""
+        limit = START_TIMEOUT_S + 2 * self.config.generator.timeout_s
+        return Outcome(
+            replicas=ask(self.pool.reports.remote(version), "the generator pool", limit),
+            pushes=ask(self.store.status.remote(), "the weight store"),
+            counters=ask(self.gate.counters.remote(), "the gate"),
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the actors say at the end of a run."""
+
+    replicas: list[ReplicaReport]
+    pushes: PushStatus
+    counters: dict[str, Any]
 
 
 def _learn(settings: dict[str, Any]) -> None:

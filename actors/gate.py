@@ -2,7 +2,9 @@
 
 Everything it knows is the ledger's; it adds waiting. A waiter sleeps until
 room appears and is told which prompts to sample, so that no stage downstream can
-hold a place that nobody fills.
+hold a place that nobody fills. Slots of a stream are served strictly in their order, because the
+stream emits in that order: a later slot that took the room of an earlier one would
+wait behind it for ever.
 """
 
 from __future__ import annotations
@@ -18,46 +20,98 @@ BATCHES_WITHOUT_STEP = 20
 
 
 class Gate:
-    """Async actor around :class:`Ledger`; all methods are safe to call concurrently."""
+    """Async actor around :class:`Ledger`; all methods are safe to call concurrently.
 
-    def __init__(self, rows: int, batch: int, staleness: int, steps: int, seed: int) -> None:
+    ``patience`` is the longest time in seconds in which nothing at all happens.
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        batch: int,
+        staleness: int,
+        steps: int,
+        seed: int,
+        patience: float = 3600.0,
+    ) -> None:
         self.ledger = Ledger(rows, batch, staleness, steps, seed)
+        self.patience = patience
         self.changed = asyncio.Condition()
-        self.turn = asyncio.Lock()
+        self.stream = 0
+        self.next_slot = 0
+        self.events = 0
         self.lost_since_step = 0
-        self.closed = False
 
     async def open_stream(self) -> int:
-        """A new stream starts: whatever an earlier one left open is handed out again. Returns the
-        version."""
-        async with self.changed:
-            self.ledger.repeat()
-            self.changed.notify_all()
-            return self.ledger.version
+        """A new stream starts; returns its number.
 
-    async def admit(self, count: int) -> list[Ticket]:
-        """Wait for room for ``count`` prompts and take it; an empty list means that no more are
-        needed.
-
-        Fewer are handed out only when nothing else is being sampled, so that a batch that lost rows
-        to a filter is always completed. Raises UserError when rows only get lost.
+        Whatever an earlier one left open is handed out again, and its waiters get nothing more.
         """
-        async with self.turn, self.changed:
-            await self.changed.wait_for(lambda: self._ready(count))
-            if self.lost_since_step > BATCHES_WITHOUT_STEP * self.ledger.batch:
-                raise UserError(
-                    f"{self.lost_since_step} rows in a row ended without a training step "
-                    f"({_most_common(self.ledger)}); loosen filter.* or check the task"
-                )
-            return [] if self.closed or self.ledger.finished else self.ledger.admit(count)
+        async with self.changed:
+            self.stream += 1
+            self.next_slot = 0
+            self.ledger.repeat()
+            self._notify()
+            return self.stream
 
-    def _ready(self, count: int) -> bool:
+    async def admit(self, stream: int, slot: int, count: int) -> list[Ticket]:
+        """Wait for room for ``count`` prompts and take it; an empty list means: no more are needed.
+
+        Fewer are handed out only when nothing else is being sampled, so that a batch that lost
+        rows to a filter is always completed. Raises UserError when rows only get lost,
+        RuntimeError when nothing has happened for too long.
+        """
+        async with self.changed:
+            while not self._may_answer(stream, slot, count):
+                seen = self.events
+                try:
+                    await asyncio.wait_for(self.changed.wait(), self.patience)
+                except TimeoutError:
+                    if self.events == seen:
+                        raise RuntimeError(self._stall(slot)) from None
+            if stream != self.stream or self.ledger.finished:
+                return []
+            if self._hopeless:
+                raise UserError(self._failure())
+            if slot < self.next_slot:
+                raise RuntimeError(f"slot {slot} of the stream was asked for twice")
+            self.next_slot += 1
+            tickets = self.ledger.admit(count)
+            self._notify()
+            return tickets
+
+    def _may_answer(self, stream: int, slot: int, count: int) -> bool:
         ledger = self.ledger
-        if self.closed or ledger.finished:
+        if stream != self.stream or ledger.finished or self._hopeless or slot < self.next_slot:
             return True
-        if self.lost_since_step > BATCHES_WITHOUT_STEP * ledger.batch:
-            return True
-        return ledger.room >= count or (ledger.room > 0 and ledger.generating == 0)
+        enough = ledger.room >= count or (ledger.room > 0 and ledger.generating == 0)
+        return slot == self.next_slot and enough
+
+    def _stall(self, slot: int) -> str:
+        return (
+            f"nothing has reached the gate for {self.patience:.0f} s: slot {slot} waits, "
+            f"{self.ledger.generating} rows are being sampled or scored, "
+            f"{self.ledger.in_flight} are in flight, version {self.ledger.version}"
+        )
+
+    @property
+    def _hopeless(self) -> bool:
+        return self.lost_since_step > BATCHES_WITHOUT_STEP * self.ledger.batch
+
+    def _failure(self) -> str:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in self.ledger.reasons.most_common(2))
+        return (
+            f"{self.lost_since_step} rows in a row ended without a training step "
+            f"({reasons}); loosen filter.* or check the task"
+        )
+
+    def _notify(self) -> None:
+        self.events += 1
+        self.changed.notify_all()
+
+    async def failure(self) -> str | None:
+        """Why no more prompts are handed out, where that is a user's to mend."""
+        return self._failure() if self._hopeless else None
 
     async def arrive(
         self, visits: list[tuple[int, int, int]], dropped: list[tuple[int, int, str]]
@@ -65,15 +119,14 @@ class Gate:
         """Scored rows reach the agreement stage, in one step with what its filter drops.
 
         ``visits``: (position, attempt, first version) of rows to keep; answers which of them may
-        be used.
-        ``dropped``: (position, attempt, reason); their room returns.
+        be used. ``dropped``: (position, attempt, reason); their room returns.
         """
         async with self.changed:
             kept = [self.ledger.hold(*visit) for visit in visits]
             for position, attempt, reason in dropped:
                 self.ledger.end(position, attempt, End.FILTERED, reason)
             self.lost_since_step += len(dropped) + kept.count(False)
-            self.changed.notify_all()
+            self._notify()
             return kept
 
     async def fail(self, visits: list[tuple[int, int]], error: str) -> None:
@@ -89,21 +142,15 @@ class Gate:
             for position, attempt in visits:
                 self.ledger.end(position, attempt, outcome, reason)
             self.lost_since_step += len(visits)
-            self.changed.notify_all()
+            self._notify()
 
     async def consume(self, visits: list[tuple[int, int]]) -> int:
         """One optimizer step was taken on exactly these rows. Returns the new version."""
         async with self.changed:
             self.ledger.advance(visits)
             self.lost_since_step = 0
-            self.changed.notify_all()
+            self._notify()
             return self.ledger.version
-
-    async def close(self) -> None:
-        """No more prompts are handed out; waiters get an empty list."""
-        async with self.changed:
-            self.closed = True
-            self.changed.notify_all()
 
     async def counters(self) -> dict[str, Any]:
         """Checked ledger counters, the version and the reasons of losses."""
@@ -123,8 +170,5 @@ class Gate:
         """Return to a checkpoint's ledger."""
         async with self.changed:
             self.ledger.restore(state)
-            self.changed.notify_all()
-
-
-def _most_common(ledger: Ledger) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in ledger.reasons.most_common(2))
+            self.lost_since_step = 0
+            self._notify()

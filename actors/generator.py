@@ -25,8 +25,8 @@ class GeneratorReplica:
         self.engine = Engine(Path(model_dir), config.model.dtype, length, config.generator)
         self.transport = choose_transport(config)(self.engine, config, Path(model_dir))
         self.loading = asyncio.Lock()
+        self.alone = asyncio.Lock()
         self.checksum = ""
-        self.load_seconds = 0.0
         self.tokens = 0
         self.running = 0
         self.busy_since = 0.0
@@ -45,39 +45,40 @@ class GeneratorReplica:
     async def load(self, update: WeightUpdate) -> ReplicaReport:
         """Switch to a new policy version and report it back."""
         async with self.loading:
-            began = time.perf_counter()
             self.checksum = await self.transport.load(update)
-            self.load_seconds = time.perf_counter() - began
         return self.report()
 
     async def generate(self, requests: list[Request], together: bool = False) -> list[Sampled]:
         """Sample every request; answers are in the order of the requests.
 
-        ``together`` starts all of them in one engine step, which makes the outcome
-        independent of the timing of their arrival (staleness 0).
+        ``together`` starts all of them in one engine step and shares it with no other call, which
+        makes the outcome independent of timing (staleness 0).
         """
-        if together:
+        if not together:
+            return await asyncio.gather(*(self._one(request) for request in requests))
+        async with self.alone:
             await self.engine.hold()
-        tasks = [asyncio.create_task(self._one(request)) for request in requests]
-        if together:
-            await self.engine.release_when_waiting(len(requests))
-        return await asyncio.gather(*tasks)
+            tasks = [asyncio.create_task(self._one(request)) for request in requests]
+            await self.engine.release_when_waiting(tasks)
+            return await asyncio.gather(*tasks)
 
     async def _one(self, request: Request) -> Sampled:
         self._enter()
-        version = self.transport.begin()
+        lease = self.transport.begin()
         try:
-            done = await self.engine.sample(request.key, request.prompt_ids, request.sampling)
+            done = await self.engine.sample(
+                request.key, request.prompt_ids, request.sampling, lease.adapter
+            )
         finally:
-            await self.transport.finish(version)
+            await self.transport.finish(lease)
             self._leave()
         self.tokens += len(done.token_ids)
         return Sampled(
             token_ids=done.token_ids,
             logprobs=done.logprobs,
             finish_reason=done.finish_reason,
-            version_first=version,
-            version_last=self.transport.version if self.transport.in_place else version,
+            version_first=lease.version,
+            version_last=self.transport.version if self.transport.in_place else lease.version,
             replica=self.index,
         )
 
@@ -97,10 +98,8 @@ class GeneratorReplica:
             replica=self.index,
             version=self.transport.version,
             checksum=self.checksum,
-            load_seconds=self.load_seconds,
             tokens=self.tokens,
             busy_seconds=self.busy_seconds,
-            adapters=self.transport.adapters,
         )
 
     async def check(self) -> ReplicaReport:

@@ -7,6 +7,7 @@ version, writes metrics and checkpoints; all ranks hold the same weights.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -14,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import ray
 import ray.train
 import torch.distributed as dist
 from torch import Tensor
 
 from actors import checkpoint as checkpoints
+from actors.batch_totals import BatchTotals, batch_totals
+from actors.calls import ask
 from actors.device import use_threads
 from actors.messages import WeightUpdate
 from actors.student import Student
@@ -55,7 +56,7 @@ def learn(job: LearnerJob) -> None:
     shard = ray.train.get_dataset_shard("train")
     while learner.version < job.config.training.steps:
         # A stream ends early only when its slots are used up; the next iteration starts a new one.
-        for table in _batches(shard):
+        for table in _batches(shard, job.config):
             learner.step(table)
             if learner.version >= job.config.training.steps:
                 break
@@ -63,9 +64,14 @@ def learn(job: LearnerJob) -> None:
     ray.train.report({"version": learner.version})
 
 
-def _batches(shard: Any) -> Iterator[pa.Table]:
-    """This worker's part of each global batch, as the agreement stage emitted it."""
-    return iter(shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
+def _batches(shard: Any, config: Config) -> Iterator[pa.Table]:
+    """This worker's part of each global batch, as the agreement stage emitted it.
+
+    The size is given because Ray Data cuts large blocks in two.
+    """
+    size = config.training.batch // config.learner.workers
+    batches = shard.iter_batches(batch_size=size, batch_format="pyarrow", prefetch_batches=0)
+    return iter(batches)
 
 
 class Learner:
@@ -79,29 +85,34 @@ class Learner:
         self.teacher = make_teacher(self.config.teacher, self.student.adapter())
         self.version = 0
         self.history: OrderedDict[int, dict[str, Tensor]] = OrderedDict()
-        self.progress = {"staleness_max": 0, "staleness_sum": 0, "rows": 0, "seconds": 0.0,
-                         "tokens": 0, "score_seconds": 0.0, "scored_tokens": 0}  # fmt: skip
+        self.totals = BatchTotals()
         self.run_dir = RunDir(job.run_path, self.config.outputs)
         self.waiting_since = time.perf_counter()
 
     def begin(self) -> None:
         """Load the newest checkpoint, or write the first one; make gate and generators agree with
-        it."""
+        it. Raises RuntimeError when the workers do not find the same one."""
         found = checkpoints.newest(self._checkpoint_folder)
         if found is not None:
             self.student.restore(found.adapter, found.optimizer)
             self.teacher.load_state_dict(found.teacher)
-            self.version, self.progress = found.version, found.progress
+            self.version, self.totals = found.version, BatchTotals(**found.totals)
+        weights = self.student.adapter()
+        starts = self._gather((self.version, adapter_checksum(weights)))
+        if len(set(starts)) > 1:
+            raise RuntimeError(
+                f"learner workers start from different checkpoints {[v for v, _ in starts]}; "
+                "output_dir must be on storage that all nodes share"
+            )
+        self._remember(weights)
         if self.rank == 0:
             if found is None:
                 self._save()
             else:
-                ray.get(self.job.gate.restore.remote(found.ledger))
+                ask(self.job.gate.restore.remote(found.ledger), "the gate")
                 self.run_dir.resume_from(self.version)
-                self._publish()
-        self._remember()
-        if self.world > 1:
-            dist.barrier()
+                self._publish(teacher_moved=True)
+        self._gather(None)
         self.waiting_since = time.perf_counter()
 
     def step(self, table: pa.Table) -> None:
@@ -109,32 +120,42 @@ class Learner:
         began = time.perf_counter()
         waited = began - self.waiting_since
         fresh, stale = self._split_by_age(table)
-        parts = self._gather({"fresh": _visits(fresh), "stale": _visits(stale)})
-        visits = [visit for part in parts for visit in part["fresh"]]
-        stale_visits = [visit for part in parts for visit in part["stale"]]
-        if stale_visits and self.rank == 0:
-            ray.get(self.job.gate.drop_stale.remote(stale_visits))
+        parts = self._gather((_visits(fresh), _visits(stale)))
+        visits = [visit for kept, _ in parts for visit in kept]
+        late = [visit for _, old in parts for visit in old]
+        if len(visits) + len(late) != self.config.training.batch:
+            raise RuntimeError(
+                f"the stream gave {len(visits) + len(late)} rows for a batch of "
+                f"{self.config.training.batch}"
+            )
+        if not all(kept for kept, _ in parts):
+            # Workers step together or not at all.
+            visits, late = [], visits + late
+        if late and self.rank == 0:
+            ask(self.job.gate.drop_stale.remote(late), "the gate")
         if not visits:
             return
         sums = add_metrics(*self._gather(self.student.update(fresh, self.version, len(visits))))
-        metrics = finalise_metrics(sums) | self.student.last | self._batch_metrics(fresh)
+        totals = batch_totals(fresh, self.version)
+        batch = BatchTotals.together(self._gather(totals))
+        metrics = finalise_metrics(sums) | self.student.last | batch.metrics()
         if "engine_learner_logprob_gap" not in metrics:
             metrics |= self._probe_gap(fresh)
         adapter = self.student.adapter()
-        self.teacher.after_step(self.version + 1, adapter)
+        teacher_moved = self.teacher.after_step(self.version + 1, adapter)
         metrics |= self.teacher.metrics(adapter)
         self.version += 1
-        self._remember()
+        self._remember(adapter)
         if self.rank == 0:
             # The gate moves first: a checkpoint or a version that the ledger does not know must
             # not exist.
-            ray.get(self.job.gate.consume.remote(visits))
-            self._publish()
+            ask(self.job.gate.consume.remote(visits), "the gate")
+            self._publish(teacher_moved)
         self.run_dir.write_trajectories(self.version, fresh.drop_columns(list(NOT_KEPT)), self.rank)
         learned = time.perf_counter() - began
-        self.progress["seconds"] += learned
-        self.progress["tokens"] += _tokens(fresh)
-        metrics |= {"seconds_wait": waited, "seconds_learn": learned, "rows": len(visits)}
+        batch.seconds = learned
+        self.totals = BatchTotals.together([self.totals, batch])
+        metrics |= {"seconds_wait": waited, "seconds_learn": learned}
         if self.rank == 0:
             self.run_dir.log(self.version, metrics)
             if self.version % self.config.training.checkpoint_every == 0:
@@ -153,27 +174,6 @@ class Learner:
         keep = age <= self.config.training.staleness
         return table.filter(pa.array(keep)), table.filter(pa.array(~keep))
 
-    def _batch_metrics(self, rows: pa.Table) -> dict[str, float]:
-        """Age, length and origin of this worker's rows; their totals go into the summary."""
-        age = self.version - rows["version_first"].to_numpy()
-        lengths = np.array([len(ids) for ids in rows["completion_ids"]])
-        self.progress["staleness_max"] = max(self.progress["staleness_max"], int(age.max()))
-        self.progress["staleness_sum"] += int(age.sum())
-        self.progress["rows"] += rows.num_rows
-        self.progress["score_seconds"] += float(np.sum(rows["score_seconds"].to_numpy()))
-        self.progress["scored_tokens"] += sum(
-            len(ids) + len(row["completion_ids"])
-            for row in rows.select(["view_ids", "completion_ids"]).to_pylist()
-            for ids in row["view_ids"]
-        )
-        truncated = np.array([reason == "length" for reason in rows["finish_reason"].to_pylist()])
-        return {
-            "staleness_mean": float(age.mean()),
-            "staleness_max": int(age.max()),
-            "completion_tokens_mean": float(lengths.mean()),
-            "truncated_fraction": float(truncated.mean()),
-        }
-
     def _probe_gap(self, rows: pa.Table) -> dict[str, float]:
         """Engine against learner on the youngest row of one version, under the weights of that
         version.
@@ -183,9 +183,7 @@ class Learner:
         comparable = [
             row
             for row in rows.drop_columns(["teacher_hidden"]).to_pylist()
-            if row["source"] == "student"
-            and row["version_first"] == row["version_last"]
-            and row["version_first"] in self.history
+            if row["version_first"] == row["version_last"] and row["version_first"] in self.history
         ]
         if not comparable:
             return {}
@@ -193,19 +191,15 @@ class Learner:
         adapter = self.history[youngest["version_first"]]
         return {"engine_learner_logprob_gap": self.student.logprob_gap(youngest, adapter)}
 
-    def _remember(self) -> None:
-        self.history[self.version] = self.student.adapter()
+    def _remember(self, adapter: dict[str, Tensor]) -> None:
+        self.history[self.version] = adapter
         while len(self.history) > self.config.training.staleness + 1:
             self.history.popitem(last=False)
 
-    def _publish(self) -> None:
-        student = weight_update(
-            self.version, self.history.get(self.version) or self.student.adapter()
-        )
-        teacher = None
-        if self.config.teacher.kind != "frozen":
-            teacher = weight_update(self.version, self.teacher.state())
-        ray.get(self.job.store.publish.remote(student, teacher))
+    def _publish(self, teacher_moved: bool) -> None:
+        student = weight_update(self.version, self.history[self.version])
+        teacher = weight_update(self.version, self.teacher.state()) if teacher_moved else None
+        ask(self.job.store.publish.remote(student, teacher), "the weight store")
 
     def _gather(self, value: Any) -> list[Any]:
         """``value`` of every worker, by rank."""
@@ -225,8 +219,8 @@ class Learner:
             adapter=self.student.adapter(),
             optimizer=self.student.optimizer_state(),
             teacher=self.teacher.state_dict(),
-            ledger=ray.get(self.job.gate.state.remote()),
-            progress=self.progress,
+            ledger=ask(self.job.gate.state.remote(), "the gate"),
+            totals=dataclasses.asdict(self.totals),
         )
         checkpoints.save(self._checkpoint_folder, checkpoint, self.config.training.checkpoint_keep)
 
@@ -240,10 +234,3 @@ def weight_update(version: int, adapter: dict[str, Tensor]) -> WeightUpdate:
 def _visits(table: pa.Table) -> list[tuple[int, int]]:
     pairs = table.select(["position", "attempt"]).to_pylist()
     return [(pair["position"], pair["attempt"]) for pair in pairs]
-
-
-def _tokens(table: pa.Table) -> int:
-    return sum(
-        len(row["prompt_ids"]) + len(row["completion_ids"])
-        for row in table.select(["prompt_ids", "completion_ids"]).to_pylist()
-    )

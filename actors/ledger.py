@@ -171,6 +171,7 @@ class Ledger:
     def state(self) -> dict[str, object]:
         """Everything a checkpoint needs; open visits are repeated on restore."""
         return {
+            "order": self._order_key,
             "version": self.version,
             "outcomes": bytes(self.outcomes),
             "reasons": dict(self.reasons),
@@ -178,7 +179,15 @@ class Ledger:
         }
 
     def restore(self, state: dict) -> None:
-        """Return to ``state`` (see :meth:`state`); what was open is handed out again."""
+        """Return to ``state`` (see :meth:`state`); what was open is handed out again.
+
+        Raises ValueError when positions of ``state`` would mean other prompts here.
+        """
+        if list(state["order"]) != self._order_key:
+            raise ValueError(
+                f"the ledger is of another order of prompts: [rows, batch, staleness, seed] "
+                f"{list(state['order'])} instead of {self._order_key}"
+            )
         self.version = int(state["version"])
         self.outcomes = bytearray(state["outcomes"])
         self.reasons = Counter(state["reasons"])
@@ -186,6 +195,10 @@ class Ledger:
         self._attempts = {int(p): int(a) for p, a in state["attempts"].items()}
         self._again, self._held = [], set()
         self.repeat()
+
+    @property
+    def _order_key(self) -> list[int]:
+        return [self.rows, self.batch, self.staleness, self.seed]
 
     def _current(self, position: int, attempt: int) -> bool:
         return (

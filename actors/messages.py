@@ -52,7 +52,5 @@ class ReplicaReport:
     replica: int
     version: int
     checksum: str
-    load_seconds: float
     tokens: int
     busy_seconds: float
-    adapters: int

@@ -2,8 +2,8 @@
 
 A replica is ready when it has answered a call and reports the version it was last
 given. A request goes to the ready replica with the fewest requests running
-whose version is new enough. A replica that fails or does not answer in time is
-replaced; its requests are sampled again elsewhere.
+whose version is new enough. A replica that dies or does not answer in time is
+replaced in the background; its requests are sampled again elsewhere.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayActorError, RayError
 
+from actors.calls import first_line
 from actors.generator import GeneratorReplica
 from actors.messages import ReplicaReport, Request, Sampled, WeightUpdate
 from unisd_core.config import Config
@@ -47,9 +48,9 @@ class GeneratorPool:
         self.slots = [Slot(index) for index in range(config.generator.replicas)]
         self.changed = asyncio.Condition()
         self.newest: WeightUpdate | None = None
-        self.replaced = 0
         self.failure: str | None = None
         self.together = config.training.staleness == 0
+        self.replacing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> list[ReplicaReport]:
         """Create all replicas and wait until each is ready."""
@@ -57,23 +58,29 @@ class GeneratorPool:
 
     async def _fill(self, slot: Slot) -> ReplicaReport:
         settings = self.config.generator
-        slot.actor = (
+        actor = (
             ray.remote(GeneratorReplica)
             .options(num_cpus=settings.cpus, num_gpus=settings.gpus * settings.tensor_parallel)
             .remote(self.config, self.model_dir, slot.index)
         )
+        slot.actor = actor
         update = self.newest
-        report = await self._ask(slot, slot.actor.start.remote(update), START_TIMEOUT_S)
-        while update is not self.newest:
+        report = await self._ask(slot, actor.start.remote(update), START_TIMEOUT_S)
+        while not await self._mark_ready(slot, actor, report, update):
             update = self.newest
-            report = await self._ask(slot, slot.actor.load.remote(update), START_TIMEOUT_S)
-        await self._mark_ready(slot, report)
+            report = await self._ask(slot, actor.load.remote(update), START_TIMEOUT_S)
         return report
 
-    async def _mark_ready(self, slot: Slot, report: ReplicaReport) -> None:
+    async def _mark_ready(
+        self, slot: Slot, actor: Any, report: ReplicaReport, update: WeightUpdate | None
+    ) -> bool:
+        """Open the slot for requests, unless a newer version has been published meanwhile."""
         async with self.changed:
+            if slot.actor is not actor or update is not self.newest:
+                return slot.actor is not actor  # somebody else fills this slot now
             slot.version, slot.ready = report.version, True
             self.changed.notify_all()
+            return True
 
     async def _ask(self, slot: Slot, reference: Any, timeout: float) -> Any:
         try:
@@ -86,7 +93,8 @@ class GeneratorPool:
     async def generate(self, requests: list[Request], min_version: int = 0) -> list[Sampled]:
         """Sample ``requests`` on one replica of at least ``min_version``; order is kept.
 
-        Raises the last error after MAX_ATTEMPTS replicas have failed on them.
+        Raises the last error after MAX_ATTEMPTS replicas have failed on them, and at once an
+        error that lies in the requests.
         """
         for attempt in range(1, MAX_ATTEMPTS + 1):
             slot = await self._acquire(min_version, len(requests))
@@ -95,10 +103,12 @@ class GeneratorPool:
                 call = actor.generate.remote(_renamed(requests, attempt), self.together)
                 return await self._ask(slot, call, self.config.generator.timeout_s)
             except (RayError, TimeoutError) as error:
-                log.warning("replica %d failed: %s", slot.index, _first_line(error))
+                if not _replica_is_lost(error):
+                    raise
+                log.warning("replica %d failed: %s", slot.index, first_line(error))
+                self._replace(slot, actor)
                 if attempt == MAX_ATTEMPTS:
                     raise
-                await self._replace(slot, actor)
             finally:
                 await self._release(slot, actor, len(requests))
         raise AssertionError("unreachable")
@@ -107,8 +117,17 @@ class GeneratorPool:
         def candidates() -> list[Slot]:
             return [slot for slot in self.slots if slot.ready and slot.version >= min_version]
 
+        limit = START_TIMEOUT_S + self.config.generator.timeout_s
         async with self.changed:
-            await self.changed.wait_for(lambda: candidates() or self.failure)
+            try:
+                await asyncio.wait_for(
+                    self.changed.wait_for(lambda: candidates() or self.failure), limit
+                )
+            except TimeoutError:
+                raise TimeoutError(
+                    f"no generator replica reached version {min_version} within {limit:.0f} s "
+                    f"(they are at {[slot.version for slot in self.slots]})"
+                ) from None
             if self.failure:
                 raise RuntimeError(self.failure)
             slot = min(candidates(), key=lambda slot: (slot.running, slot.index))
@@ -121,63 +140,96 @@ class GeneratorPool:
                 slot.running -= load
             self.changed.notify_all()
 
-    async def _replace(self, slot: Slot, actor: Any) -> None:
+    def _replace(self, slot: Slot, actor: Any) -> None:
         """Put a new replica in the place of ``actor``, unless that was done already."""
         if slot.actor is not actor:
             return
         slot.ready, slot.running, slot.actor = False, 0, None
-        self.replaced += 1
         ray.kill(actor)
+        task = asyncio.create_task(self._refill(slot))
+        self.replacing.add(task)
+        task.add_done_callback(self.replacing.discard)
+
+    async def _refill(self, slot: Slot) -> None:
         try:
             await self._fill(slot)
         except (RayError, TimeoutError) as error:
             async with self.changed:
                 self.failure = (
-                    f"generator replica {slot.index} cannot be restarted: {_first_line(error)}"
+                    f"generator replica {slot.index} cannot be restarted: {first_line(error)}"
                 )
                 self.changed.notify_all()
 
     async def push(self, update: WeightUpdate) -> list[ReplicaReport]:
-        """Bring every replica to ``update``; a replica that does not report it back is replaced."""
+        """Bring every ready replica to ``update``; one that does not report it back is replaced.
+
+        A replica that is being started takes the newest version before it becomes ready.
+        """
         self.newest = update
         ready = [slot for slot in self.slots if slot.ready]
         reports = await asyncio.gather(*(self._push_one(slot, update) for slot in ready))
+        if self.failure:
+            raise RuntimeError(self.failure)
         return [report for report in reports if report is not None]
 
     async def _push_one(self, slot: Slot, update: WeightUpdate) -> ReplicaReport | None:
         actor = slot.actor
         try:
-            report = await self._ask(
-                slot, actor.load.remote(update), self.config.generator.timeout_s
-            )
+            call = actor.load.remote(update)
+            report = await self._ask(slot, call, self.config.generator.timeout_s)
             if (report.version, report.checksum) != (update.version, update.checksum):
-                raise TimeoutError(f"reports version {report.version} after {update.version}")
+                raise TimeoutError(f"it reports version {report.version} after {update.version}")
         except (RayError, TimeoutError) as error:
-            log.warning("replica %d: push failed: %s", slot.index, _first_line(error))
-            await self._replace(slot, actor)
+            log.warning("replica %d: push failed: %s", slot.index, first_line(error))
+            self._replace(slot, actor)
             return None
-        await self._mark_ready(slot, report)
+        async with self.changed:
+            if slot.actor is actor:
+                slot.version = report.version
+                self.changed.notify_all()
         return report
 
-    async def reports(self) -> list[ReplicaReport]:
-        """Version and work of every ready replica."""
-        ready = [slot for slot in self.slots if slot.ready]
+    async def reports(self, version: int) -> list[ReplicaReport]:
+        """Version and work of all replicas, once each of them serves ``version``.
+
+        Raises TimeoutError naming those that are late, RuntimeError when one is lost for good.
+        """
+        limit = START_TIMEOUT_S + self.config.generator.timeout_s
+
+        def late() -> list[Slot]:
+            return [slot for slot in self.slots if not slot.ready or slot.version != version]
+
+        async with self.changed:
+            try:
+                await asyncio.wait_for(
+                    self.changed.wait_for(lambda: not late() or self.failure), limit
+                )
+            except TimeoutError:
+                names = ", ".join(f"{slot.index} at {slot.version}" for slot in late())
+                raise TimeoutError(f"not at version {version} in {limit:.0f} s: {names}") from None
+        if self.failure:
+            raise RuntimeError(self.failure)
         timeout = self.config.generator.timeout_s
-        return list(
-            await asyncio.gather(
-                *(self._ask(slot, slot.actor.check.remote(), timeout) for slot in ready)
-            )
-        )
+        calls = (self._ask(slot, slot.actor.check.remote(), timeout) for slot in self.slots)
+        return list(await asyncio.gather(*calls))
 
     async def stop(self) -> None:
         """End all engines."""
+        for task in self.replacing:
+            task.cancel()
         for slot in self.slots:
-            if slot.actor is not None:
-                try:
-                    await asyncio.wait_for(slot.actor.stop.remote(), 10)
-                except (RayError, TimeoutError) as error:
-                    log.warning("replica %d did not stop: %s", slot.index, _first_line(error))
-                ray.kill(slot.actor)
+            if slot.actor is None:
+                continue
+            try:
+                await asyncio.wait_for(slot.actor.stop.remote(), 10)
+            except (RayError, TimeoutError) as error:
+                log.warning("replica %d did not stop: %s", slot.index, first_line(error))
+            ray.kill(slot.actor)
+
+
+def _replica_is_lost(error: Exception) -> bool:
+    """Whether the replica, rather than the request, is at fault."""
+    return isinstance(error, (RayActorError, TimeoutError)) or "EngineDead" in str(error)
 
 
 def _renamed(requests: list[Request], attempt: int) -> list[Request]:
@@ -188,8 +240,3 @@ def _renamed(requests: list[Request], attempt: int) -> list[Request]:
         Request(f"{request.key}#{attempt}", request.prompt_ids, request.sampling)
         for request in requests
     ]
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__

@@ -7,7 +7,6 @@ to a filter or a fault are replaced and no stage waits for rows that never come.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +15,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import ray
+from ray.exceptions import RayError
 
+from actors.calls import ask, first_line
 from actors.engine import Sampling
 from actors.ledger import Ticket
 from actors.messages import Request, Sampled
@@ -31,16 +32,16 @@ class Generate:
     """Asks the gate for prompts and the pool for completions; stamps both into the rows."""
 
     def __init__(
-        self, config: Config, gate: Any, pool: Any, prompts: pa.Table, sampling: Sampling
+        self, config: Config, gate: Any, pool: Any, prompts: ray.ObjectRef, sampling: Sampling
     ) -> None:
-        self.config, self.gate, self.pool, self.prompts = config, gate, pool, prompts
+        self.config, self.gate, self.pool = config, gate, pool
+        self.prompts: pa.Table = ray.get(prompts)
         self.sampling = sampling
-        self.turn = asyncio.Lock()
-        ray.get(gate.open_stream.remote())
+        self.stream = ask(gate.open_stream.remote(), "the gate")
 
-    async def __call__(self, slot: pa.Table) -> AsyncIterator[pa.Table]:
-        async with self.turn:
-            tickets = await self.gate.admit.remote(self.config.rollout.chunk)
+    async def __call__(self, slots: pa.Table) -> AsyncIterator[pa.Table]:
+        (slot,) = slots["slot"].to_pylist()
+        tickets = await self.gate.admit.remote(self.stream, slot, self.config.rollout.chunk)
         if not tickets:
             return
         rows = self.prompts.take([ticket.row for ticket in tickets]).to_pylist()
@@ -49,9 +50,10 @@ class Generate:
         visits = [(ticket.position, ticket.attempt) for ticket in tickets]
         try:
             done = await self.pool.generate.remote([request for request, _ in requests], version)
-        except Exception as error:
-            await self.gate.fail.remote(visits, f"{type(error).__name__}")
-            raise
+        except (RayError, TimeoutError, RuntimeError) as error:
+            # Others take their place; the gate puts an end to a run of failures.
+            await self.gate.fail.remote(visits, first_line(error))
+            return
         yield pa.Table.from_pylist(
             [
                 _trajectory(ticket, row, source, sampled)
@@ -108,7 +110,7 @@ class Score:
     def __call__(self, table: pa.Table) -> pa.Table:
         if table.num_rows == 0:
             return SCORED.empty_table()
-        update = ray.get(self.store.teacher_if_not.remote(self.scorer.version))
+        update = ask(self.store.teacher_if_not.remote(self.scorer.version), "the weight store")
         if update is not None:
             self.scorer.load(update)
         return self.scorer.score(table)
@@ -123,7 +125,7 @@ class Agree:
     def __init__(self, config: Config, gate: Any) -> None:
         self.config, self.gate = config, gate
         self.waiting: list[pa.Table] = []
-        self.batch = ray.get(gate.counters.remote())["version"]
+        self.batch = ask(gate.counters.remote(), "the gate")["version"]
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         if table.num_rows:
@@ -146,7 +148,7 @@ class Agree:
             for row, reason in zip(rows, reasons, strict=True)
             if reason is not None
         ]
-        wanted = ray.get(self.gate.arrive.remote(visits, dropped))
+        wanted = ask(self.gate.arrive.remote(visits, dropped), "the gate")
         return table.take([index for index, keep in zip(passing, wanted, strict=True) if keep])
 
     def _weigh(self, table: pa.Table) -> pa.Table:

@@ -161,9 +161,10 @@ class Student:
         """Mean |engine - learner| log-prob of a row's tokens under the adapter that sampled it,
         nats."""
         current = self.adapter()
+        prompt = row["prompt_ids"] if row["source"] == "student" else row["view_ids"][0]
         load_adapter_state(self.model, adapter)
-        ids_BT = right_padded([row["prompt_ids"] + row["completion_ids"]]).to(self.device)
-        hidden_TH = hidden_states(self.model, ids_BT)[0, len(row["prompt_ids"]) - 1 : -1]
+        ids_BT = right_padded([prompt + row["completion_ids"]]).to(self.device)
+        hidden_TH = hidden_states(self.model, ids_BT)[0, len(prompt) - 1 : -1]
         load_adapter_state(self.model, current)
         token_T = torch.tensor(row["completion_ids"], device=self.device)
         learner_T = sampled_logprobs(

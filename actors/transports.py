@@ -12,7 +12,9 @@ import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,6 +22,16 @@ from actors.engine import Engine
 from actors.messages import WeightUpdate
 from unisd_core.adapters import adapter_checksum, save_adapter, save_merged
 from unisd_core.config import Config
+from unisd_core.model_fetch import weight_files
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What serves a request: the version, and the engine's handle where that is an adapter."""
+
+    version: int
+    serial: int = 0
+    adapter: Any = None
 
 
 class Transport(ABC):
@@ -30,7 +42,12 @@ class Transport(ABC):
 
     def __init__(self, engine: Engine, config: Config, model_dir: Path) -> None:
         self.engine, self.config, self.model_dir = engine, config, model_dir
-        self.version = 0
+        self.serving = Lease(0)
+
+    @property
+    def version(self) -> int:
+        """The version that serves a request which starts now."""
+        return self.serving.version
 
     async def load(self, update: WeightUpdate) -> str:
         """Serve ``update`` from now on; returns the checksum of what was loaded.
@@ -44,29 +61,29 @@ class Transport(ABC):
                 f"version {update.version}: received {checksum[:12]}, "
                 f"published {update.checksum[:12]}"
             )
-        folder = Path(tempfile.mkdtemp(prefix="unisd-push-", dir=_memory_folder()))
-        try:
-            await self._load(state, update.version, folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        self.version = update.version
+        with tempfile.TemporaryDirectory(
+            prefix="unisd-push-", dir=self._scratch(), ignore_cleanup_errors=True
+        ) as folder:
+            await self._load(state, update.version, Path(folder))
         return checksum
 
+    def _scratch(self) -> str | None:
+        """Shared memory where it holds the push twice over (containers often give it 64 MB)."""
+        shared = Path("/dev/shm")
+        need = 2 * sum(path.stat().st_size for path in weight_files(self.model_dir))
+        return str(shared) if shared.is_dir() and shutil.disk_usage(shared).free > need else None
+
     @abstractmethod
-    async def _load(self, state: dict[str, torch.Tensor], version: int, folder: Path) -> None: ...
+    async def _load(self, state: dict[str, torch.Tensor], version: int, folder: Path) -> None:
+        """Give the engine what is in ``state`` and set ``self.serving``."""
 
-    def begin(self) -> int:
-        """A request starts; returns the version that serves it."""
-        return self.version
+    def begin(self) -> Lease:
+        """A request starts; :meth:`finish` takes the lease back."""
+        return self.serving
 
-    async def finish(self, version: int) -> None:
-        """The request that began under ``version`` has ended."""
-        del version  # in place, nothing is kept per version
-
-    @property
-    def adapters(self) -> int:
-        """Adapters loaded in the engine."""
-        return 0
+    @abstractmethod
+    async def finish(self, lease: Lease) -> None:
+        """The request that began with ``lease`` has ended."""
 
 
 class MergedTransport(Transport):
@@ -77,44 +94,47 @@ class MergedTransport(Transport):
     async def _load(self, state: dict[str, torch.Tensor], version: int, folder: Path) -> None:
         save_merged(self.model_dir, state, self.config.model.lora, folder)
         await self.engine.load_weights(folder)
+        self.serving = Lease(version)
+
+    async def finish(self, lease: Lease) -> None:
+        """Nothing is kept per request."""
 
 
 class AdapterTransport(Transport):
-    """One immutable adapter per version; the old ones are unloaded when their last request ends."""
+    """One immutable adapter per load; an old one is unloaded when its last request ends."""
 
     in_place = False
 
     def __init__(self, engine: Engine, config: Config, model_dir: Path) -> None:
         super().__init__(engine, config, model_dir)
-        self._ids: dict[int, int] = {}
         self._running: Counter[int] = Counter()
+        self._loaded: dict[int, Lease] = {}
         self._loads = 0
 
     async def _load(self, state: dict[str, torch.Tensor], version: int, folder: Path) -> None:
         save_adapter(state, self.config.model.lora, self.model_dir, folder)
         self._loads += 1
-        superseded = self._ids.pop(version, None)
-        if superseded is not None:
-            await self.engine.drop_adapter(superseded)
-        self._ids[version] = await self.engine.use_adapter(f"v{version}-{self._loads}", folder)
-        for old in list(self._ids):
-            await self._unload_if_idle(old, newest=version)
+        # A version can be published again after a rollback; its name is new all the same.
+        adapter = await self.engine.load_adapter(f"v{version}-{self._loads}", folder)
+        self.serving = Lease(version, self._loads, adapter)
+        self._loaded[self._loads] = self.serving
+        for lease in list(self._loaded.values()):
+            await self._unload_if_idle(lease)
 
-    def begin(self) -> int:
-        self._running[self.version] += 1
-        return self.version
+    def begin(self) -> Lease:
+        self._running[self.serving.serial] += 1
+        return self.serving
 
-    async def finish(self, version: int) -> None:
-        self._running[version] -= 1
-        await self._unload_if_idle(version, newest=self.version)
+    async def finish(self, lease: Lease) -> None:
+        self._running[lease.serial] -= 1
+        await self._unload_if_idle(lease)
 
-    async def _unload_if_idle(self, version: int, newest: int) -> None:
-        if version != newest and version in self._ids and self._running[version] <= 0:
-            await self.engine.drop_adapter(self._ids.pop(version))
-
-    @property
-    def adapters(self) -> int:
-        return len(self._ids)
+    async def _unload_if_idle(self, lease: Lease) -> None:
+        serial = lease.serial
+        if lease is self.serving or self._running[serial] > 0:
+            return
+        if self._loaded.pop(serial, None) is not None:
+            await self.engine.drop_adapter(lease.adapter)
 
 
 def choose_transport(config: Config) -> type[Transport]:
@@ -124,8 +144,3 @@ def choose_transport(config: Config) -> type[Transport]:
     if choice == "auto":
         choice = "merged" if config.generator.gpus == 0 else "adapter"
     return {"merged": MergedTransport, "adapter": AdapterTransport}[choice]
-
-
-def _memory_folder() -> str | None:
-    shared = Path("/dev/shm")
-    return str(shared) if shared.is_dir() else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -46,6 +47,8 @@ def run_main(
     """
     # Intermixed: overrides may stand before, between and after the options.
     args = (parser or build_parser(main.__doc__)).parse_intermixed_args(argv)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("unisd_core").setLevel(logging.INFO)
     try:
         config = load_config(args.preset, args.overrides, PRESETS_DIR)
         return main(config, args) or 0
@@ -66,11 +69,13 @@ def _user_error(error: object) -> UserError | None:
     """The innermost UserError that ``error`` is or wraps.
 
     Ray's task errors are instances of the remote error's class whose text is a whole
-    traceback; the plain one is under ``cause``.
+    traceback; the plain one is under ``cause``. Ray Train collects the workers' errors by rank.
     """
     found: UserError | None = None
     while isinstance(error, BaseException):
         if isinstance(error, UserError):
             found = error
-        error = getattr(error, "cause", None) or error.__cause__
+        workers = getattr(error, "worker_failures", None) or {}
+        inner = next((failure for failure in map(_user_error, workers.values()) if failure), None)
+        error = inner or getattr(error, "cause", None) or error.__cause__
     return found

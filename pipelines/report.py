@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import ray
 
 from actors import checkpoint as checkpoints
+from actors.batch_totals import BatchTotals
 from actors.evaluator import complete
 from actors.fleet import Fleet
+from actors.plan import render_plan, resource_plan
 from pipelines.setup import TestSet, Workbench
 from unisd_core.adapters import save_adapter, save_merged
 from unisd_core.config_io import config_sha256
@@ -44,13 +46,17 @@ class Evaluation:
     seconds: float
 
 
-def announce(bench: Workbench, prompts: PromptTable) -> None:
-    """Say what is trained on what, and what was left out."""
+def announce(bench: Workbench, prompts: PromptTable, test_sets: list[TestSet]) -> None:
+    """Say what is trained on what, with which resources, and which rows were left out."""
     left_out = ", ".join(f"{n} over {key}" for key, n in prompts.left_out.items() if n)
+    say(render_plan(resource_plan(bench.config)))
     say(
         f"{bench.config.name}: {bench.config.model.path} on {bench.task.name}, "
         f"{prompts.table.num_rows} training rows" + (f" (left out: {left_out})" if left_out else "")
     )
+    for test_set in test_sets:
+        if test_set.left_out:
+            say(f"{test_set.name}: {test_set.left_out} rows over model.max_prompt_tokens left out")
 
 
 def check_teacher(bench: Workbench, pool: Any, prompts: PromptTable) -> None:
@@ -92,9 +98,14 @@ def check_teacher(bench: Workbench, pool: Any, prompts: PromptTable) -> None:
 
 
 def evaluate(
-    bench: Workbench, pool: Any, test_sets: list[TestSet], run: RunDir, stage: str
+    bench: Workbench,
+    pool: Any,
+    test_sets: list[TestSet],
+    run: RunDir,
+    stage: str,
+    version: int = 0,
 ) -> Evaluation:
-    """Accuracy on every test set; per-row outcomes go to ``evaluation/<stage>-<set>.parquet``.
+    """Accuracy of a policy version; per-row outcomes go to ``evaluation/<stage>-<set>.parquet``.
 
     The base model's outcomes are read back when a run is resumed.
     """
@@ -107,7 +118,7 @@ def evaluate(
         uids = [row.uid for row in test_set.rows]
         known = _read_back(path, uids) if stage == "base" else None
         if known is None:
-            texts = complete(pool, test_set.prompts, bench.greedy, bench.tokenizer)
+            texts = complete(pool, test_set.prompts, bench.greedy, bench.tokenizer, version)
             result = score_completions(bench.task, test_set.rows, texts)
             _write(path, uids, texts, result)
             known = result.correct_B
@@ -125,7 +136,9 @@ def _write(path: Path, uids: list[str], texts: list[str], result: AccuracyResult
             "extracted": result.extracted_B,
         }
     )
-    pq.write_table(table, path)
+    temporary = path.with_suffix(".tmp")
+    pq.write_table(table, temporary)
+    os.replace(temporary, path)
 
 
 def _read_back(path: Path, uids: list[str]) -> np.ndarray | None:
@@ -151,12 +164,10 @@ def finish(
     save_adapter(last.adapter, config.model.lora, bench.model_dir, run.path / "adapter")
     if config.outputs.merged_model:
         save_merged(bench.model_dir, last.adapter, config.model.lora, run.path / "merged")
-    status = ray.get(fleet.store.status.remote())
-    counters = ray.get(fleet.gate.counters.remote())
-    replicas = ray.get(fleet.pool.reports.remote())
-    progress = last.progress
-    generated = sum(report.tokens for report in replicas)
-    generating = sum(report.busy_seconds for report in replicas)
+    outcome = fleet.outcome(last.version)
+    totals = BatchTotals(**last.totals)
+    generated = sum(report.tokens for report in outcome.replicas)
+    generating = sum(report.busy_seconds for report in outcome.replicas)
     summary = Summary(
         accuracy={
             name: accuracy_change(
@@ -165,26 +176,26 @@ def finish(
             for name in before.results
         },
         steps=last.version,
-        versions_published=status.published,
-        replica_versions=tuple(report.version for report in replicas),
+        versions_published=outcome.pushes.published,
+        replica_versions=tuple(report.version for report in outcome.replicas),
         staleness=Staleness(
             limit=config.training.staleness,
-            max=progress["staleness_max"],
-            mean=progress["staleness_sum"] / progress["rows"] if progress["rows"] else None,
+            max=totals.staleness_max,
+            mean=totals.staleness_sum / totals.rows if totals.rows else None,
         ),
-        ledger=Ledger(**{name: counters[name] for name in Ledger.model_fields}),
+        ledger=Ledger(**{name: outcome.counters[name] for name in Ledger.model_fields}),
         seconds=Seconds(
             total=seconds,
             generate=generating,
-            score=progress["score_seconds"],
-            learn=progress["seconds"],
-            push=sum(status.push_seconds),
+            score=totals.score_seconds,
+            learn=totals.seconds,
+            push=sum(outcome.pushes.push_seconds),
             evaluate=before.seconds + after.seconds,
         ),
         tokens_per_second={
             "generate": _rate(generated, generating),
-            "score": _rate(progress["scored_tokens"], progress["score_seconds"]),
-            "learn": _rate(progress["tokens"], progress["seconds"]),
+            "score": _rate(totals.scored_tokens, totals.score_seconds),
+            "learn": _rate(totals.tokens, totals.seconds),
         },
         mechanisms=_mechanisms(run.path / "metrics.jsonl"),
         config_sha256=config_sha256(config),

@@ -25,6 +25,8 @@ class TestSet:
     name: str
     rows: list[Row]
     prompts: list[list[int]]
+    left_out: int
+    """Rows of the sample whose prompt is longer than model.max_prompt_tokens."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +49,22 @@ class Workbench:
         return [self._test_set(split) for split in self.task.test_splits]
 
     def _test_set(self, split: str) -> TestSet:
+        name, limit = f"{self.task.name}_{split}", self.config.model.max_prompt_tokens
         rows = self.task.rows(split)
         rows = random.Random("evaluation").sample(rows, min(self.config.evaluation.rows, len(rows)))
-        prompts = [self.builder.prompt(row) for row in rows]
-        limit = self.config.model.max_prompt_tokens
-        longest = max(map(len, prompts))
-        if longest > limit:
+        pairs = [(row, self.builder.prompt(row)) for row in rows]
+        fitting = [(row, ids) for row, ids in pairs if len(ids) <= limit]
+        if not fitting:
             raise UserError(
-                f"{self.task.name} {split}: a prompt has {longest} tokens, "
-                f"model.max_prompt_tokens is {limit}; raise it"
+                f"{name}: none of {len(pairs)} prompts has at most model.max_prompt_tokens={limit} "
+                "tokens; raise it"
             )
-        return TestSet(f"{self.task.name}_{split}", rows, prompts)
+        return TestSet(
+            name,
+            [row for row, _ in fitting],
+            [ids for _, ids in fitting],
+            len(pairs) - len(fitting),
+        )
 
     @property
     def sampling(self) -> Sampling:

@@ -37,14 +37,15 @@ def main(config: Config, args: argparse.Namespace) -> None:
     with Fleet(bench.config, bench.model_dir) as fleet:
         prompts = bench.training_prompts()
         test_sets = bench.test_sets()
-        report.announce(bench, prompts)
+        report.announce(bench, prompts, test_sets)
         fleet.wait_ready()
         report.check_teacher(bench, fleet.pool, prompts)
         before = report.evaluate(bench, fleet.pool, test_sets, run, "base")
         stream = fleet.stream(prompts.table, bench.sampling)
         with StatusLine(bench.config, run.path):
             fleet.train(stream, run.path)
-        after = report.evaluate(bench, fleet.pool, test_sets, run, "final")
+        last = bench.config.training.steps
+        after = report.evaluate(bench, fleet.pool, test_sets, run, "final", last)
         report.finish(bench, fleet, run, before, after, time.perf_counter() - began)
 
 

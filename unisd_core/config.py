@@ -62,8 +62,8 @@ class Views(Section):
     template),
     or as an earlier assistant turn (what a small model can follow)."""
     repeat_prompt: bool = True
-    """chat_turn: whether the question stands again after the reference. Without it the teacher reads
-    a third fewer tokens and may be a little less often right."""
+    """chat_turn: whether the question stands again after the reference. Without it the teacher
+    reads a third fewer tokens and may be a little less often right."""
     auxiliary: Literal["random", "retrieval"] = "retrieval"
     """Where the solved examples of the auxiliary views come from."""
     count: int = Field(3, ge=1)
@@ -174,11 +174,11 @@ class Generator(Section):
     cpus: float = Field(0.5, gt=0)
     """Logical CPUs a replica reserves in Ray."""
     gpus: float = Field(0.0, ge=0)
-    """GPUs a replica reserves; 0 runs the CPU engine."""
+    """GPUs a replica reserves for each of its tensor-parallel ranks; 0 runs the CPU engine."""
     tensor_parallel: int = Field(1, ge=1)
     """GPUs one engine is split over."""
     threads: int = Field(0, ge=0)
-    """Compute threads of a CPU engine; 0 takes all physical cores."""
+    """Compute threads of a CPU engine; 0 takes all cores the process may use."""
     max_sequences: int = Field(64, ge=1)
     """Rollouts one engine keeps in flight."""
     kv_cache_gib: float = Field(1.0, gt=0)
@@ -200,7 +200,7 @@ class Scorer(Section):
     gpus: float = Field(0.0, ge=0)
     """GPUs each reserves."""
     threads: int = Field(0, ge=0)
-    """Torch threads on CPU; 0 takes all physical cores."""
+    """Torch threads on CPU; 0 takes all cores the process may use."""
     batch_tokens: int = Field(1024, ge=1)
     """Padded tokens per forward pass. On CPU about a thousand is fastest; raise it on a GPU."""
 
@@ -213,7 +213,7 @@ class Learner(Section):
     gpus: float = Field(0.0, ge=0)
     """GPUs each reserves."""
     threads: int = Field(0, ge=0)
-    """Torch threads on CPU; 0 divides the physical cores among the workers."""
+    """Torch threads on CPU; 0 divides the usable cores among the workers."""
 
 
 class Evaluation(Section):

@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MAY_CHANGE = (
+    "evaluation.bootstrap", "evaluation.require", "evaluation.teacher_rows", "generator.",
+    "learner.", "objective.chunk_tokens", "output", "scorer.", "training.checkpoint",
+    "training.max_restarts", "training.micro_batch_tokens", "training.steps",
+)  # fmt: skip
+"""Prefixes of the keys with which a run may be resumed under other values: they change how long it
+goes on and what it runs on, not what was trained so far."""
+
 
 class RunDir:
     """Writes the files of the run in ``path``; ``outputs`` says which of the optional ones.
@@ -46,10 +54,10 @@ class RunDir:
         """Open ``<output_dir>/<name>`` for a run of ``config`` and write ``config.yaml``.
 
         An unfinished run of the same configuration is continued. Raises UserError for the
-        folder of a finished run or of another configuration unless ``resume``, and
-        for a folder that is not a run's.
+        folder of a finished run or of another configuration unless ``resume``, for settings that
+        cannot change within a run even then, and for a folder that is not a run's.
         """
-        path = Path(config.output_dir) / config.name
+        path = (Path(config.output_dir) / config.name).resolve()
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -151,6 +159,11 @@ def _check_owner(path: Path, config: Config, resume: bool) -> None:
     changed = changed_keys(before, config)
     if changed and not resume:
         raise UserError(f"{path}: holds a run with another {changed[0]}; {advice}")
+    fixed = [key for key in changed if not key.startswith(MAY_CHANGE)]
+    if fixed:
+        raise UserError(
+            f"{path}: {', '.join(fixed)} cannot change within a run; choose another name=..."
+        )
     if changed:
         logger.warning("%s is resumed with other values of %s", path, ", ".join(changed))
 

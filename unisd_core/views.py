@@ -30,7 +30,7 @@ APPENDED_REFERENCE = (
 """Teacher's user turn under reference_format=appended (method, section 4)."""
 
 CHAT_TURN_FOLLOW_UP = "Correct. {hint}Answer the same request again, in the same format."
-"""Teacher's second user turn under reference_format=chat_turn; views.repeat_prompt adds the prompt."""
+"""Teacher's second user turn under reference_format=chat_turn, before the repeated prompt."""
 
 AUXILIARY_CONTEXT = "{context}\n\nTask to solve:\n{prompt}"
 """User turn of an auxiliary view (method, section 4)."""

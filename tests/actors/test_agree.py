@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-import ray
 
 from actors import stages
 from actors.stages import Agree, filter_reasons
@@ -41,10 +40,9 @@ def agree(monkeypatch):
                 return door.call(self.name, *args)
 
         door.arrive, door.counters = Remote("arrive"), Remote("counters")
-        monkeypatch.setattr(stages.ray, "get", lambda value: value)
+        monkeypatch.setattr(stages, "ask", lambda value, who: value)
         return Agree(config, door), door
 
-    assert stages.ray is ray
     return make
 
 

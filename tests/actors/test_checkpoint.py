@@ -27,7 +27,7 @@ def test_what_is_read_is_what_was_written(tmp_path):
     written = make(3)
     checkpoints.save(tmp_path, written, keep=2)
     read = checkpoints.newest(tmp_path)
-    assert read.version == 3 and read.progress == {"rows": 6}
+    assert read.version == 3 and read.totals == {"rows": 6}
     assert torch.equal(read.adapter["a"], written.adapter["a"])
     restored = Ledger(rows=9, batch=2, staleness=1, steps=9, seed=0)
     restored.restore(read.ledger)

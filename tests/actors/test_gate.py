@@ -10,8 +10,24 @@ from actors.gate import BATCHES_WITHOUT_STEP, Gate
 from unisd_core.errors import UserError
 
 
-def gate(**changes: int) -> Gate:
+class Stream:
+    """A stream that asks for its slots in order, as Generate does."""
+
+    def __init__(self, door: Gate, number: int):
+        self.door, self.number, self.slot = door, number, -1
+
+    async def admit(self, count: int):
+        self.slot += 1
+        return await self.door.admit(self.number, self.slot, count)
+
+
+def gate(**changes: float) -> Gate:
     return Gate(**{"rows": 20, "batch": 4, "staleness": 0, "steps": 3, "seed": 0, **changes})
+
+
+async def opened(**changes: float) -> tuple[Gate, Stream]:
+    door = gate(**changes)
+    return door, Stream(door, await door.open_stream())
 
 
 def visits(tickets):
@@ -20,9 +36,9 @@ def visits(tickets):
 
 def test_waits_for_a_step_then_admits_the_next_batch():
     async def scenario():
-        door = gate()
-        first = await door.admit(4)
-        waiting = asyncio.create_task(door.admit(4))
+        door, stream = await opened()
+        first = await stream.admit(4)
+        waiting = asyncio.create_task(stream.admit(4))
         await asyncio.sleep(0.01)
         assert not waiting.done()
         await door.arrive([(*visit, 0) for visit in visits(first)], [])
@@ -37,9 +53,9 @@ def test_waits_for_a_step_then_admits_the_next_batch():
 
 def test_rows_lost_to_a_filter_are_replaced_before_the_step():
     async def scenario():
-        door = gate()
-        first = await door.admit(4)
-        waiting = asyncio.create_task(door.admit(4))
+        door, stream = await opened()
+        first = await stream.admit(4)
+        waiting = asyncio.create_task(stream.admit(4))
         kept, lost = visits(first)[:3], visits(first)[3:]
         await door.arrive(
             [(*visit, 0) for visit in kept], [(*visit, "truncated") for visit in lost]
@@ -54,9 +70,9 @@ def test_rows_lost_to_a_filter_are_replaced_before_the_step():
 
 def test_the_end_releases_all_waiters():
     async def scenario():
-        door = gate(steps=1)
-        tickets = await door.admit(4)
-        waiting = [asyncio.create_task(door.admit(4)) for _ in range(3)]
+        door, stream = await opened(steps=1)
+        tickets = await stream.admit(4)
+        waiting = [asyncio.create_task(stream.admit(4)) for _ in range(3)]
         await door.consume(visits(tickets))
         assert await asyncio.wait_for(asyncio.gather(*waiting), 1) == [[], [], []]
 
@@ -65,10 +81,10 @@ def test_the_end_releases_all_waiters():
 
 def test_a_filter_that_drops_everything_ends_in_an_error_that_says_so():
     async def scenario():
-        door = gate()
+        door, stream = await opened()
         with pytest.raises(UserError, match=r"without a training step .*truncated.*filter"):
             for _ in range(BATCHES_WITHOUT_STEP * 4 + 2):
-                tickets = await asyncio.wait_for(door.admit(4), 1)
+                tickets = await asyncio.wait_for(stream.admit(4), 1)
                 await door.arrive([], [(*visit, "truncated") for visit in visits(tickets)])
 
     asyncio.run(scenario())
@@ -76,10 +92,10 @@ def test_a_filter_that_drops_everything_ends_in_an_error_that_says_so():
 
 def test_a_new_stream_hands_out_again_what_the_old_one_left_open():
     async def scenario():
-        door = gate()
-        lost = await door.admit(4)
-        assert await door.open_stream() == 0
-        again = await asyncio.wait_for(door.admit(4), 1)
+        door, stream = await opened()
+        lost = await stream.admit(4)
+        stream = Stream(door, await door.open_stream())
+        again = await asyncio.wait_for(stream.admit(4), 1)
         assert [t.position for t in again] == [t.position for t in lost]
         assert await door.arrive([(*visit, 0) for visit in visits(lost)], []) == [False] * 4
         assert await door.arrive([(*visit, 0) for visit in visits(again)], []) == [True] * 4
@@ -91,15 +107,73 @@ def test_a_new_stream_hands_out_again_what_the_old_one_left_open():
 
 def test_restore_returns_to_the_checkpoint():
     async def scenario():
-        door = gate()
-        first = await door.admit(4)
+        door, stream = await opened()
+        first = await stream.admit(4)
         await door.consume(visits(first))
         state = await door.state()
-        second = await door.admit(4)
+        second = await stream.admit(4)
         await door.consume(visits(second))
         await door.restore(state)
+        stream = Stream(door, await door.open_stream())
         counters = await door.counters()
         assert (counters["version"], counters["consumed"]) == (1, 4)
-        assert [t.position for t in await door.admit(4)] == [t.position for t in second]
+        assert [t.position for t in await stream.admit(4)] == [t.position for t in second]
+
+    asyncio.run(scenario())
+
+
+def test_slots_are_served_in_their_order_whoever_asks_first():
+    async def scenario():
+        door, _ = await opened(staleness=1)
+        asked = [3, 0, 2, 1]
+        tickets = await asyncio.wait_for(
+            asyncio.gather(*(door.admit(1, slot, 2) for slot in asked)), 1
+        )
+        positions = dict(
+            zip(asked, ([t.position for t in chunk] for chunk in tickets), strict=True)
+        )
+        assert positions == {0: [0, 1], 1: [2, 3], 2: [4, 5], 3: [6, 7]}
+
+    asyncio.run(scenario())
+
+
+def test_a_dead_streams_waiter_gets_nothing():
+    async def scenario():
+        door, old = await opened()
+        await old.admit(4)
+        waiting = asyncio.create_task(old.admit(4))
+        await asyncio.sleep(0.01)
+        new = Stream(door, await door.open_stream())
+        assert await asyncio.wait_for(waiting, 1) == []
+        assert len(await asyncio.wait_for(new.admit(4), 1)) == 4
+
+    asyncio.run(scenario())
+
+
+def test_a_slot_that_is_asked_for_again_is_an_error():
+    async def scenario():
+        door, stream = await opened()
+        await stream.admit(4)
+        with pytest.raises(RuntimeError, match="slot 0 of the stream was asked for twice"):
+            await door.admit(stream.number, 0, 4)
+
+    asyncio.run(scenario())
+
+
+def test_standing_still_ends_in_an_error_that_says_where_the_rows_are():
+    async def scenario():
+        _, stream = await opened(patience=0.05)
+        await stream.admit(4)
+        with pytest.raises(RuntimeError, match="slot 1 waits, 4 rows are being sampled or scored"):
+            await stream.admit(4)
+
+    asyncio.run(scenario())
+
+
+def test_a_ledger_of_another_order_is_refused():
+    async def scenario():
+        state = await gate().state()
+        with pytest.raises(ValueError, match="another order of prompts"):
+            await gate(batch=2).restore(state)
 
     asyncio.run(scenario())

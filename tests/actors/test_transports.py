@@ -29,15 +29,15 @@ class RecordingEngine:
         self.next_id = 0
         self.seen = None
 
-    async def use_adapter(self, name: str, folder: Path) -> int:
+    async def load_adapter(self, name: str, folder: Path) -> int:
         self.next_id += 1
         self.loaded[self.next_id] = name
         base = AutoModelForCausalLM.from_pretrained(self.base)
         self.seen = PeftModel.from_pretrained(base, folder)(IDS).logits
         return self.next_id
 
-    async def drop_adapter(self, adapter_id: int) -> None:
-        del self.loaded[adapter_id]
+    async def drop_adapter(self, adapter: int) -> None:
+        del self.loaded[adapter]
 
     async def load_weights(self, folder: Path) -> None:
         self.names = set(load_file(folder / "model.safetensors"))
@@ -83,19 +83,37 @@ def test_adapters_are_unloaded_when_their_last_request_ends(tiny_model, trained)
 
     async def scenario():
         transport = AdapterTransport(engine, Config(), tiny_model)
-        assert transport.begin() == 0
+        base = transport.begin()
+        assert (base.version, base.adapter) == (0, None)
         await transport.load(publish(1))
         first = [transport.begin(), transport.begin()]
-        assert first == [1, 1]
+        assert [(lease.version, lease.adapter) for lease in first] == [(1, 1), (1, 1)]
         await transport.load(publish(2))
         assert sorted(engine.loaded.values()) == ["v1-1", "v2-2"]
-        await transport.finish(1)
+        await transport.finish(first[0])
         assert len(engine.loaded) == 2, "one request still runs under version 1"
-        await transport.finish(1)
+        await transport.finish(first[1])
         assert list(engine.loaded.values()) == ["v2-2"]
+        await transport.finish(base)
+
+    asyncio.run(scenario())
+
+
+def test_a_version_published_again_gets_a_new_name_and_leaves_running_requests_alone(
+    tiny_model, trained
+):
+    _, publish = trained
+    engine = RecordingEngine()
+    engine.base = tiny_model
+
+    async def scenario():
+        transport = AdapterTransport(engine, Config(), tiny_model)
         await transport.load(publish(2))
-        assert list(engine.loaded.values()) == ["v2-3"], "a name is never used twice"
-        assert transport.adapters == 1
+        running = transport.begin()
+        await transport.load(publish(2))
+        assert sorted(engine.loaded.values()) == ["v2-1", "v2-2"]
+        await transport.finish(running)
+        assert list(engine.loaded.values()) == ["v2-2"]
 
     asyncio.run(scenario())
 

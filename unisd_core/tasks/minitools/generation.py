@@ -20,7 +20,7 @@ TWO_CALL_EVERY = 10
 """Each tenth row asks for two calls, so that every stretch of a split holds its share."""
 SAME_TOOL_SHARE = 0.5
 """Of the two-call rows, how many call one tool twice."""
-DISTRACTOR_SHARE = 0.4
+DISTRACTOR_SHARE = 0.2
 """Of the one-call rows, how many also document another tool of the domain."""
 
 _PROMPT = """Tools:

@@ -1,0 +1,67 @@
+"""Ages, lengths and costs of trained rows, added up over workers and steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+
+@dataclass
+class BatchTotals:
+    """Sums over rows, but for ``staleness_max``; ``seconds`` is the learner's own time."""
+
+    rows: int = 0
+    staleness_max: int = 0
+    staleness_sum: int = 0
+    stale_rows: int = 0
+    completion_tokens: int = 0
+    truncated: int = 0
+    tokens: int = 0
+    scored_tokens: int = 0
+    score_seconds: float = 0.0
+    seconds: float = 0.0
+
+    @classmethod
+    def together(cls, parts: Iterable[BatchTotals]) -> BatchTotals:
+        """The total of several workers or steps."""
+        total = cls()
+        for part in parts:
+            for field in dataclasses.fields(cls):
+                mine, other = getattr(total, field.name), getattr(part, field.name)
+                largest = field.name == "staleness_max"
+                setattr(total, field.name, max(mine, other) if largest else mine + other)
+        return total
+
+    def metrics(self) -> dict[str, float]:
+        """Means over the rows of a batch, for its line in the metrics."""
+        return {
+            "rows": self.rows,
+            "staleness_mean": self.staleness_sum / self.rows,
+            "staleness_max": self.staleness_max,
+            "stale_fraction": self.stale_rows / self.rows,
+            "completion_tokens_mean": self.completion_tokens / self.rows,
+            "truncated_fraction": self.truncated / self.rows,
+            "seconds_score": self.score_seconds,
+        }
+
+
+def batch_totals(rows: pa.Table, version: int) -> BatchTotals:
+    """Totals of one worker's ``SCORED`` rows, trained on by ``version``."""
+    total = BatchTotals()
+    columns = ["prompt_ids", "completion_ids", "view_ids", "version_first", "finish_reason",
+               "score_seconds"]  # fmt: skip
+    for row in rows.select(columns).to_pylist():
+        age, length = version - row["version_first"], len(row["completion_ids"])
+        total.rows += 1
+        total.staleness_max = max(total.staleness_max, age)
+        total.staleness_sum += age
+        total.stale_rows += age > 0
+        total.completion_tokens += length
+        total.truncated += row["finish_reason"] == "length"
+        total.tokens += len(row["prompt_ids"]) + length
+        total.scored_tokens += sum(len(ids) + length for ids in row["view_ids"])
+        total.score_seconds += row["score_seconds"]
+    return total
