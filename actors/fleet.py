@@ -128,7 +128,10 @@ class Fleet:
         workers = self.config.learner.workers
         if workers == 1:
             return scored
-        return scored.repartition(target_num_rows_per_block=training.batch // workers)
+        # Ray Data fuses the two into one task, which thereby reserves no more than it needs.
+        return scored.map_batches(
+            _unchanged, batch_size=None, batch_format="pyarrow", num_cpus=COORDINATOR_CPUS
+        ).repartition(target_num_rows_per_block=training.batch // workers)
 
     def train(self, stream: Dataset, run_path: Path) -> None:
         """Consume the stream until training.steps; returns when every replica serves the last
@@ -183,6 +186,10 @@ class Outcome:
     replicas: list[ReplicaReport]
     pushes: PushStatus
     counters: dict[str, Any]
+
+
+def _unchanged(table: pa.Table) -> pa.Table:
+    return table
 
 
 def _learn(settings: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -17,6 +18,7 @@ from transformers import AutoModelForCausalLM
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_S = 600
+LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -51,6 +53,18 @@ def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=TIMEOUT_S, cwd=ROOT)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done
+
+
+def listening_beyond_loopback(pid: int) -> list[str]:
+    """Sockets of a process and its descendants that other machines could reach."""
+    root = psutil.Process(pid)
+    processes = [root, *root.children(recursive=True)]
+    return [
+        f"{process.name()} {connection.laddr.ip}:{connection.laddr.port}"
+        for process in processes
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.ip not in LOOPBACK
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +158,7 @@ def test_killed_and_resumed_equals_undisturbed(tiny_model, tmp_path):
     while not (tmp_path / "torn" / "checkpoints" / "step-000002").exists():
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
+    assert listening_beyond_loopback(process.pid) == []
     process.send_signal(signal.SIGKILL)
     process.wait()
     run(arguments)
