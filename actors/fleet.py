@@ -48,6 +48,7 @@ def connect() -> None:
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if not os.environ.get("RAY_ADDRESS"):
         options |= {"address": "local", "include_dashboard": False}
+    ray.data.DataContext.get_current().enable_progress_bars = False
     warnings.filterwarnings("ignore", category=RayDeprecationWarning)
     ray.init(**options)
 
@@ -86,7 +87,7 @@ class Fleet:
         ask(self._starting, "the generator pool", START_TIMEOUT_S)
 
     def stream(self, prompts: pa.Table, sampling: Sampling) -> Dataset:
-        """Admit, sample, score, weigh: one block per learner worker and batch, in order."""
+        """Admit, sample, score, weigh: one block per batch, in order."""
         training = self.config.training
         self.gate = _light(Gate).remote(
             prompts.num_rows,
@@ -99,7 +100,7 @@ class Fleet:
         chunks = training.steps * training.batch // self.config.rollout.chunk
         in_flight = (training.staleness + 1) * training.batch // self.config.rollout.chunk
         slots = [pa.table({"slot": [number]}) for number in range(SPARE_SLOTS * chunks)]
-        scored = (
+        return (
             ray.data.from_arrow(slots)
             .map_batches(
                 Generate,
@@ -125,13 +126,6 @@ class Fleet:
                 **NO_RESTART,
             )
         )
-        workers = self.config.learner.workers
-        if workers == 1:
-            return scored
-        # Ray Data fuses the two into one task, which thereby reserves no more than it needs.
-        return scored.map_batches(
-            _unchanged, batch_size=None, batch_format="pyarrow", num_cpus=COORDINATOR_CPUS
-        ).repartition(target_num_rows_per_block=training.batch // workers)
 
     def train(self, stream: Dataset, run_path: Path) -> None:
         """Consume the stream until training.steps; returns when every replica serves the last
@@ -140,13 +134,16 @@ class Fleet:
         job = LearnerJob(self.config, self.model_dir, run_path, self.gate, self.store)
         resources = {"CPU": settings.cpus} | ({"GPU": settings.gpus} if settings.gpus else {})
         options = ExecutionOptions(preserve_order=True)
+        # Several learners: rank 0 reads whole batches and deals them out. Splitting the stream itself
+        # would cost a stage that reserves a CPU, and leaves the pairing of shares to Ray Data.
+        whole = "all" if settings.workers == 1 else []
         # A single learner needs no process group, whose store would listen on every interface.
         trainer_type = TorchTrainer if settings.workers > 1 else DataParallelTrainer
         trainer = trainer_type(
             _learn,
             train_loop_config={"job": job},
             datasets={"train": stream},
-            dataset_config=DataConfig(execution_options=options),
+            dataset_config=DataConfig(datasets_to_split=whole, execution_options=options),
             scaling_config=ScalingConfig(
                 num_workers=settings.workers,
                 use_gpu=settings.gpus > 0,
@@ -186,10 +183,6 @@ class Outcome:
     replicas: list[ReplicaReport]
     pushes: PushStatus
     counters: dict[str, Any]
-
-
-def _unchanged(table: pa.Table) -> pa.Table:
-    return table
 
 
 def _learn(settings: dict[str, Any]) -> None:

@@ -56,22 +56,12 @@ def learn(job: LearnerJob) -> None:
     shard = ray.train.get_dataset_shard("train")
     while learner.version < job.config.training.steps:
         # A stream ends early only when its slots are used up; the next iteration starts a new one.
-        for table in _batches(shard, job.config):
+        for table in learner.batches(shard):
             learner.step(table)
             if learner.version >= job.config.training.steps:
                 break
     learner.finish()
     ray.train.report({"version": learner.version})
-
-
-def _batches(shard: Any, config: Config) -> Iterator[pa.Table]:
-    """This worker's part of each global batch, as the agreement stage emitted it.
-
-    The size is given because Ray Data cuts large blocks in two.
-    """
-    size = config.training.batch // config.learner.workers
-    batches = shard.iter_batches(batch_size=size, batch_format="pyarrow", prefetch_batches=0)
-    return iter(batches)
 
 
 class Learner:
@@ -88,6 +78,8 @@ class Learner:
         self.totals = BatchTotals()
         self.run_dir = RunDir(job.run_path, self.config.outputs)
         self.waiting_since = time.perf_counter()
+        # Messages between workers stay on the CPU, whatever the gradients use.
+        self.control = dist.new_group(backend="gloo") if world > 1 else None
 
     def begin(self) -> None:
         """Load the newest checkpoint, or write the first one; make gate and generators agree with
@@ -114,6 +106,35 @@ class Learner:
                 self._publish(teacher_moved=True)
         self._gather(None)
         self.waiting_since = time.perf_counter()
+
+    def batches(self, shard: Any) -> Iterator[pa.Table]:
+        """This worker's share of each global batch; rank 0 reads the stream and deals it out."""
+        # The size is given because Ray Data cuts large blocks in two.
+        size = self.config.training.batch
+        source: Iterator[pa.Table] = iter(())
+        if self.rank == 0:
+            source = iter(
+                shard.iter_batches(batch_size=size, batch_format="pyarrow", prefetch_batches=0)
+            )
+        if self.world == 1:
+            yield from source
+            return
+        share: list[pa.Table | None] = [None]
+        while True:
+            whole = next(source, None) if self.rank == 0 else None
+            dist.scatter_object_list(share, self._dealt(whole), src=0, group=self.control)
+            if share[0] is None:
+                return
+            yield share[0]
+
+    def _dealt(self, whole: pa.Table | None) -> list[pa.Table | None] | None:
+        """Equal shares of a batch, by rank; None for each when the stream has ended."""
+        if self.rank != 0:
+            return None
+        if whole is None:
+            return [None] * self.world
+        size = whole.num_rows // self.world
+        return [whole.slice(rank * size, size) for rank in range(self.world)]
 
     def step(self, table: pa.Table) -> None:
         """Train on one batch: check ages, update, account, publish, log."""
@@ -206,7 +227,7 @@ class Learner:
         if self.world == 1:
             return [value]
         parts: list[Any] = [None] * self.world
-        dist.all_gather_object(parts, value)
+        dist.all_gather_object(parts, value, group=self.control)
         return parts
 
     @property

@@ -23,7 +23,7 @@ class Share:
 
 def resource_plan(config: Config) -> list[Share]:
     """Every actor that reserves resources, by stage. Gate, store and pool reserve none."""
-    generator, workers = config.generator, config.learner.workers
+    generator = config.generator
     return [
         Share(
             "generator", generator.replicas, generator.cpus,
@@ -32,21 +32,20 @@ def resource_plan(config: Config) -> list[Share]:
         Share("generate stage", 1, COORDINATOR_CPUS, 0),
         Share("scorer", config.scorer.workers, config.scorer.cpus, config.scorer.gpus),
         Share("agreement stage", 1, COORDINATOR_CPUS, 0),
-        *([Share("split among learners", 1, COORDINATOR_CPUS, 0)] if workers > 1 else []),
-        Share("learner", workers, config.learner.cpus, config.learner.gpus),
+        Share("learner", config.learner.workers, config.learner.cpus, config.learner.gpus),
     ]  # fmt: skip
 
 
 def render_plan(plan: list[Share]) -> str:
     """The plan as a table with a total."""
-    lines = [f"{'stage':20s} actors   CPUs   GPUs"]
+    lines = [f"{'stage':16s} actors   CPUs   GPUs"]
     for share in plan:
         lines.append(
-            f"{share.stage:20s} {share.count:6d} {share.count * share.cpus:6.1f} "
+            f"{share.stage:16s} {share.count:6d} {share.count * share.cpus:6.1f} "
             f"{share.count * share.gpus:6.1f}"
         )
     cpus, gpus = _total(plan)
-    lines.append(f"{'total':20s} {sum(s.count for s in plan):6d} {cpus:6.1f} {gpus:6.1f}")
+    lines.append(f"{'total':16s} {sum(s.count for s in plan):6d} {cpus:6.1f} {gpus:6.1f}")
     return "\n".join(lines) + "\n"
 
 
