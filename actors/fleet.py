@@ -32,6 +32,8 @@ from actors.weights import PushStatus, WeightStore
 from unisd_core.config import Config
 from unisd_core.errors import UserError
 
+STREAM_OPTIONS = ExecutionOptions(preserve_order=True)
+"""Rows are trained in the order of their admission, on which the staleness bound rests."""
 SPARE_SLOTS = 2
 """Slots of a stream per chunk that is needed, so that replaced prompts find one."""
 PATIENCE = 4
@@ -48,7 +50,9 @@ def connect() -> None:
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if not os.environ.get("RAY_ADDRESS"):
         options |= {"address": "local", "include_dashboard": False}
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options = STREAM_OPTIONS
     warnings.filterwarnings("ignore", category=RayDeprecationWarning)
     ray.init(**options)
 
@@ -133,9 +137,8 @@ class Fleet:
         settings = self.config.learner
         job = LearnerJob(self.config, self.model_dir, run_path, self.gate, self.store)
         resources = {"CPU": settings.cpus} | ({"GPU": settings.gpus} if settings.gpus else {})
-        options = ExecutionOptions(preserve_order=True)
-        # Several learners: rank 0 reads whole batches and deals them out. Splitting the stream itself
-        # would cost a stage that reserves a CPU, and leaves the pairing of shares to Ray Data.
+        # Several learners: rank 0 reads whole batches and deals them out. Splitting the stream
+        # would cost a stage that reserves a CPU, and leave the pairing of shares to Ray Data.
         whole = "all" if settings.workers == 1 else []
         # A single learner needs no process group, whose store would listen on every interface.
         trainer_type = TorchTrainer if settings.workers > 1 else DataParallelTrainer
@@ -143,7 +146,7 @@ class Fleet:
             _learn,
             train_loop_config={"job": job},
             datasets={"train": stream},
-            dataset_config=DataConfig(datasets_to_split=whole, execution_options=options),
+            dataset_config=DataConfig(datasets_to_split=whole, execution_options=STREAM_OPTIONS),
             scaling_config=ScalingConfig(
                 num_workers=settings.workers,
                 use_gpu=settings.gpus > 0,

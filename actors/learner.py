@@ -134,7 +134,10 @@ class Learner:
         if whole is None:
             return [None] * self.world
         size = whole.num_rows // self.world
-        return [whole.slice(rank * size, size) for rank in range(self.world)]
+        # take copies; a slice would send the whole batch's buffers to everybody.
+        return [
+            whole.take(list(range(rank * size, (rank + 1) * size))) for rank in range(self.world)
+        ]
 
     def step(self, table: pa.Table) -> None:
         """Train on one batch: check ages, update, account, publish, log."""
