@@ -103,7 +103,7 @@ class Learner:
             else:
                 ask(self.job.gate.restore.remote(found.ledger), "the gate")
                 self.run_dir.resume_from(self.version)
-                self._publish(teacher_moved=True)
+                self._publish(teacher_moved=self.config.teacher.kind != "frozen")
         self._gather(None)
         self.waiting_since = time.perf_counter()
 
@@ -163,7 +163,7 @@ class Learner:
         totals = batch_totals(fresh, self.version)
         batch = BatchTotals.together(self._gather(totals))
         metrics = finalise_metrics(sums) | self.student.last | batch.metrics()
-        if "engine_learner_logprob_gap" not in metrics:
+        if self.rank == 0 and "engine_learner_logprob_gap" not in metrics:
             metrics |= self._probe_gap(fresh)
         adapter = self.student.adapter()
         teacher_moved = self.teacher.after_step(self.version + 1, adapter)

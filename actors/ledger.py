@@ -53,6 +53,7 @@ class Ledger:
         self.reasons: Counter[str] = Counter()
         self._counts: Counter[End] = Counter()
         self._attempts: dict[int, int] = {}
+        self._fence = 0
         self._again: list[int] = []
         self._held: set[int] = set()
         self._epoch_order: tuple[int, list[int]] = (-1, [])
@@ -151,8 +152,9 @@ class Ledger:
         many."""
         if positions is None:
             positions = [p for p in self._open_positions() if p not in set(self._again)]
+        self._fence += 1
         for position in positions:
-            self._attempts[position] = self._attempts.get(position, 0) + 1
+            self._attempts[position] = self._fence
             self._held.discard(position)
         self._again = sorted(set(self._again) | set(positions))
         return len(positions)
@@ -193,6 +195,8 @@ class Ledger:
         self.reasons = Counter(state["reasons"])
         self._counts = Counter({End(code): n for code, n in Counter(self.outcomes).items()})
         self._attempts = {int(p): int(a) for p, a in state["attempts"].items()}
+        # Never back: rows that an earlier stream still carries must not pass for new ones.
+        self._fence = max(self._fence, *self._attempts.values(), 0)
         self._again, self._held = [], set()
         self.repeat()
 

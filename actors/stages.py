@@ -8,7 +8,6 @@ to a filter or a fault are replaced and no stage waits for rows that never come.
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -76,7 +75,7 @@ class Generate:
             self.sampling.stop_token_ids,
         )
         ids = row["prompt_ids"] if on_policy else row["view_ids"][0]
-        key = f"{ticket.position}/{ticket.attempt}/{time.monotonic_ns()}"
+        key = f"{ticket.position}/{ticket.attempt}"
         return Request(key, ids, sampling), "student" if on_policy else "teacher"
 
 

@@ -53,6 +53,18 @@ def test_an_outdated_attempt_is_refused():
     assert ledger.hold(again.position, again.attempt, 0)
 
 
+def test_an_attempt_is_not_used_twice_by_two_restores_of_one_state():
+    ledger = Ledger(rows=10, batch=2, staleness=1, steps=5, seed=0)
+    ledger.admit(2)
+    state = ledger.state()
+    ledger.restore(state)
+    ghosts = ledger.admit(2)
+    ledger.restore(state)
+    assert not any(ledger.hold(ghost.position, ghost.attempt, 0) for ghost in ghosts)
+    again = ledger.admit(2)
+    assert all(ledger.hold(ticket.position, ticket.attempt, 0) for ticket in again)
+
+
 def test_a_row_older_than_the_limit_is_refused_and_counted():
     ledger = Ledger(rows=50, batch=1, staleness=1, steps=50, seed=0)
     tickets = ledger.admit(2)
