@@ -1,16 +1,21 @@
 import os
-from typing import Any
+from pathlib import Path
 
 import pytest
+from transformers import PreTrainedTokenizerBase
+
+from unisd_core.errors import UserError
+from unisd_core.model_fetch import DEFAULT_MODEL, cache_folder
+from unisd_core.models import load_tokenizer
 
 
 @pytest.fixture(scope="session")
-def smollm2_tokenizer() -> Any:
-    """The tokenizer of SmolLM2-Instruct from UNISD_TOKENIZER (a folder) or the local model cache;
+def smollm2_tokenizer() -> PreTrainedTokenizerBase:
+    """The tokenizer of SmolLM2-Instruct from UNISD_TOKENIZER (a folder) or the model cache;
     never downloaded."""
-    transformers = pytest.importorskip("transformers")
-    path = os.environ.get("UNISD_TOKENIZER", "HuggingFaceTB/SmolLM2-135M-Instruct")
+    converted = cache_folder() / "models" / (DEFAULT_MODEL.replace("/", "--") + "-from-gguf")
+    folder = Path(os.environ.get("UNISD_TOKENIZER") or converted)
     try:
-        return transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
-    except (OSError, ValueError) as error:
-        pytest.skip(f"no SmolLM2 tokenizer at {path} ({type(error).__name__}); set UNISD_TOKENIZER")
+        return load_tokenizer(folder)
+    except UserError as error:
+        pytest.skip(f"no SmolLM2 tokenizer in {folder} ({error}); run make demo once")
