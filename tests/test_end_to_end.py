@@ -82,6 +82,7 @@ def finished(tiny_model, tmp_path_factory):
             "generator.transport=adapter",
             "learner.workers=2",
             "rollout.on_policy_fraction=0.7",
+            "outputs.merged_model=true",
         )
     )
     return out / "pair", done.stdout
@@ -127,13 +128,15 @@ def test_every_trained_row_is_on_disk_once(finished):
     assert all(row["version_first"] == row["version_last"] for row in versions)
 
 
-def test_the_adapter_loads_in_plain_transformers(finished, tiny_model):
+def test_adapter_and_merged_model_load_in_plain_transformers(finished, tiny_model):
     path, _ = finished
     base = AutoModelForCausalLM.from_pretrained(tiny_model)
     ids = torch.tensor([[5, 9, 40, 77]])
     before = base(ids).logits
     after = PeftModel.from_pretrained(base, path / "adapter")(ids).logits
     assert (after - before).abs().max() > 1e-3
+    merged = AutoModelForCausalLM.from_pretrained(path / "merged")(ids).logits
+    torch.testing.assert_close(merged, after, atol=1e-4, rtol=1e-4)
 
 
 def test_a_finished_run_is_not_overwritten(finished, tiny_model):
