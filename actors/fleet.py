@@ -15,14 +15,15 @@ import ray
 import ray.data
 import ray.train
 from ray.data import Dataset, ExecutionOptions
+from ray.exceptions import RayError
 from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.annotations import RayDeprecationWarning
 
-from actors.calls import ask
+from actors.calls import ask, first_line
 from actors.engine import Sampling
-from actors.gate import Gate
+from actors.gate import Gate, patience
 from actors.learner import LearnerJob, learn
 from actors.messages import ReplicaReport
 from actors.plan import COORDINATOR_CPUS, check_plan, resource_plan
@@ -32,12 +33,12 @@ from actors.weights import PushStatus, WeightStore
 from unisd_core.config import Config
 from unisd_core.errors import UserError
 
+log = logging.getLogger(__name__)
+
 STREAM_OPTIONS = ExecutionOptions(preserve_order=True)
 """Rows are trained in the order of their admission, on which the staleness bound rests."""
 SPARE_SLOTS = 2
 """Slots of a stream per chunk that is needed, so that replaced prompts find one."""
-PATIENCE = 4
-"""Answers of a replica that may time out before a stream that stands still is given up."""
 NO_RESTART = {"max_restarts": 0, "max_task_retries": 0}
 """A stage that keeps state ends with its stream: a restarted one would have forgotten rows that
 the ledger counts as held. The learner then starts a new stream from its checkpoint."""
@@ -81,10 +82,14 @@ class Fleet:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        ask(self.pool.stop.remote(), "the generator pool")
-        for actor in (self.gate, self.store, self.pool):
-            if actor is not None:
-                ray.kill(actor)
+        try:
+            ask(self.pool.stop.remote(), "the generator pool")
+        except (RayError, TimeoutError) as failure:
+            log.warning("the generator pool did not stop: %s", first_line(failure))
+        finally:
+            for actor in (self.gate, self.store, self.pool):
+                if actor is not None:
+                    ray.kill(actor)
 
     def wait_ready(self) -> None:
         """Return when every replica answers and reports its version."""
@@ -99,7 +104,7 @@ class Fleet:
             training.staleness,
             training.steps,
             self.config.seed,
-            patience=PATIENCE * self.config.generator.timeout_s,
+            patience=patience(self.config),
         )
         chunks = training.steps * training.batch // self.config.rollout.chunk
         in_flight = (training.staleness + 1) * training.batch // self.config.rollout.chunk

@@ -13,10 +13,17 @@ import asyncio
 from typing import Any
 
 from actors.ledger import End, Ledger, Ticket
+from unisd_core.config import Config
 from unisd_core.errors import UserError
 
 BATCHES_WITHOUT_STEP = 20
 """Batches' worth of rows that may be lost in a row before the run is stopped."""
+
+
+def patience(config: Config) -> float:
+    """Seconds after which a stream that stands still is given up: an hour, or four timeouts of a
+    replica where those are longer."""
+    return max(3600.0, 4 * config.generator.timeout_s)
 
 
 class Gate:

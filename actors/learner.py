@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from actors import checkpoint as checkpoints
 from actors.batch_totals import BatchTotals, batch_totals
 from actors.calls import ask
 from actors.device import use_threads
+from actors.gate import patience
 from actors.messages import WeightUpdate
+from actors.pool import START_TIMEOUT_S
 from actors.student import Student
 from unisd_core.adapters import adapter_checksum
 from unisd_core.config import Config
@@ -79,7 +82,11 @@ class Learner:
         self.run_dir = RunDir(job.run_path, self.config.outputs)
         self.waiting_since = time.perf_counter()
         # Messages between workers stay on the CPU, whatever the gradients use.
-        self.control = dist.new_group(backend="gloo") if world > 1 else None
+        self.control = None
+        if world > 1:
+            # Others wait for rank 0 as long as it may wait for a batch.
+            limit = timedelta(seconds=2 * patience(self.config))
+            self.control = dist.new_group(backend="gloo", timeout=limit)
 
     def begin(self) -> None:
         """Load the newest checkpoint, or write the first one; make gate and generators agree with
@@ -98,12 +105,15 @@ class Learner:
             )
         self._remember(weights)
         if self.rank == 0:
+            self.run_dir.resume_from(self.version)
             if found is None:
                 self._save()
             else:
                 ask(self.job.gate.restore.remote(found.ledger), "the gate")
-                self.run_dir.resume_from(self.version)
                 self._publish(teacher_moved=self.config.teacher.kind != "frozen")
+                # Replicas may still serve versions that were rolled back.
+                limit = START_TIMEOUT_S + self.config.generator.timeout_s
+                ask(self.job.store.wait_pushed.remote(limit), "the weight store", 2 * limit)
         self._gather(None)
         self.waiting_since = time.perf_counter()
 

@@ -96,6 +96,9 @@ class Ledger:
             position = self.admitted
             self.outcomes.append(End.IN_FLIGHT)
             self._counts[End.IN_FLIGHT] += 1
+            if self._fence:
+                # The position may have been handed out before a restore.
+                self._attempts[position] = self._fence
         # Rows are consumed in order, so this is the latest step that can train on the row.
         last_step = (self.admitted - self.ended_without_step - 1) // self.batch
         return Ticket(
@@ -119,8 +122,8 @@ class Ledger:
         trained on."""
         if not self._current(position, attempt) or position in self._held:
             return False
-        if version < self.version - self.staleness:
-            self.end(position, attempt, End.STALE, "older than the limit on arrival")
+        if not self.version - self.staleness <= version <= self.version:
+            self.end(position, attempt, End.STALE, "of a version outside the limit on arrival")
             return False
         self._held.add(position)
         return True

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,7 @@ class GeneratorPool:
         self.failure: str | None = None
         self.together = config.training.staleness == 0
         self.replacing: set[asyncio.Task[None]] = set()
+        self.stopping = False
 
     async def start(self) -> list[ReplicaReport]:
         """Create all replicas and wait until each is ready."""
@@ -113,23 +115,35 @@ class GeneratorPool:
                 await self._release(slot, actor, len(requests))
         raise AssertionError("unreachable")
 
+    async def _until(self, ready: Callable[[], bool], late: Callable[[], str]) -> None:
+        """Wait, under the lock, until ``ready()``; it still holds when this returns.
+
+        Raises RuntimeError when a replica is lost for good, TimeoutError with ``late()``.
+        """
+        limit = START_TIMEOUT_S + self.config.generator.timeout_s
+        deadline = asyncio.get_running_loop().time() + limit
+        while not ready():
+            if self.failure:
+                raise RuntimeError(self.failure)
+            left = deadline - asyncio.get_running_loop().time()
+            try:
+                await asyncio.wait_for(self.changed.wait(), max(left, 0.0))
+            except TimeoutError:
+                if not ready():
+                    raise TimeoutError(f"{late()} within {limit:.0f} s") from None
+
     async def _acquire(self, min_version: int, load: int) -> Slot:
         def candidates() -> list[Slot]:
             return [slot for slot in self.slots if slot.ready and slot.version >= min_version]
 
-        limit = START_TIMEOUT_S + self.config.generator.timeout_s
         async with self.changed:
-            try:
-                await asyncio.wait_for(
-                    self.changed.wait_for(lambda: candidates() or self.failure), limit
-                )
-            except TimeoutError:
-                raise TimeoutError(
-                    f"no generator replica reached version {min_version} within {limit:.0f} s "
+            await self._until(
+                lambda: bool(candidates()),
+                lambda: (
+                    f"no generator replica reached version {min_version} "
                     f"(they are at {[slot.version for slot in self.slots]})"
-                ) from None
-            if self.failure:
-                raise RuntimeError(self.failure)
+                ),
+            )
             slot = min(candidates(), key=lambda slot: (slot.running, slot.index))
             slot.running += load
             return slot
@@ -142,7 +156,7 @@ class GeneratorPool:
 
     def _replace(self, slot: Slot, actor: Any) -> None:
         """Put a new replica in the place of ``actor``, unless that was done already."""
-        if slot.actor is not actor:
+        if slot.actor is not actor or self.stopping:
             return
         slot.ready, slot.running, slot.actor = False, 0, None
         ray.kill(actor)
@@ -166,14 +180,16 @@ class GeneratorPool:
         A replica that is being started takes the newest version before it becomes ready.
         """
         self.newest = update
-        ready = [slot for slot in self.slots if slot.ready]
-        reports = await asyncio.gather(*(self._push_one(slot, update) for slot in ready))
+        ready = [(slot, slot.actor) for slot in self.slots if slot.ready]
+        for slot, _ in ready:
+            if slot.version > update.version:  # rolled back: what it serves must not be trained on
+                slot.version = -1
+        reports = await asyncio.gather(*(self._push_one(*pair, update) for pair in ready))
         if self.failure:
             raise RuntimeError(self.failure)
         return [report for report in reports if report is not None]
 
-    async def _push_one(self, slot: Slot, update: WeightUpdate) -> ReplicaReport | None:
-        actor = slot.actor
+    async def _push_one(self, slot: Slot, actor: Any, update: WeightUpdate) -> ReplicaReport | None:
         try:
             call = actor.load.remote(update)
             report = await self._ask(slot, call, self.config.generator.timeout_s)
@@ -194,37 +210,36 @@ class GeneratorPool:
 
         Raises TimeoutError naming those that are late, RuntimeError when one is lost for good.
         """
-        limit = START_TIMEOUT_S + self.config.generator.timeout_s
 
         def late() -> list[Slot]:
             return [slot for slot in self.slots if not slot.ready or slot.version != version]
 
         async with self.changed:
-            try:
-                await asyncio.wait_for(
-                    self.changed.wait_for(lambda: not late() or self.failure), limit
-                )
-            except TimeoutError:
-                names = ", ".join(f"{slot.index} at {slot.version}" for slot in late())
-                raise TimeoutError(f"not at version {version} in {limit:.0f} s: {names}") from None
-        if self.failure:
-            raise RuntimeError(self.failure)
+            await self._until(
+                lambda: not late(),
+                lambda: (
+                    f"not at version {version}: replicas "
+                    + ", ".join(f"{slot.index} (at {slot.version})" for slot in late())
+                ),
+            )
+            calls = [(slot, slot.actor.check.remote()) for slot in self.slots]
         timeout = self.config.generator.timeout_s
-        calls = (self._ask(slot, slot.actor.check.remote(), timeout) for slot in self.slots)
-        return list(await asyncio.gather(*calls))
+        return list(await asyncio.gather(*(self._ask(*call, timeout) for call in calls)))
 
     async def stop(self) -> None:
         """End all engines."""
+        self.stopping = True
         for task in self.replacing:
             task.cancel()
         for slot in self.slots:
-            if slot.actor is None:
+            actor = slot.actor
+            if actor is None:
                 continue
             try:
-                await asyncio.wait_for(slot.actor.stop.remote(), 10)
+                await asyncio.wait_for(actor.stop.remote(), 10)
             except (RayError, TimeoutError) as error:
                 log.warning("replica %d did not stop: %s", slot.index, first_line(error))
-            ray.kill(slot.actor)
+            ray.kill(actor)
 
 
 def _replica_is_lost(error: Exception) -> bool:

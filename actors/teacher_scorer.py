@@ -25,6 +25,9 @@ from unisd_core.objective.divergence import sampled_logprobs
 from unisd_core.schema import SCORED
 from unisd_core.views import auxiliary_count
 
+NOTHING = np.empty(0, np.float32)
+"""What the views say about an empty completion."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -66,7 +69,7 @@ class TeacherScorer:
         began = time.perf_counter()
         rows = table.to_pylist()
         auxiliary = auxiliary_count(self.config)
-        hidden: list[np.ndarray] = [np.empty(0, np.float32)] * len(rows)
+        hidden: list[np.ndarray] = [NOTHING] * len(rows)
         logprobs: list[dict[int, np.ndarray]] = [{} for _ in rows]
         views = [view for index, row in enumerate(rows) for view in _views(index, row)]
         for batch in batches_by_tokens(views, self.config.scorer.batch_tokens):
@@ -81,7 +84,7 @@ class TeacherScorer:
             "teacher_version": pa.array([self.version] * len(rows), pa.int32()),
             "teacher_hidden": pa.array(hidden, pa.large_list(pa.float32())),
             "auxiliary_logprobs": pa.array(
-                [[row[k] for k in range(1, auxiliary + 1)] for row in logprobs],
+                [[row.get(k, NOTHING) for k in range(1, auxiliary + 1)] for row in logprobs],
                 pa.list_(pa.list_(pa.float32())),
             ),
             "negative_logprobs": pa.array(

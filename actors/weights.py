@@ -43,7 +43,8 @@ class WeightStore:
         Raises what stopped an earlier push.
         """
         if self.pushing is not None and self.pushing.done():
-            await self.pushing
+            ended, self.pushing = self.pushing, None
+            await ended
         self.student, self.teacher = student, teacher or self.teacher
         self.published += 1
         if self.pushing is None or self.pushing.done():

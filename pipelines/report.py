@@ -21,6 +21,7 @@ from actors.fleet import Fleet
 from actors.plan import render_plan, resource_plan
 from pipelines.setup import TestSet, Workbench
 from unisd_core.adapters import save_adapter, save_merged
+from unisd_core.config import Config
 from unisd_core.config_io import config_sha256
 from unisd_core.errors import UserError
 from unisd_core.evaluation.accuracy import AccuracyResult, score_completions
@@ -82,7 +83,7 @@ def check_teacher(bench: Workbench, pool: Any, prompts: PromptTable) -> None:
                 if len(entry["view_ids"]) > index
             ]
     asked = [(name, entry, ids) for name, pairs in views.items() for entry, ids in pairs]
-    texts = complete(pool, [ids for _, _, ids in asked], bench.greedy, bench.tokenizer)
+    texts = _complete(bench, pool, [ids for _, _, ids in asked], 0)
     right: dict[str, list[bool]] = {}
     for (name, entry, _), text in zip(asked, texts, strict=True):
         right.setdefault(name, []).append(bench.task.score(rows[entry["row"]], text).correct)
@@ -118,13 +119,18 @@ def evaluate(
         uids = [row.uid for row in test_set.rows]
         known = _read_back(path, uids) if stage == "base" else None
         if known is None:
-            texts = complete(pool, test_set.prompts, bench.greedy, bench.tokenizer, version)
+            texts = _complete(bench, pool, test_set.prompts, version)
             result = score_completions(bench.task, test_set.rows, texts)
             _write(path, uids, texts, result)
             known = result.correct_B
         results[test_set.name] = known
         say(f"{stage} accuracy on {test_set.name}: {100 * known.mean():.1f} % of {len(uids)} rows")
     return Evaluation(results, time.perf_counter() - began)
+
+
+def _complete(bench: Workbench, pool: Any, prompts: list[list[int]], version: int) -> list[str]:
+    in_flight = 2 * bench.config.generator.replicas
+    return complete(pool, prompts, bench.greedy, bench.tokenizer, version, in_flight)
 
 
 def _write(path: Path, uids: list[str], texts: list[str], result: AccuracyResult) -> None:
@@ -197,7 +203,7 @@ def finish(
             "score": _rate(totals.scored_tokens, totals.score_seconds),
             "learn": _rate(totals.tokens, totals.seconds),
         },
-        mechanisms=_mechanisms(run.path / "metrics.jsonl"),
+        mechanisms=_mechanisms(run.path / "metrics.jsonl", config),
         config_sha256=config_sha256(config),
         versions=package_versions(),
     )
@@ -207,12 +213,19 @@ def finish(
     say("\n" + table + f"\nfiles in {run.path}")
 
 
-def _mechanisms(metrics: Path) -> Mechanisms:
-    """Mean over the steps of the metric that shows each mechanism at work."""
+def _mechanisms(metrics: Path, config: Config) -> Mechanisms:
+    """Mean over the steps of the metric that shows each mechanism at work; None where it is off."""
+    terms = config.objective
+    off = {
+        "agreement_spread": terms.agreement.level == "off",
+        "ema_distance": config.teacher.kind != "ema",
+        "clipped_fraction": not terms.divergence.weight or terms.divergence.clip is None,
+    }
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
     means = {}
     for name in Mechanisms.model_fields:
-        values = [line[name] for line in lines if line.get(name) is not None]
+        known = [] if off.get(name) else lines
+        values = [line[name] for line in known if line.get(name) is not None]
         means[name] = float(np.mean(values)) if values else None
     return Mechanisms(**means)
 

@@ -65,6 +65,24 @@ def test_an_attempt_is_not_used_twice_by_two_restores_of_one_state():
     assert all(ledger.hold(ticket.position, ticket.attempt, 0) for ticket in again)
 
 
+def test_a_position_handed_out_before_a_restore_gets_a_new_attempt():
+    ledger = Ledger(rows=10, batch=2, staleness=1, steps=5, seed=0)
+    state = ledger.state()
+    ghosts = ledger.admit(4)
+    ledger.restore(state)
+    again = ledger.admit(4)
+    assert [t.position for t in again] == [t.position for t in ghosts]
+    assert not any(ledger.hold(ghost.position, ghost.attempt, 0) for ghost in ghosts)
+    assert all(ledger.hold(ticket.position, ticket.attempt, 0) for ticket in again)
+
+
+def test_a_row_of_a_version_that_was_rolled_back_is_refused():
+    ledger = Ledger(rows=10, batch=2, staleness=1, steps=5, seed=0)
+    (ticket, _) = ledger.admit(2)
+    assert not ledger.hold(ticket.position, ticket.attempt, version=1)
+    assert ledger.counters()["stale"] == 1
+
+
 def test_a_row_older_than_the_limit_is_refused_and_counted():
     ledger = Ledger(rows=50, batch=1, staleness=1, steps=50, seed=0)
     tickets = ledger.admit(2)

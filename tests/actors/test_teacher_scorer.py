@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -59,6 +60,15 @@ def test_every_view_equals_a_plain_forward(tiny_model, table, batch_tokens):
 def test_a_row_without_a_negative_view_stays_in(tiny_model):
     scorer = TeacherScorer(config(), str(tiny_model))
     assert scorer.score(trajectories(2, views=3))["negative_logprobs"].to_pylist() == [None, None]
+
+
+def test_an_empty_completion_passes_for_the_filter_to_find(tiny_model):
+    rows = trajectories(2).to_pylist()
+    rows[0] |= {"completion_ids": [], "logprobs": []}
+    table = pa.Table.from_pylist(rows, schema=trajectories(1).schema)
+    scored = TeacherScorer(config(), str(tiny_model)).score(table)
+    assert scored["auxiliary_logprobs"][0].as_py() == [[], []]
+    assert len(scored["auxiliary_logprobs"][1].as_py()[0]) == len(rows[1]["completion_ids"])
 
 
 def test_a_published_teacher_changes_what_is_read(tiny_model, table):

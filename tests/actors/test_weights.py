@@ -82,6 +82,10 @@ def test_a_failed_push_is_raised_where_somebody_waits():
             await store.wait_pushed(1)
         with pytest.raises(RuntimeError, match="replica 1"):
             await store.publish(update(2), None)
+        pool.error = None
+        await store.publish(update(3), None)
+        await store.wait_pushed(1)
+        assert pool.pushed == [3], "a fault that has passed does not stop later versions"
 
     asyncio.run(scenario())
 
