@@ -35,6 +35,8 @@ class Checkpoint:
     ledger: dict[str, Any]
     totals: dict[str, Any]
     """Sums over all rows trained so far (ages, tokens, seconds)."""
+    thresholds: dict[str, float | None]
+    """What earlier batches leave to later ones: ``clip`` and ``agreement_scale``."""
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
@@ -48,7 +50,12 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         save_file(getattr(checkpoint, name), temporary / f"{name}.safetensors")
     ledger = dict(checkpoint.ledger)
     ledger["outcomes"] = base64.b64encode(ledger["outcomes"]).decode()
-    state = {"version": checkpoint.version, "ledger": ledger, "totals": checkpoint.totals}
+    state = {
+        "version": checkpoint.version,
+        "ledger": ledger,
+        "totals": checkpoint.totals,
+        "thresholds": checkpoint.thresholds,
+    }
     (temporary / "state.json").write_text(json.dumps(state, indent=1))
     checksums = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
     (temporary / MARKER).write_text(json.dumps(checksums, indent=1))
@@ -87,7 +94,13 @@ def _load(path: Path) -> Checkpoint:
         name: load_file(path / f"{name}.safetensors")
         for name in ("adapter", "optimizer", "teacher")
     }
-    return Checkpoint(version=state["version"], ledger=ledger, totals=state["totals"], **tensors)
+    return Checkpoint(
+        version=state["version"],
+        ledger=ledger,
+        totals=state["totals"],
+        thresholds=state["thresholds"],
+        **tensors,
+    )
 
 
 def _problem(path: Path) -> str | None:

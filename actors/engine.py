@@ -25,6 +25,8 @@ class Sampling:
     max_tokens: int
     seed: int | None
     stop_token_ids: tuple[int, ...]
+    top_k: int = 0
+    """Most likely tokens kept; 0 keeps all."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class Engine:
         parameters = SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
+            top_k=sampling.top_k,
             max_tokens=sampling.max_tokens,
             seed=sampling.seed,
             logprobs=0,

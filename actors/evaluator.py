@@ -1,4 +1,4 @@
-"""Completions for evaluation, through the same engines that produce rollouts."""
+"""Completions outside the stream, through the same engines that produce rollouts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,22 @@ def complete(
 
     ``in_flight`` groups of requests are under way at a time; two per replica keep all busy.
     """
-    requests = [Request(f"evaluate/{next(_keys)}", list(ids), sampling) for ids in prompts]
+    done = sample(pool, prompts, [sampling] * len(prompts), version, in_flight)
+    return tokenizer.batch_decode([sampled.token_ids for sampled in done], skip_special_tokens=True)
+
+
+def sample(
+    pool: Any,
+    prompts: Sequence[list[int]],
+    samplings: Sequence[Sampling],
+    version: int = 0,
+    in_flight: int = 2,
+) -> list[Sampled]:
+    """One completion for every prompt under its own decoding settings; see :func:`complete`."""
+    requests = [
+        Request(f"evaluate/{next(_keys)}", list(ids), sampling)
+        for ids, sampling in zip(prompts, samplings, strict=True)
+    ]
     waiting: deque[Any] = deque()
     done: list[Sampled] = []
     for start in range(0, len(requests), GROUP):
@@ -44,7 +59,7 @@ def complete(
         waiting.append(pool.generate.remote(requests[start : start + GROUP], version))
     for group in waiting:
         done += ask(group, "the generator pool", LIMIT_S)
-    return tokenizer.batch_decode([sampled.token_ids for sampled in done], skip_special_tokens=True)
+    return done
 
 
 def greedy(max_tokens: int, stop_token_ids: tuple[int, ...]) -> Sampling:

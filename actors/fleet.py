@@ -92,7 +92,7 @@ class Fleet:
                     ray.kill(actor)
 
     def wait_ready(self) -> None:
-        """Return when every replica answers and reports its version."""
+        """Return when every replica answers and reports its version; at once when called again."""
         ask(self._starting, "the generator pool", START_TIMEOUT_S)
 
     def stream(self, prompts: pa.Table, sampling: Sampling) -> Dataset:
@@ -128,7 +128,7 @@ class Fleet:
             )
             .map_batches(
                 Agree,
-                fn_constructor_args=(self.config, self.gate),
+                fn_constructor_args=(self.config, self.gate, str(self.model_dir)),
                 num_cpus=COORDINATOR_CPUS,
                 allow_out_of_order_execution=False,
                 **_stage(1),

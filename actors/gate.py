@@ -48,6 +48,7 @@ class Gate:
         self.next_slot = 0
         self.events = 0
         self.lost_since_step = 0
+        self.agreement_scale: float | None = None
 
     async def open_stream(self) -> int:
         """A new stream starts; returns its number.
@@ -160,11 +161,12 @@ class Gate:
             return self.ledger.version
 
     async def counters(self) -> dict[str, Any]:
-        """Checked ledger counters, the version and the reasons of losses."""
+        """Checked ledger counters, the version, the restored scale and the reasons of losses."""
         self.ledger.check()
         return {
             **self.ledger.counters(),
             "version": self.ledger.version,
+            "agreement_scale": self.agreement_scale,
             "reasons": dict(self.ledger.reasons),
         }
 
@@ -173,9 +175,10 @@ class Gate:
         self.ledger.check()
         return self.ledger.state()
 
-    async def restore(self, state: dict[str, Any]) -> None:
-        """Return to a checkpoint's ledger."""
+    async def restore(self, state: dict[str, Any], agreement_scale: float | None = None) -> None:
+        """Return to a checkpoint's ledger, and the scale with which the next stream begins."""
         async with self.changed:
             self.ledger.restore(state)
+            self.agreement_scale = agreement_scale
             self.lost_since_step = 0
             self._notify()

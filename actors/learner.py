@@ -8,6 +8,7 @@ version, writes metrics and checkpoints; all ranks hold the same weights.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import ray.train
 import torch.distributed as dist
@@ -37,6 +39,10 @@ from unisd_core.teacher import make_teacher
 
 NOT_KEPT = ("teacher_hidden", "view_ids")
 """Columns that are left out of the trajectories on disk: large, and derivable."""
+
+
+SMALLEST_CLIP = 1e-6
+"""Nats; a quantile below this would clip every token."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,8 @@ class Learner:
         self.config = job.config
         use_threads(self.config.learner.threads, world)
         self.student = Student(self.config, job.model_dir, world)
-        self.teacher = make_teacher(self.config.teacher, self.student.adapter())
+        self.teacher = make_teacher(self.config.teacher, self.student.weights())
+        self.agreement_scale: float | None = None
         self.version = 0
         self.history: OrderedDict[int, dict[str, Tensor]] = OrderedDict()
         self.totals = BatchTotals()
@@ -96,7 +103,9 @@ class Learner:
             self.student.restore(found.adapter, found.optimizer)
             self.teacher.load_state_dict(found.teacher)
             self.version, self.totals = found.version, BatchTotals(**found.totals)
-        weights = self.student.adapter()
+            self.student.clip = found.thresholds["clip"]
+            self.agreement_scale = found.thresholds["agreement_scale"]
+        weights = self.student.weights()
         starts = self._gather((self.version, adapter_checksum(weights)))
         if len(set(starts)) > 1:
             raise RuntimeError(
@@ -104,13 +113,15 @@ class Learner:
                 "output_dir must be on storage that all nodes share"
             )
         self._remember(weights)
+        self._remember_head(0 if found is None or self.frozen else self.version)
         if self.rank == 0:
             self.run_dir.resume_from(self.version)
             if found is None:
                 self._save()
             else:
-                ask(self.job.gate.restore.remote(found.ledger), "the gate")
-                self._publish(teacher_moved=self.config.teacher.kind != "frozen")
+                restore = self.job.gate.restore.remote(found.ledger, self.agreement_scale)
+                ask(restore, "the gate")
+                self._publish(teacher_moved=not self.frozen)
                 # Replicas may still serve versions that were rolled back.
                 limit = START_TIMEOUT_S + self.config.generator.timeout_s
                 ask(self.job.store.wait_pushed.remote(limit), "the weight store", 2 * limit)
@@ -173,13 +184,16 @@ class Learner:
         totals = batch_totals(fresh, self.version)
         batch = BatchTotals.together(self._gather(totals))
         metrics = finalise_metrics(sums) | self.student.last | batch.metrics()
+        metrics |= self._move_thresholds(fresh)
         if self.rank == 0 and "engine_learner_logprob_gap" not in metrics:
             metrics |= self._probe_gap(fresh)
-        adapter = self.student.adapter()
-        teacher_moved = self.teacher.after_step(self.version + 1, adapter)
-        metrics |= self.teacher.metrics(adapter)
+        weights = self.student.weights()
+        teacher_moved = self.teacher.after_step(self.version + 1, weights)
+        metrics |= self.teacher.metrics(weights)
         self.version += 1
-        self._remember(adapter)
+        self._remember(weights)
+        if teacher_moved:
+            self._remember_head(self.version)
         if self.rank == 0:
             # The gate moves first: a checkpoint or a version that the ledger does not know must
             # not exist.
@@ -225,6 +239,34 @@ class Learner:
         adapter = self.history[youngest["version_first"]]
         return {"engine_learner_logprob_gap": self.student.logprob_gap(youngest, adapter)}
 
+    def _move_thresholds(self, rows: pa.Table) -> dict[str, float]:
+        """What this batch leaves to later ones: the quantile clip, and the agreement scale."""
+        self.agreement_scale = rows["agreement_scale"][0].as_py()
+        quantile = self.config.objective.divergence.clip_quantile
+        if quantile is None:
+            return {}
+        used = self.student.clip
+        every_token = np.concatenate(self._gather(self.student.divergences))
+        self.student.clip = max(float(np.quantile(every_token, quantile)), SMALLEST_CLIP)
+        return {} if used is None else {"clip_threshold": used}
+
+    def _remember_head(self, version: int) -> None:
+        """Full fine-tuning: keep the head that belongs to this teacher, for rows it has read."""
+        if not self.student.full:
+            return
+        self.student.teacher_heads[version] = self.student.head_in(self.teacher.state())
+        # Rows in the stream were read by a teacher at most this much older than the student.
+        oldest = self.version - 2 * (self.config.training.staleness + 1)
+        known = sorted(self.student.teacher_heads)
+        for old, newer in itertools.pairwise(known):
+            if newer <= oldest:
+                del self.student.teacher_heads[old]
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the teacher is the base model throughout."""
+        return self.config.teacher.kind == "frozen"
+
     def _remember(self, adapter: dict[str, Tensor]) -> None:
         self.history[self.version] = adapter
         while len(self.history) > self.config.training.staleness + 1:
@@ -250,11 +292,12 @@ class Learner:
     def _save(self) -> None:
         checkpoint = checkpoints.Checkpoint(
             version=self.version,
-            adapter=self.student.adapter(),
+            adapter=self.student.weights(),
             optimizer=self.student.optimizer_state(),
             teacher=self.teacher.state_dict(),
             ledger=ask(self.job.gate.state.remote(), "the gate"),
             totals=dataclasses.asdict(self.totals),
+            thresholds={"clip": self.student.clip, "agreement_scale": self.agreement_scale},
         )
         checkpoints.save(self._checkpoint_folder, checkpoint, self.config.training.checkpoint_keep)
 

@@ -12,6 +12,8 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import IntEnum
 
+from unisd_core.config import Config
+
 
 class End(IntEnum):
     """How a visit ended; ``IN_FLIGHT`` has not."""
@@ -36,6 +38,10 @@ class Ticket:
     attempt: int
     row: int
     min_version: int
+
+
+SPARE = 1.5
+"""Visits that ``visited_rows`` counts on, per visit that is planned: filters replace some."""
 
 
 class Ledger:
@@ -216,3 +222,12 @@ class Ledger:
 
     def _open_positions(self) -> list[int]:
         return [p for p, code in enumerate(self.outcomes) if code == End.IN_FLIGHT]
+
+
+def visited_rows(config: Config, rows: int) -> set[int]:
+    """Indices of the rows that a run over ``rows`` prompts is going to visit, with some to
+    spare."""
+    training = config.training
+    ledger = Ledger(rows, training.batch, training.staleness, training.steps, config.seed)
+    visits = int(SPARE * training.batch * (training.steps + training.staleness + 1))
+    return {ledger.row_of(position) for position in range(visits)}

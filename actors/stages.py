@@ -7,8 +7,10 @@ to a filter or a fault are replaced and no stage waits for rows that never come.
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,9 +22,10 @@ from actors.calls import ask, first_line
 from actors.engine import Sampling
 from actors.ledger import Ticket
 from actors.messages import Request, Sampled
+from actors.rollout_filter import RolloutFilter, auxiliary_logprobs
 from actors.teacher_scorer import TeacherScorer
 from unisd_core.config import Config
-from unisd_core.objective.agreement import agreement_weights, mean_token_agreement
+from unisd_core.objective.agreement import agreement_weights
 from unisd_core.schema import SCORED, TRAJECTORY
 from unisd_core.views import auxiliary_count
 
@@ -44,57 +47,82 @@ class Generate:
         if not tickets:
             return
         rows = self.prompts.take([ticket.row for ticket in tickets]).to_pylist()
-        requests = [self._request(*pair) for pair in zip(tickets, rows, strict=True)]
+        visits = [self._visit(*pair) for pair in zip(tickets, rows, strict=True)]
         version = max(ticket.min_version for ticket in tickets)
-        visits = [(ticket.position, ticket.attempt) for ticket in tickets]
+        requests = [visit.request for visit in visits if visit.request is not None]
         try:
-            done = await self.pool.generate.remote([request for request, _ in requests], version)
+            sampled = await self.pool.generate.remote(requests, version) if requests else []
         except (RayError, TimeoutError, RuntimeError) as error:
             # Others take their place; the gate puts an end to a run of failures.
-            await self.gate.fail.remote(visits, first_line(error))
+            lost = [(ticket.position, ticket.attempt) for ticket in tickets]
+            await self.gate.fail.remote(lost, first_line(error))
             return
+        answers = iter(sampled)
         yield pa.Table.from_pylist(
             [
-                _trajectory(ticket, row, source, sampled)
-                for ticket, row, (_, source), sampled in zip(
-                    tickets, rows, requests, done, strict=True
-                )
+                _trajectory(visit, gold(visit) if visit.request is None else next(answers))
+                for visit in visits
             ],
             schema=TRAJECTORY,
         )
 
-    def _request(self, ticket: Ticket, row: dict[str, Any]) -> tuple[Request, str]:
-        """The prompt of the student, or of the teacher for the off-policy share of the visits."""
+    def _visit(self, ticket: Ticket, row: dict[str, Any]) -> Visit:
+        """Whose completion this visit takes, and its wrong reference; both depend on the seed and
+        the position alone."""
+        rollout = self.config.rollout
         rng = random.Random(f"{self.config.seed}/{ticket.position}")
-        on_policy = rng.random() < self.config.rollout.on_policy_fraction
-        sampling = Sampling(
-            self.sampling.temperature,
-            self.sampling.top_p,
-            self.sampling.max_tokens,
-            rng.getrandbits(62),
-            self.sampling.stop_token_ids,
-        )
-        ids = row["prompt_ids"] if on_policy else row["view_ids"][0]
-        key = f"{ticket.position}/{ticket.attempt}"
-        return Request(key, ids, sampling), "student" if on_policy else "teacher"
+        source = _source(rng.random(), rollout.teacher_share, rollout.gold_share)
+        sampling = dataclasses.replace(self.sampling, seed=rng.getrandbits(62))
+        negatives = row["negative_ids"] or []
+        views = row["view_ids"] + ([rng.choice(negatives)] if negatives else [])
+        if source == "gold":
+            return Visit(ticket, row, views, source, None)
+        ids = row["prompt_ids"] if source == "student" else row["view_ids"][0]
+        request = Request(f"{ticket.position}/{ticket.attempt}", ids, sampling)
+        return Visit(ticket, row, views, source, request)
 
 
-def _trajectory(
-    ticket: Ticket, row: dict[str, Any], source: str, sampled: Sampled
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Visit:
+    """What one ticket asks for; ``request`` is None where the reference is the completion."""
+
+    ticket: Ticket
+    row: dict[str, Any]
+    view_ids: list[list[int]]
+    source: str
+    request: Request | None
+
+
+def _source(draw: float, teacher_share: float, gold_share: float) -> str:
+    """Whose completion, for ``draw`` uniform in [0, 1)."""
+    if draw < gold_share:
+        return "gold"
+    return "teacher" if draw < gold_share + teacher_share else "student"
+
+
+def gold(visit: Visit) -> Sampled:
+    """The reference as a completion. Nobody sampled it, so it has no behaviour log-probs and is as
+    old as its ticket allows at most: it never goes stale."""
+    ids = visit.row["gold_ids"]
+    version = visit.ticket.min_version
+    return Sampled(ids, [0.0] * len(ids), "stop", version, version, -1)
+
+
+def _trajectory(visit: Visit, sampled: Sampled) -> dict[str, Any]:
+    row = visit.row
     return {
-        "position": ticket.position,
-        "attempt": ticket.attempt,
+        "position": visit.ticket.position,
+        "attempt": visit.ticket.attempt,
         "uid": row["uid"],
         "row": row["row"],
         "prompt_ids": row["prompt_ids"],
-        "view_ids": row["view_ids"],
+        "view_ids": visit.view_ids,
         "completion_ids": sampled.token_ids,
         "logprobs": sampled.logprobs,
         "version_first": sampled.version_first,
         "version_last": sampled.version_last,
         "finish_reason": sampled.finish_reason,
-        "source": source,
+        "source": visit.source,
         "replica": sampled.replica,
     }
 
@@ -121,10 +149,13 @@ class Agree:
     One actor sees every row in order, so weights and scale do not depend on the number of scorers.
     """
 
-    def __init__(self, config: Config, gate: Any) -> None:
+    def __init__(self, config: Config, gate: Any, model_dir: str) -> None:
         self.config, self.gate = config, gate
         self.waiting: list[pa.Table] = []
-        self.batch = ask(gate.counters.remote(), "the gate")["version"]
+        begin = ask(gate.counters.remote(), "the gate")
+        self.batch: int = begin["version"]
+        self.scale: float | None = begin["agreement_scale"]
+        self.filter = RolloutFilter(config, model_dir)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         if table.num_rows:
@@ -138,7 +169,7 @@ class Agree:
 
     def _admissible(self, table: pa.Table) -> pa.Table:
         """Rows that pass the filter and that the gate still wants; the rest is reported to it."""
-        reasons = filter_reasons(table, self.config)
+        reasons = self.filter.reasons(table)
         rows = table.select(["position", "attempt", "version_first"]).to_pylist()
         passing = [index for index, reason in enumerate(reasons) if reason is None]
         visits = [tuple(rows[index].values()) for index in passing]
@@ -153,42 +184,20 @@ class Agree:
     def _weigh(self, table: pa.Table) -> pa.Table:
         """Agreement weights over the whole batch (paper, section 2.1)."""
         lengths = [len(ids) for ids in table["completion_ids"]]
+        tokens, sequences = [np.ones(length) for length in lengths], np.ones(len(lengths))
         if auxiliary_count(self.config):
-            weights = agreement_weights(_auxiliary(table), self.config.objective.agreement)
+            weights = agreement_weights(
+                auxiliary_logprobs(table), self.config.objective.agreement, self.scale
+            )
             tokens, sequences = weights.token_weights, weights.sequence_weight
-        else:
-            tokens, sequences = [np.ones(length) for length in lengths], np.ones(len(lengths))
+            self.scale = weights.scale
         columns = {
             "token_weights": pa.array(list(map(np.float32, tokens)), pa.list_(pa.float32())),
             "sequence_weight": pa.array(np.float32(sequences)),
+            "agreement_scale": pa.array([self.scale] * len(lengths), pa.float32()),
             "batch": pa.array([self.batch] * len(lengths), pa.int32()),
         }
         self.batch += 1
         for name, column in columns.items():
             table = table.set_column(table.schema.get_field_index(name), SCORED.field(name), column)
         return table
-
-
-def filter_reasons(table: pa.Table, config: Config) -> list[str | None]:
-    """For each row why it is left out, or None."""
-    agreement = None
-    if config.filter.min_agreement > 0:
-        agreement = mean_token_agreement(_auxiliary(table), config.objective.agreement)
-    reasons: list[str | None] = []
-    for index, row in enumerate(table.select(["completion_ids", "finish_reason"]).to_pylist()):
-        if not row["completion_ids"]:
-            reasons.append("empty completion")
-        elif config.filter.drop_truncated and row["finish_reason"] == "length":
-            reasons.append("truncated")
-        elif agreement is not None and agreement[index] < config.filter.min_agreement:
-            reasons.append("views disagree")
-        else:
-            reasons.append(None)
-    return reasons
-
-
-def _auxiliary(table: pa.Table) -> list[np.ndarray]:
-    """Per row the (K, T) log-probs of the sampled tokens under the auxiliary views."""
-    return [
-        np.asarray(views, dtype=np.float32) for views in table["auxiliary_logprobs"].to_pylist()
-    ]

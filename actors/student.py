@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,37 +19,46 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from actors.device import stage_device
+from actors.micro_batches import deal, length, micro_batch
 from actors.teacher_scorer import right_padded
-from unisd_core.adapters import adapter_state, add_lora, load_adapter_state
 from unisd_core.config import Config, Training
-from unisd_core.models import hidden_states, lm_head_weight, load_base
+from unisd_core.models import hidden_states, layer_states, lm_head_weight, load_base
 from unisd_core.objective.divergence import sampled_logprobs
 from unisd_core.objective.metrics import add_metrics
-from unisd_core.objective.terms import MicroBatch, objective
+from unisd_core.objective.terms import objective
+from unisd_core.trained_weights import load_trained_state, make_trainable, trained_state
 
 
 class _Backbone(nn.Module):
-    """Token ids to final hidden states, as a module that DDP can wrap."""
+    """Token ids to hidden states, as a module that DDP can wrap."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, layers: tuple[int, ...]) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.layers = model, layers
 
-    def forward(self, ids_BT: Tensor) -> Tensor:
-        return hidden_states(self.model, ids_BT)
+    def forward(self, ids_BT: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return layer_states(self.model, ids_BT, self.layers)
 
 
 class Student:
-    """Trains the adapter. ``world`` > 1 needs an initialised torch process group."""
+    """Trains what model.finetune names. ``world`` > 1 needs an initialised torch process group."""
 
     def __init__(self, config: Config, model_dir: Path, world: int = 1) -> None:
         self.config, self.world = config, world
         self.device = stage_device(config.learner.gpus)
-        self.model = add_lora(
-            load_base(model_dir, config.model.dtype), config.model.lora, config.seed
-        ).to(self.device)
+        self.full = config.model.finetune == "full"
+        base = load_base(model_dir, config.model.dtype)
+        self.model = make_trainable(base, config).to(self.device)
         self.head_VH = lm_head_weight(self.model)
-        self.forward: nn.Module = _Backbone(self.model)
+        self.teacher_heads: dict[int, Tensor] = {}
+        """Full fine-tuning: the LM head of each teacher version that rows may have been read
+        with."""
+        self.clip = config.objective.divergence.clip
+        """Bound on one token's divergence in the next update."""
+        self.divergences = np.empty(0, np.float32)
+        """Token divergences of the last update before the clip."""
+        self.last: dict[str, float] = {}
+        self.forward: nn.Module = _Backbone(self.model, config.objective.features.extra_layers)
         if world > 1:
             self.forward = DistributedDataParallel(self.forward)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -67,19 +76,27 @@ class Student:
         ``version`` is the version that computes the gradient; ``global_rows`` the rows of all
         workers.
         """
-        batches = list(self._micro_batches(rows.to_pylist()))
+        limit = self.config.training.micro_batch_tokens
+        batches = list(deal(rows.to_pylist(), limit, by_teacher=self.full))
         sums: list[dict[str, float]] = []
+        divergences: list[Tensor] = []
         for number, batch in enumerate(batches):
             last = number == len(batches) - 1
             with contextlib.nullcontext() if last else self._no_sync():
-                output = objective(
-                    self._micro_batch(batch, version, global_rows),
-                    self.head_VH,
-                    self.config.objective,
+                prepared = micro_batch(
+                    batch,
+                    *self._forward(batch),
+                    version=version,
+                    global_rows=global_rows,
+                    clip=self.clip,
+                    teacher_head_VH=self.teacher_heads.get(batch[0]["teacher_version"]),
                 )
+                output = objective(prepared, self.head_VH, self.config.objective)
                 # DDP averages over workers; the loss is already a share of the whole batch's.
                 (output.loss * self.world).backward()
             sums.append(output.metrics)
+            if output.divergence_N is not None:
+                divergences.append(output.divergence_N)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.training.max_grad_norm)
         if not torch.isfinite(norm):
             uids = ", ".join(rows["uid"].to_pylist()[:4])
@@ -92,6 +109,8 @@ class Student:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.last = {"grad_norm": float(norm), "learning_rate": rate}
+        if divergences:
+            self.divergences = torch.cat(divergences).float().cpu().numpy()
         return add_metrics(*sums)
 
     def _no_sync(self) -> contextlib.AbstractContextManager[None]:
@@ -99,73 +118,29 @@ class Student:
             return self.forward.no_sync()
         return contextlib.nullcontext()
 
-    def _micro_batches(self, rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-        """Rows of similar length together, up to training.micro_batch_tokens padded tokens."""
-        limit = self.config.training.micro_batch_tokens
-        batch: list[dict[str, Any]] = []
-        for row in sorted(rows, key=_length):
-            if batch and (len(batch) + 1) * _length(row) > limit:
-                yield batch
-                batch = []
-            batch.append(row)
-        if batch:
-            yield batch
-
-    def _micro_batch(
-        self, rows: list[dict[str, Any]], version: int, global_rows: int
-    ) -> MicroBatch:
-        """Forward pass of the student and everything the terms need, flattened over rows."""
-        counts = [len(row["completion_ids"]) for row in rows]
+    def _forward(self, rows: list[dict[str, Any]]) -> tuple[Tensor, Tensor | None]:
+        """States at the positions that predict completion tokens: the last ones (N, H), and those
+        of the layers that are compared beside it (L, N, H)."""
         ids_BT = right_padded([row["prompt_ids"] + row["completion_ids"] for row in rows])
-        hidden_BTH = self.forward(ids_BT.to(self.device))
-        student_NH = torch.cat(
-            [
-                hidden_BTH[b, len(row["prompt_ids"]) - 1 : _length(row) - 1]
-                for b, row in enumerate(rows)
-            ]
-        )
-        width = student_NH.shape[1]
+        hidden_BTH, layers_LBTH = self.forward(ids_BT.to(self.device))
+        places = [slice(len(row["prompt_ids"]) - 1, length(row) - 1) for row in rows]
 
-        def flat(name: str, dtype: torch.dtype = torch.float32) -> Tensor:
-            joined = np.concatenate([np.asarray(row[name]) for row in rows])
-            return torch.as_tensor(joined, dtype=dtype, device=self.device)
+        def flat(states_BTH: Tensor) -> Tensor:
+            return torch.cat([states_BTH[b, place] for b, place in enumerate(places)])
 
-        def per_token(values: list[Any], dtype: torch.dtype) -> Tensor:
-            repeated = np.repeat(np.asarray(values), counts)
-            return torch.as_tensor(repeated, dtype=dtype, device=self.device)
-
-        negatives = [
-            row["negative_logprobs"] or [0.0] * count
-            for row, count in zip(rows, counts, strict=True)
-        ]
-        return MicroBatch(
-            student_hidden_NH=student_NH,
-            teacher_hidden_NH=flat("teacher_hidden").view(-1, width),
-            token_N=flat("completion_ids", torch.long),
-            row_N=per_token(list(range(len(rows))), torch.long),
-            token_weight_N=flat("token_weights"),
-            sequence_weight_R=torch.tensor(
-                [row["sequence_weight"] for row in rows], device=self.device
-            ),
-            negative_logprob_N=torch.tensor(
-                [value for row in negatives for value in row], device=self.device
-            ),
-            has_negative_N=per_token([bool(row["negative_logprobs"]) for row in rows], torch.bool),
-            behaviour_logprob_N=flat("logprobs"),
-            same_version_N=per_token([_served_by(row, version) for row in rows], torch.bool),
-            global_rows=global_rows,
-        )
+        layers_LNH = torch.stack([flat(states) for states in layers_LBTH]) if layers_LBTH else None
+        return flat(hidden_BTH), layers_LNH
 
     @torch.no_grad()
     def logprob_gap(self, row: dict[str, Any], adapter: dict[str, Tensor]) -> float:
         """Mean |engine - learner| log-prob of a row's tokens under the adapter that sampled it,
         nats."""
-        current = self.adapter()
+        current = self.weights()
         prompt = row["prompt_ids"] if row["source"] == "student" else row["view_ids"][0]
-        load_adapter_state(self.model, adapter)
+        load_trained_state(self.model, adapter)
         ids_BT = right_padded([prompt + row["completion_ids"]]).to(self.device)
         hidden_TH = hidden_states(self.model, ids_BT)[0, len(prompt) - 1 : -1]
-        load_adapter_state(self.model, current)
+        load_trained_state(self.model, current)
         token_T = torch.tensor(row["completion_ids"], device=self.device)
         learner_T = sampled_logprobs(
             hidden_TH, self.head_VH, token_T, self.config.objective.chunk_tokens
@@ -173,9 +148,14 @@ class Student:
         engine_T = torch.tensor(row["logprobs"], device=self.device)
         return float((learner_T.float() - engine_T).abs().mean())
 
-    def adapter(self) -> dict[str, Tensor]:
-        """The adapter in float32 on the CPU, by parameter name."""
-        return adapter_state(self.model)
+    def weights(self) -> dict[str, Tensor]:
+        """The trained weights in float32 on the CPU, by parameter name."""
+        return trained_state(self.model)
+
+    def head_in(self, state: Mapping[str, Tensor]) -> Tensor:
+        """The LM head among trained weights (full fine-tuning), on the device of the student."""
+        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        return state[names[id(self.head_VH)]].to(self.device)
 
     def optimizer_state(self) -> dict[str, Tensor]:
         """AdamW's moments and step counts as plain tensors, by parameter index."""
@@ -188,7 +168,7 @@ class Student:
 
     def restore(self, adapter: dict[str, Tensor], optimizer: dict[str, Tensor]) -> None:
         """Return to a checkpoint."""
-        load_adapter_state(self.model, adapter)
+        load_trained_state(self.model, adapter)
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in optimizer.items():
             index, key = name.split(".", 1)
@@ -207,12 +187,3 @@ def learning_rate(settings: Training, step: int) -> float:
         return settings.learning_rate
     progress = (step - warmup) / max(1.0, settings.steps - warmup)
     return settings.learning_rate * (0.55 + 0.45 * math.cos(math.pi * progress))
-
-
-def _length(row: dict[str, Any]) -> int:
-    return len(row["prompt_ids"]) + len(row["completion_ids"])
-
-
-def _served_by(row: dict[str, Any], version: int) -> bool:
-    """Whether engine and learner log-probs of the row are comparable at this version."""
-    return row["source"] == "student" and row["version_first"] == row["version_last"] == version

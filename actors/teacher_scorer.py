@@ -1,7 +1,7 @@
 """Scores sampled completions under the views of the teacher; no Ray, no gradient.
 
 For every completion: the primary teacher's final hidden state per token (the learner applies
-the LM head, so the full vocabulary never travels), and the log-prob of each sampled token
+the LM head, so the full vocabulary never travels) or its most likely tokens, and the log-prob of each sampled token
 under the K auxiliary views and the negative view.
 """
 
@@ -11,19 +11,31 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import Tensor
 
 from actors.device import stage_device, use_threads
 from actors.messages import WeightUpdate
-from unisd_core.adapters import add_lora, load_adapter_state
 from unisd_core.config import Config
-from unisd_core.models import hidden_states, lm_head_weight, load_base
-from unisd_core.objective.divergence import sampled_logprobs
+from unisd_core.models import layer_states, lm_head_weight, load_base
+from unisd_core.objective.divergence import sampled_logprobs, teacher_topk
 from unisd_core.schema import SCORED
-from unisd_core.views import auxiliary_count
+from unisd_core.trained_weights import load_trained_state, make_trainable
+from unisd_core.views import auxiliary_count, needs_teacher
+
+TEACHER_COLUMNS = (
+    "teacher_hidden",
+    "teacher_features",
+    "teacher_topk_ids",
+    "teacher_topk_logprobs",
+    "teacher_logprobs",
+)
+"""What the teacher's view leaves in a row; null where nothing reads it or it travels as the other
+kind."""
 
 NOTHING = np.empty(0, np.float32)
 """What the views say about an empty completion."""
@@ -44,15 +56,18 @@ class View:
 
 
 class TeacherScorer:
-    """Holds the teacher's weights: the frozen base and, where it moves, an adapter."""
+    """Holds the teacher's weights: the frozen base, or a copy that follows the student."""
 
     def __init__(self, config: Config, model_dir: str) -> None:
         use_threads(config.scorer.threads)
         self.config = config
         self.device = stage_device(config.scorer.gpus)
+        self.reads_teacher = needs_teacher(config)
+        self.auxiliary = auxiliary_count(config)
+        self.layers = config.objective.features.extra_layers
         self.model: torch.nn.Module = load_base(Path(model_dir), config.model.dtype)
         if config.teacher.kind != "frozen":
-            self.model = add_lora(self.model, config.model.lora, config.seed)
+            self.model = make_trainable(self.model, config)
         self.model.to(self.device).eval()
         self.head_VH = lm_head_weight(self.model)
         self.version = 0
@@ -60,7 +75,7 @@ class TeacherScorer:
     def load(self, update: WeightUpdate) -> None:
         """Read with this version of the teacher from now on."""
         state = {name: torch.from_numpy(array.copy()) for name, array in update.adapter.items()}
-        load_adapter_state(self.model, state)
+        load_trained_state(self.model, state)
         self.version = update.version
 
     @torch.inference_mode()
@@ -68,65 +83,101 @@ class TeacherScorer:
         """``TRAJECTORY`` rows in, ``SCORED`` rows out, in the same order."""
         began = time.perf_counter()
         rows = table.to_pylist()
-        auxiliary = auxiliary_count(self.config)
-        hidden: list[np.ndarray] = [NOTHING] * len(rows)
+        teacher: list[dict[str, Any]] = [{} for _ in rows]
         logprobs: list[dict[int, np.ndarray]] = [{} for _ in rows]
-        views = [view for index, row in enumerate(rows) for view in _views(index, row)]
+        views = [view for index, row in enumerate(rows) for view in self._views(index, row)]
         for batch in batches_by_tokens(views, self.config.scorer.batch_tokens):
-            for view, hidden_TH, logprob_T in self._read(batch):
+            for view, said in self._read(batch):
                 if view.index == 0:
-                    hidden[view.row] = hidden_TH.float().cpu().numpy().ravel()
+                    teacher[view.row] = said
                 else:
-                    logprobs[view.row][view.index] = logprob_T.float().cpu().numpy()
+                    logprobs[view.row][view.index] = said["logprobs"]
         seconds = (time.perf_counter() - began) / max(1, len(rows))
+        # An empty completion has no views to read.
+        auxiliary = [
+            [row.get(k, NOTHING) for k in range(1, self.auxiliary + 1)] for row in logprobs
+        ]
         columns = {name: table[name] for name in table.schema.names}
         columns |= {
+            name: pa.array([row.get(name) for row in teacher], SCORED.field(name).type)
+            for name in TEACHER_COLUMNS
+        }
+        columns |= {
             "teacher_version": pa.array([self.version] * len(rows), pa.int32()),
-            "teacher_hidden": pa.array(hidden, pa.large_list(pa.float32())),
-            "auxiliary_logprobs": pa.array(
-                [[row.get(k, NOTHING) for k in range(1, auxiliary + 1)] for row in logprobs],
-                pa.list_(pa.list_(pa.float32())),
-            ),
+            "auxiliary_logprobs": pa.array(auxiliary, pa.list_(pa.list_(pa.float32()))),
             "negative_logprobs": pa.array(
-                [row.get(auxiliary + 1) for row in logprobs], pa.list_(pa.float32())
+                [row.get(self.auxiliary + 1) for row in logprobs], pa.list_(pa.float32())
             ),
-            "token_weights": pa.nulls(len(rows), pa.list_(pa.float32())),
-            "sequence_weight": pa.nulls(len(rows), pa.float32()),
-            "batch": pa.nulls(len(rows), pa.int32()),
             "score_seconds": pa.array([seconds] * len(rows), pa.float32()),
         }
+        for name in SCORED.names:
+            if name not in columns:  # the agreement stage's
+                columns[name] = pa.nulls(len(rows), SCORED.field(name).type)
         return pa.table([columns[name] for name in SCORED.names], schema=SCORED)
 
-    def _read(self, views: list[View]) -> Iterator[tuple[View, torch.Tensor, torch.Tensor]]:
-        """One forward pass; yields per view (T, H) hidden states and (T,) log-probs (empty for
-        the teacher's)."""
+    def _views(self, index: int, row: dict[str, Any]) -> Iterator[View]:
+        completion = row["completion_ids"]
+        if not completion:
+            return
+        for number, prompt in enumerate(row["view_ids"]):
+            if number > 0 or self.reads_teacher:
+                yield View(index, number, prompt + completion, len(prompt))
+
+    def _read(self, views: list[View]) -> Iterator[tuple[View, dict[str, Any]]]:
+        """One forward pass; yields for each view what it says of its completion."""
         ids_BT = right_padded([view.ids for view in views]).to(self.device)
-        hidden_BTH = hidden_states(self.model, ids_BT)
+        hidden_BTH, layers_LBTH = layer_states(self.model, ids_BT, self.layers)
         # The state at position i predicts token i + 1.
-        parts = [hidden_BTH[b, view.start - 1 : len(view.ids) - 1] for b, view in enumerate(views)]
+        places = [slice(view.start - 1, len(view.ids) - 1) for view in views]
+        parts = [hidden_BTH[b, place] for b, place in enumerate(places)]
+        logprob_bT = self._logprobs(views, parts)
+        for b, (view, place) in enumerate(zip(views, places, strict=True)):
+            if view.index > 0:
+                yield view, {"logprobs": _numbers(logprob_bT[b])}
+            elif self.config.objective.divergence.top_k:
+                yield view, self._most_likely(view, parts[b])
+            else:
+                said = {"teacher_hidden": _numbers(parts[b]).ravel()}
+                if layers_LBTH:
+                    states_TLH = torch.stack([layer[b, place] for layer in layers_LBTH], dim=1)
+                    said["teacher_features"] = _numbers(states_TLH).ravel()
+                yield view, said
+
+    def _logprobs(self, views: list[View], parts: list[Tensor]) -> dict[int, Tensor]:
+        """(T,) log-probs of the sampled tokens under every view but the teacher's, by place."""
         scored = [b for b, view in enumerate(views) if view.index > 0]
-        logprob_N = torch.empty(0)
-        if scored:
-            token_N = torch.cat(
-                [torch.tensor(views[b].ids[views[b].start :], device=self.device) for b in scored]
-            )
-            logprob_N = sampled_logprobs(
-                torch.cat([parts[b] for b in scored]),
-                self.head_VH,
-                token_N,
-                self.config.objective.chunk_tokens,
-            )
-        split = iter(logprob_N.split([views[b].tokens for b in scored]))
-        for view, hidden_TH in zip(views, parts, strict=True):
-            yield view, hidden_TH, next(split) if view.index > 0 else torch.empty(0)
+        if not scored:
+            return {}
+        logprob_N = sampled_logprobs(
+            torch.cat([parts[b] for b in scored]),
+            self.head_VH,
+            torch.cat([self._completion(views[b]) for b in scored]),
+            self.config.objective.chunk_tokens,
+        )
+        return dict(zip(scored, logprob_N.split([views[b].tokens for b in scored]), strict=True))
+
+    def _most_likely(self, view: View, hidden_TH: Tensor) -> dict[str, Any]:
+        settings = self.config.objective.divergence
+        said = teacher_topk(
+            hidden_TH,
+            self.head_VH,
+            self._completion(view),
+            settings.top_k,
+            settings.temperature,
+            self.config.objective.chunk_tokens,
+        )
+        return {
+            "teacher_topk_ids": said.token_NK.tolist(),
+            "teacher_topk_logprobs": list(_numbers(said.logprob_NK)),
+            "teacher_logprobs": _numbers(said.sampled_logprob_N),
+        }
+
+    def _completion(self, view: View) -> Tensor:
+        return torch.tensor(view.ids[view.start :], device=self.device)
 
 
-def _views(index: int, row: dict) -> Iterator[View]:
-    completion = row["completion_ids"]
-    if not completion:
-        return
-    for number, prompt in enumerate(row["view_ids"]):
-        yield View(index, number, prompt + completion, len(prompt))
+def _numbers(values: Tensor) -> np.ndarray:
+    return values.float().cpu().numpy()
 
 
 def batches_by_tokens(views: list[View], limit: int) -> Iterator[list[View]]:

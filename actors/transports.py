@@ -20,7 +20,7 @@ import torch
 
 from actors.engine import Engine
 from actors.messages import WeightUpdate
-from unisd_core.adapters import adapter_checksum, save_adapter, save_merged
+from unisd_core.adapters import adapter_checksum, save_adapter, save_full, save_merged
 from unisd_core.config import Config
 from unisd_core.model_fetch import weight_files
 
@@ -92,7 +92,10 @@ class MergedTransport(Transport):
     in_place = True
 
     async def _load(self, state: dict[str, torch.Tensor], version: int, folder: Path) -> None:
-        save_merged(self.model_dir, state, self.config.model.lora, folder)
+        if self.config.model.finetune == "full":
+            save_full(self.model_dir, state, folder)
+        else:
+            save_merged(self.model_dir, state, self.config.model.lora, folder)
         await self.engine.load_weights(folder)
         self.serving = Lease(version)
 
@@ -138,9 +141,10 @@ class AdapterTransport(Transport):
 
 
 def choose_transport(config: Config) -> type[Transport]:
-    """``auto``: merged on CPU, where LoRA kernels were measured three times slower; adapter on
-    GPU."""
+    """``auto``: merged on CPU, where LoRA kernels were measured three times slower, and for full
+    fine-tuning; adapter on GPU."""
     choice = config.generator.transport
     if choice == "auto":
-        choice = "merged" if config.generator.gpus == 0 else "adapter"
+        whole = config.generator.gpus == 0 or config.model.finetune == "full"
+        choice = "merged" if whole else "adapter"
     return {"merged": MergedTransport, "adapter": AdapterTransport}[choice]

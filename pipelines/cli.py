@@ -21,7 +21,12 @@ Main = Callable[[Config, argparse.Namespace], int | None]
 def build_parser(description: str | None = None) -> argparse.ArgumentParser:
     """Parser with the arguments every pipeline takes; a pipeline may add its own options."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--preset", metavar="NAME", help="name of a preset, or a YAML file")
+    parser.add_argument(
+        "--preset",
+        action="append",
+        metavar="NAME",
+        help="name of a preset, or a YAML file; may be given several times, the last one wins",
+    )
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="settings, as training.steps=20"
     )

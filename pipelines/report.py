@@ -20,7 +20,7 @@ from actors.evaluator import complete
 from actors.fleet import Fleet
 from actors.plan import render_plan, resource_plan
 from pipelines.setup import TestSet, Workbench
-from unisd_core.adapters import save_adapter, save_merged
+from unisd_core.adapters import save_merged
 from unisd_core.config import Config
 from unisd_core.config_io import config_sha256
 from unisd_core.errors import UserError
@@ -36,7 +36,8 @@ from unisd_core.summary import (
     package_versions,
     render_table,
 )
-from unisd_core.views import PromptTable, auxiliary_count
+from unisd_core.trained_weights import save_trained
+from unisd_core.views import PromptTable, needs_teacher
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ def announce(bench: Workbench, prompts: PromptTable, test_sets: list[TestSet]) -
         f"{bench.config.name}: {bench.config.model.path} on {bench.task.name}, "
         f"{prompts.table.num_rows} training rows" + (f" (left out: {left_out})" if left_out else "")
     )
+    if prompts.counts:
+        say("texts for the views: " + ", ".join(f"{n} {key}" for key, n in prompts.counts.items()))
     for test_set in test_sets:
         if test_set.left_out:
             say(f"{test_set.name}: {test_set.left_out} rows over model.max_prompt_tokens left out")
@@ -73,15 +76,12 @@ def check_teacher(bench: Workbench, pool: Any, prompts: PromptTable) -> None:
         prompts.table.to_pylist(), min(settings.teacher_rows, prompts.table.num_rows)
     )
     rows = bench.task.rows("train")
-    views = {"student": [(entry, entry["prompt_ids"]) for entry in sample]}
-    negative = 1 + auxiliary_count(bench.config)
-    for name, index in {"teacher": 0, "auxiliary": 1, "negative": negative}.items():
-        if name != "auxiliary" or negative > 1:
-            views[name] = [
-                (entry, entry["view_ids"][index])
-                for entry in sample
-                if len(entry["view_ids"]) > index
-            ]
+    views = {
+        "student": [(entry, entry["prompt_ids"]) for entry in sample],
+        "teacher": [(entry, entry["view_ids"][0]) for entry in sample],
+        "auxiliary": [(entry, ids) for entry in sample for ids in entry["view_ids"][1:2]],
+        "negative": [(entry, ids) for entry in sample for ids in entry["negative_ids"][:1]],
+    }
     asked = [(name, entry, ids) for name, pairs in views.items() for entry, ids in pairs]
     texts = _complete(bench, pool, [ids for _, _, ids in asked], 0)
     right: dict[str, list[bool]] = {}
@@ -90,7 +90,9 @@ def check_teacher(bench: Workbench, pool: Any, prompts: PromptTable) -> None:
     accuracy = {name: float(np.mean(values)) for name, values in right.items()}
     shown = ", ".join(f"{name} {100 * value:.0f} %" for name, value in accuracy.items())
     say(f"right on {len(sample)} training rows: {shown}")
-    if accuracy["teacher"] <= accuracy["student"] and settings.require_better_teacher:
+    taught = needs_teacher(bench.config) or bench.config.rollout.teacher_share > 0
+    worse = accuracy["teacher"] <= accuracy["student"]
+    if taught and worse and settings.require_better_teacher:
         raise UserError(
             f"the teacher is right on {100 * accuracy['teacher']:.0f} % of the rows, "
             f"its student on {100 * accuracy['student']:.0f} %, so it has nothing to teach; "
@@ -167,8 +169,8 @@ def finish(
     last = checkpoints.newest(run.path / "checkpoints")
     if last is None:
         raise RuntimeError(f"{run.path}: training ended without a checkpoint")
-    save_adapter(last.adapter, config.model.lora, bench.model_dir, run.path / "adapter")
-    if config.outputs.merged_model:
+    save_trained(config, last.adapter, bench.model_dir, run.path)
+    if config.outputs.merged_model and config.model.finetune == "lora":
         save_merged(bench.model_dir, last.adapter, config.model.lora, run.path / "merged")
     outcome = fleet.outcome(last.version)
     totals = BatchTotals(**last.totals)

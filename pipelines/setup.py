@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from actors.engine import Sampling
 from actors.evaluator import greedy
+from actors.ledger import visited_rows
 from unisd_core.config import Config
+from unisd_core.contexts.writing import Writing
 from unisd_core.errors import UserError
 from unisd_core.model_fetch import resolve_model
 from unisd_core.models import check_vocabulary, load_tokenizer, stop_token_ids
 from unisd_core.tasks import Row, Task, load_task
-from unisd_core.views import PromptTable, ViewBuilder, build_prompts
+from unisd_core.views import PromptTable, ViewBuilder, auxiliary_count, build_prompts
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,17 @@ class Workbench:
     builder: ViewBuilder
     stop_token_ids: tuple[int, ...]
 
-    def training_prompts(self) -> PromptTable:
+    @property
+    def writes(self) -> bool:
+        """Whether the model has to write contexts or wrong references before training."""
+        views, terms = self.config.views, self.config.objective
+        instructs = views.auxiliary == "induction" and auxiliary_count(self.config) > 0
+        return instructs or (views.negatives.source == "generated" and terms.contrastive.weight > 0)
+
+    def training_prompts(self, writing: Writing | None = None) -> PromptTable:
         """Token ids of every training row and its views; see ``build_prompts``."""
-        return build_prompts(self.task.rows("train"), self.builder)
+        visited = partial(visited_rows, self.config)
+        return build_prompts(self.task.rows("train"), self.builder, writing, visited)
 
     def test_sets(self) -> list[TestSet]:
         """A fixed sample of evaluation.rows rows of every test split."""
@@ -76,6 +87,7 @@ class Workbench:
             rollout.max_completion_tokens,
             None,
             self.stop_token_ids,
+            rollout.top_k,
         )
 
     @property
@@ -105,11 +117,12 @@ def prepare(config: Config) -> Workbench:
             f"model.max_view_tokens plus the completion limit is {longest}, "
             f"{config.model.path} reads {limit}; lower model.max_view_tokens"
         )
+    stops = tuple(stop_token_ids(model_dir, tokenizer))
     return Workbench(
         config=config,
         model_dir=model_dir,
         task=task,
         tokenizer=tokenizer,
-        builder=ViewBuilder(tokenizer, task, config),
-        stop_token_ids=tuple(stop_token_ids(model_dir, tokenizer)),
+        builder=ViewBuilder(tokenizer, task, config, stops),
+        stop_token_ids=stops,
     )

@@ -28,6 +28,7 @@ def main(config: Config, args: argparse.Namespace) -> None:
     from pipelines import report
     from pipelines.setup import prepare
     from pipelines.status import StatusLine
+    from pipelines.writing import pool_writing
     from unisd_core.run_dir import RunDir
 
     began = time.perf_counter()
@@ -35,7 +36,7 @@ def main(config: Config, args: argparse.Namespace) -> None:
     run = RunDir.create(bench.config, resume=args.resume)
     connect()
     with Fleet(bench.config, bench.model_dir) as fleet:
-        prompts = bench.training_prompts()
+        prompts = bench.training_prompts(pool_writing(bench, fleet) if bench.writes else None)
         test_sets = bench.test_sets()
         report.announce(bench, prompts, test_sets)
         fleet.wait_ready()

@@ -81,7 +81,7 @@ def finished(tiny_model, tmp_path_factory):
             "generator.replicas=2",
             "generator.transport=adapter",
             "learner.workers=2",
-            "rollout.on_policy_fraction=0.7",
+            "rollout.teacher_share=0.3",
             "outputs.merged_model=true",
         )
     )

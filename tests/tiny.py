@@ -1,4 +1,4 @@
-"""A random Llama of 0.1 M parameters with a byte-level tokenizer: tests without a download."""
+"""Random models of 0.1 M parameters with a byte-level tokenizer: tests without a download."""
 
 from __future__ import annotations
 
@@ -7,49 +7,47 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import GenerationConfig, PreTrainedTokenizerFast
 
+from tests.families import FAMILIES, SPARE
 from unisd_core.model_fetch import quiet_transformers
 
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] + [f"<|reserved_{i}|>" for i in range(5)]
 
-CHAT_TEMPLATE = (
-    "{% for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-
-
-def make_tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """One id per byte after the special tokens; ``<|im_end|>`` ends a turn and pads."""
+def make_tiny_tokenizer(family: str = "smollm2") -> PreTrainedTokenizerFast:
+    """One id per byte after the special tokens of ``family``, with its chat template."""
+    kind = FAMILIES[family]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: index for index, token in enumerate(SPECIAL + alphabet)}
+    vocabulary = {token: index for index, token in enumerate([*kind.special, *alphabet])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(SPECIAL)
+    tokenizer.add_special_tokens(list(kind.special))
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token="<|im_start|>",
-        eos_token="<|im_end|>",
-        pad_token="<|im_end|>",
-        unk_token="<|endoftext|>",
-        additional_special_tokens=SPECIAL[3:],
+        bos_token=kind.bos,
+        eos_token=kind.eos,
+        pad_token=kind.pad,
+        unk_token=kind.unk,
+        additional_special_tokens=list(SPARE),
         model_max_length=2048,
     )
-    fast.chat_template = CHAT_TEMPLATE
+    fast.chat_template = kind.template
     return fast
 
 
-def make_tiny_model(folder: Path | str, seed: int = 0, **overrides: Any) -> Path:
-    """Save model and tokenizer to ``folder`` and return it.
+def make_tiny_model(
+    folder: Path | str, seed: int = 0, *, family: str = "smollm2", **overrides: Any
+) -> Path:
+    """Save model and tokenizer of ``family`` (see tests/families.py) to ``folder``; return it.
 
-    ``overrides`` are LlamaConfig fields. head_dim is 32, the smallest vLLM's CPU attention
-    takes; the wide initialisation keeps the next-token distributions away from uniform.
+    ``overrides`` are fields of the model's configuration. head_dim is at least 32, the smallest
+    vLLM's CPU attention takes; the wide initialisation keeps the next-token distributions away
+    from uniform.
     """
     folder = Path(folder)
-    tokenizer = make_tiny_tokenizer()
+    kind = FAMILIES[family]
+    tokenizer = make_tiny_tokenizer(family)
+    stops = tokenizer.convert_tokens_to_ids(list(kind.stops))
     settings: dict[str, Any] = {
         "vocab_size": len(tokenizer),
         "hidden_size": 64,
@@ -68,10 +66,14 @@ def make_tiny_model(folder: Path | str, seed: int = 0, **overrides: Any) -> Path
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(LlamaConfig(**{**settings, **overrides}))
+        model = kind.model(kind.config(**{**settings, **kind.settings, **overrides}))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.dim() == 1:
+                    parameter.add_(torch.randn_like(parameter) * kind.noise)
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=[tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|endoftext|>")],
+        eos_token_id=stops,
         pad_token_id=tokenizer.pad_token_id,
     )
     with quiet_transformers():

@@ -158,6 +158,31 @@ def save_merged(
     Floating tensors are stored as ``dtype``, and the configuration says so. float32 keeps what the
     student computed; a checkpoint stored in bfloat16 would round small updates away.
     """
+    tensors = dict(merged_weights(folder_in, state, lora))
+    _save_model(folder_in, tensors, folder_out, dtype)
+
+
+def save_full(
+    folder_in: Path,
+    state: Mapping[str, Tensor],
+    folder_out: Path,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write ``folder_in`` with its weights replaced by those of ``state`` as a whole model folder.
+
+    Raises UserError when a tensor of the state is unknown to the checkpoint. What the state does
+    not hold (a tied head that is stored all the same) is left out; loading ties it again.
+    """
+    known = {name for name, _ in _stored_tensors(folder_in)}
+    unknown = sorted(state.keys() - known)
+    if unknown:
+        raise UserError(f"weights do not fit the checkpoint: it has no {unknown[0]}")
+    _save_model(folder_in, state, folder_out, dtype)
+
+
+def _save_model(
+    folder_in: Path, weights: Mapping[str, Tensor], folder_out: Path, dtype: torch.dtype
+) -> None:
     folder_out.mkdir(parents=True, exist_ok=True)
     for file in folder_in.iterdir():
         side_file = file.is_file() and file.suffix in {".json", ".jinja", ".model", ".txt"}
@@ -169,7 +194,7 @@ def save_merged(
     (folder_out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     tensors = {
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in merged_weights(folder_in, state, lora)
+        for name, tensor in weights.items()
     }
     save_file(tensors, folder_out / "model.safetensors", metadata={"format": "pt"})
 

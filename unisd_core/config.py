@@ -32,8 +32,10 @@ class Model(Section):
     path: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
     """Hub id or local folder (safetensors, tokenizer with a chat template)."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Storage type of the frozen weights. The adapter, its average and all reductions stay
+    """Storage type of the frozen weights. Trained weights, their average and all reductions stay
     float32."""
+    finetune: Literal["lora", "full"] = "lora"
+    """What is trained: a low-rank adapter, or every weight. full pushes whole models (merged)."""
     max_prompt_tokens: int = Field(512, ge=8)
     """Rows whose student prompt is longer are left out and counted."""
     max_view_tokens: int = Field(1536, ge=8)
@@ -46,14 +48,46 @@ class Rollout(Section):
     temperature: float = Field(0.9, gt=0)
     """Sampling temperature of the student's completions."""
     top_p: float = Field(1.0, gt=0, le=1)
-    """Nucleus mass; 1 keeps the behaviour log-probs exact."""
+    """Nucleus mass; below 1 the sampled distribution is narrower than the reported log-probs."""
+    top_k: int = Field(0, ge=0)
+    """Sampling keeps this many most likely tokens; 0 keeps all."""
     max_completion_tokens: int = Field(0, ge=0)
     """Sampling stops after this many tokens; 0 takes the task's own limit."""
-    on_policy_fraction: float = Field(1.0, ge=0, le=1)
-    """Share of completions sampled by the student; the rest is sampled by the model reading the
-    reference."""
+    teacher_share: float = Field(0.0, ge=0, le=1)
+    """Share of completions sampled by the model reading the reference."""
+    gold_share: float = Field(0.0, ge=0, le=1)
+    """Share of completions that are the reference itself. What neither share takes is sampled by
+    the student."""
     chunk: int = Field(8, ge=1)
     """Rollouts that travel through the stream together. Must divide training.batch."""
+
+
+class Induction(Section):
+    examples: int = Field(3, ge=1)
+    """Solved rows the model reads before it writes an instruction."""
+    pool: int = Field(32, ge=1)
+    """Instructions written for a run, from different rows where there are enough."""
+    max_tokens: int = Field(160, ge=8)
+    """Length limit of an instruction."""
+    temperature: float = Field(0.7, ge=0)
+    """Sampling temperature of instructions."""
+    retries: int = Field(2, ge=0)
+    """Further tries for an instruction that is empty, cut off or gives an answer away; after them
+    a solved example takes its place."""
+
+
+class Negatives(Section):
+    source: Literal["rule", "generated"] = "rule"
+    """Who makes wrong references: a rule of the task, or the model, with the rule where it
+    fails."""
+    per_row: int = Field(1, ge=1)
+    """Wrong references made for each row. Each visit takes one of them at random."""
+    max_tokens: int = Field(160, ge=8)
+    """generated: length limit of a wrong reference."""
+    temperature: float = Field(0.7, ge=0)
+    """generated: sampling temperature."""
+    retries: int = Field(2, ge=0)
+    """generated: further tries for a text that is empty, unreadable or right; then the rule."""
 
 
 class Views(Section):
@@ -64,13 +98,16 @@ class Views(Section):
     repeat_prompt: bool = True
     """chat_turn: whether the question stands again after the reference. Without it the teacher
     reads a third fewer tokens and may be a little less often right."""
-    auxiliary: Literal["random", "retrieval"] = "retrieval"
-    """Where the solved examples of the auxiliary views come from."""
+    auxiliary: Literal["random", "retrieval", "induction"] = "retrieval"
+    """Contexts of the auxiliary views: solved examples drawn at random, those of the most similar
+    rows, or instructions the model wrote from solved examples."""
     count: int = Field(3, ge=1)
     """K, the number of auxiliary views whose agreement is measured. At 1 every agreement weight
     is 1."""
     embedding_model: str | None = None
     """Folder or hub id of a sentence-embedding model for retrieval; None retrieves with BM25."""
+    induction: Induction = Induction()
+    negatives: Negatives = Negatives()
 
 
 class Teacher(Section):
@@ -81,6 +118,9 @@ class Teacher(Section):
     """beta in avg <- beta * avg + (1 - beta) * student, kept in float32 (paper, section 2.2)."""
     ema_every: int = Field(1, ge=1)
     """Optimizer steps between two updates of the average."""
+    follows: Literal["trained", "frozen"] = "trained"
+    """Which weights the average follows. frozen repeats the released code, whose average skips the
+    adapter, so that the teacher never moves."""
 
 
 class Divergence(Section):
@@ -94,6 +134,14 @@ class Divergence(Section):
     clip: float | None = Field(10.0, gt=0)
     """Upper bound in nats on the divergence of one token (kappa); a clipped token has no
     gradient. None: off."""
+    clip_quantile: float | None = Field(None, gt=0, lt=1)
+    """Bound one token's divergence by this quantile over the previous batch instead."""
+    clip_entries: float | None = Field(None, gt=0)
+    """Upper bound in nats on the contribution of each vocabulary entry, before the sum (OPSD).
+    None: off."""
+    top_k: int = Field(0, ge=0)
+    """Compare only the teacher's k most likely tokens and one bucket for all others, which travel
+    in place of hidden states; 0 compares the whole vocabulary."""
 
 
 class Agreement(Section):
@@ -110,6 +158,13 @@ class Agreement(Section):
     """Token level: upper bound on the scaled disagreement."""
     floor: float = Field(0.01, gt=0, le=1)
     """Smallest weight a token or row can get."""
+    scale: Literal["batch", "running"] = "batch"
+    """Token level: take the quantile over the batch alone, or average it over batches."""
+    running_rate: float = Field(0.9, ge=0, lt=1)
+    """running: share of the old value in the averaged quantile."""
+    normalise: Literal["batch", "row"] = "batch"
+    """Sequence level: weights have mean 1 over the batch, or are divided by their own row's sum as
+    in the paper's Eq. 9, where they cancel."""
 
 
 class Contrastive(Section):
@@ -117,11 +172,39 @@ class Contrastive(Section):
     """lambda_c; 0 scores no negative view."""
     margin: float = Field(0.5, ge=0)
     """Hinge margin in nats between the distances to the reference view and to the negative view."""
+    reduction: Literal["mean", "sum"] = "mean"
+    """Over the tokens of a row: mean, or sum as in the paper's Eq. 5."""
 
 
 class Features(Section):
     weight: float = Field(0.1, ge=0)
-    """lambda_f, factor of the mean squared distance between final hidden states; 0 turns it off."""
+    """lambda_f, factor of the squared distance between hidden states; 0 turns it off."""
+    layers: tuple[int, ...] = (-1,)
+    """Hidden states to compare: -1 is the last one (after the final norm), 0 the embeddings, i the
+    output of block i."""
+    normalise: bool = False
+    """Scale each state to a root mean square of 1 first, so that large states do not dominate."""
+    reduction: Literal["mean", "sum"] = "mean"
+    """Over a row's tokens and the features of a state: mean, or sum as in the paper's Eq. 6."""
+
+    @property
+    def extra_layers(self) -> tuple[int, ...]:
+        """The layers whose states travel in a column of their own; none where the last one is all
+        that is compared."""
+        return self.layers if self.weight and self.layers != (-1,) else ()
+
+
+class CrossEntropy(Section):
+    weight: float = Field(0.0, ge=0)
+    """Factor of the negative log-prob of the completion under the student; 0 turns it off."""
+
+
+class Importance(Section):
+    level: Literal["off", "token", "sequence"] = "off"
+    """Correct rows sampled by an older version: weigh each token, or each row by the product over
+    its tokens, with probability now over probability when it was sampled (at temperature 1)."""
+    cap: float = Field(2.0, gt=0)
+    """Largest correction weight."""
 
 
 class Objective(Section):
@@ -129,6 +212,8 @@ class Objective(Section):
     agreement: Agreement = Agreement()
     contrastive: Contrastive = Contrastive()
     features: Features = Features()
+    cross_entropy: CrossEntropy = CrossEntropy()
+    importance: Importance = Importance()
     chunk_tokens: int = Field(256, ge=1)
     """Completion tokens whose full-vocabulary logits exist at one time."""
 
@@ -138,6 +223,12 @@ class Filter(Section):
     """Leave out completions that ran into the token limit."""
     min_agreement: float = Field(0.0, ge=0, le=1)
     """Leave out rows whose mean token agreement weight (gamma = 1) is below this."""
+    lowest_agreement: float = Field(0.0, ge=0, lt=1)
+    """Leave out this share of each chunk of rollouts, those with the lowest mean agreement."""
+    min_tokens: int = Field(0, ge=0)
+    """Leave out completions with fewer tokens."""
+    drop_unreadable: bool = False
+    """Leave out completions from which the task can read no answer."""
 
 
 class Training(Section):
@@ -214,6 +305,8 @@ class Learner(Section):
     """GPUs each reserves."""
     threads: int = Field(0, ge=0)
     """Torch threads on CPU; 0 divides the usable cores among the workers."""
+    sharding: Literal["ddp", "fsdp"] = "ddp"
+    """Several workers: each holds the whole model, or a shard of its blocks (FSDP2)."""
 
 
 class Evaluation(Section):
@@ -262,7 +355,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        batch = self.training.batch
+        batch, terms = self.training.batch, self.objective
         if batch % self.learner.workers:
             raise ValueError(
                 f"training.batch ({batch}) must be a multiple of learner.workers "
@@ -272,7 +365,17 @@ class Config(Section):
             raise ValueError(
                 f"rollout.chunk ({self.rollout.chunk}) must divide training.batch ({batch})"
             )
-        terms = self.objective
-        if not (terms.divergence.weight or terms.contrastive.weight or terms.features.weight):
+        if self.rollout.teacher_share + self.rollout.gold_share > 1:
+            raise ValueError("rollout.teacher_share and rollout.gold_share add up to more than 1")
+        weights = (terms.divergence, terms.contrastive, terms.features, terms.cross_entropy)
+        if not any(term.weight for term in weights):
             raise ValueError("objective: at least one term needs a weight above 0")
+        if terms.divergence.clip is not None and terms.divergence.clip_quantile is not None:
+            raise ValueError("objective.divergence: set clip or clip_quantile, the other to null")
+        if terms.divergence.top_k and terms.features.weight:
+            raise ValueError(
+                "objective.divergence.top_k sends no hidden states; set objective.features.weight=0"
+            )
+        if self.model.finetune == "full" and self.generator.transport == "adapter":
+            raise ValueError("model.finetune=full has no adapter; set generator.transport=merged")
         return self

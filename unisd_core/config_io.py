@@ -90,18 +90,23 @@ class _Setting:
     source: str
 
 
-def load_config(preset: str | None, overrides: Sequence[str], presets_dir: Path) -> Config:
-    """Resolve a preset and overrides such as ``training.steps=20`` to a checked ``Config``.
+def load_config(
+    preset: str | Sequence[str] | None, overrides: Sequence[str], presets_dir: Path
+) -> Config:
+    """Resolve presets and overrides such as ``training.steps=20`` to a checked ``Config``.
 
-    ``preset`` is a name in ``presets_dir`` or a path to a YAML file; None starts from the
-    defaults. A preset may name another one under ``base`` and overrides it key by key.
+    Each preset is a name in ``presets_dir`` (``models/qwen2.5-7b`` in its subfolders) or a path to
+    a YAML file; of several, later ones override earlier ones key by key; None starts from the
+    defaults. A preset may name another one under ``base``, which it overrides.
     Raises UserError for a missing or malformed preset and for unknown, ill-typed or
     out-of-range settings.
     """
+    presets = [preset] if isinstance(preset, str) else preset or []
     settings: dict[str, _Setting] = {}
-    for path, data in _preset_chain(preset, presets_dir):
-        for key, value in _flatten(data, f"{path}: "):
-            settings[key] = _Setting(value, f"{path}: ")
+    for name in presets:
+        for path, data in _preset_chain(name, presets_dir):
+            for key, value in _flatten(data, f"{path}: "):
+                settings[key] = _Setting(value, f"{path}: ")
     for override in overrides:
         key, value = _parse_override(override)
         settings[key] = _Setting(value, "")
@@ -167,16 +172,26 @@ def _preset_chain(preset: str | None, presets_dir: Path) -> list[tuple[Path, dic
 
 
 def _preset_path(preset: str, presets_dir: Path, folder: Path) -> Path:
-    if preset.endswith((".yaml", ".yml")) or "/" in preset:
-        path = folder / preset
+    if preset.endswith((".yaml", ".yml")):
+        tried = [folder / preset]
+    elif "/" in preset:
+        tried = [presets_dir / f"{preset}.yaml", folder / preset]
     else:
-        path = presets_dir / f"{preset}.yaml"
-    if path.is_file():
-        return path
-    names = sorted(found.stem for found in presets_dir.glob("*.yaml"))
-    close = difflib.get_close_matches(preset, names, n=1)
+        tried = [presets_dir / f"{preset}.yaml"]
+    for path in tried:
+        if path.is_file():
+            return path
+    names = sorted(
+        found.relative_to(presets_dir).with_suffix("").as_posix()
+        for found in presets_dir.rglob("*.yaml")
+    )
+    # The last part alone also finds its preset: "qwen2.5-7b" means models/qwen2.5-7b.
+    by_end = {name.rpartition("/")[2]: name for name in names}
+    close = difflib.get_close_matches(preset, names, n=1) or [
+        by_end[end] for end in difflib.get_close_matches(preset, by_end, n=1)
+    ]
     advice = f"did you mean {close[0]}?" if close else f"presets are: {', '.join(names) or 'none'}"
-    raise UserError(f"preset '{preset}': no file {path}; {advice}")
+    raise UserError(f"preset '{preset}': no file {tried[0]}; {advice}")
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

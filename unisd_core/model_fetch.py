@@ -93,6 +93,15 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / n for n in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
 
 
+def weights_checksum(folder: Path) -> str:
+    """SHA-256 over the weight files of a model folder, in their order."""
+    digest = hashlib.sha256()
+    for path in weight_files(folder):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
 def missing_part(folder: Path) -> str | None:
     """What keeps ``folder`` from being a complete safetensors model, or None."""
     if not (folder / "config.json").is_file():

@@ -7,6 +7,7 @@ Also the one place to import model functions from: fetching lives in ``model_fet
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -39,6 +40,7 @@ __all__ = [
     "backbone",
     "check_vocabulary",
     "hidden_states",
+    "layer_states",
     "lm_head_weight",
     "load_adapter_state",
     "load_base",
@@ -149,6 +151,27 @@ def hidden_states(model: nn.Module, ids_BT: Tensor) -> Tensor:
     its right, so real positions are not touched by padding. States at padding are meaningless.
     """
     return backbone(model)(input_ids=ids_BT, use_cache=False).last_hidden_state
+
+
+def layer_states(
+    model: nn.Module, ids_BT: Tensor, layers: Sequence[int]
+) -> tuple[Tensor, list[Tensor]]:
+    """The states of ``hidden_states`` and those of ``layers``, each (B, T, H), in that order.
+
+    Layer 0 is the embeddings, i the output of block i, and -1 the last states, after the norm.
+    Raises UserError for a layer the model does not have.
+    """
+    if not layers:
+        return hidden_states(model, ids_BT), []
+    out = backbone(model)(input_ids=ids_BT, use_cache=False, output_hidden_states=True)
+    states = [*out.hidden_states[:-1], out.last_hidden_state]
+    for layer in layers:
+        if not -len(states) <= layer < len(states):
+            raise UserError(
+                f"objective.features.layers: {layer} is not a layer of the model; "
+                f"use -{len(states)} to {len(states) - 1}"
+            )
+    return out.last_hidden_state, [states[layer] for layer in layers]
 
 
 def _causal_lm(model: nn.Module) -> PreTrainedModel:

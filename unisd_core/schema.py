@@ -11,8 +11,8 @@ _TOKENS = pa.list_(pa.int32())
 _FLOATS = pa.list_(pa.float32())
 
 _VIEW_IDS = pa.field("view_ids", pa.list_(_TOKENS))
-"""Prompts of the views: the teacher's, the K auxiliary ones, then the negative one where the row
-has one. The completion's ids follow each of them unchanged."""
+"""Prompts of the views: the teacher's, then the K auxiliary ones; a trajectory adds one negative
+view where its row has any. The completion's ids follow each of them unchanged."""
 
 PROMPT = pa.schema(
     [
@@ -20,6 +20,8 @@ PROMPT = pa.schema(
         pa.field("row", pa.int32(), nullable=False),  # index into the task's rows
         pa.field("prompt_ids", _TOKENS),  # (P,)
         _VIEW_IDS,
+        pa.field("gold_ids", _TOKENS),  # the reference as a completion, end-of-turn token included
+        pa.field("negative_ids", pa.list_(_TOKENS)),  # a view for each wrong reference
     ]
 )
 """One question, ready to be sampled and scored."""
@@ -36,7 +38,7 @@ TRAJECTORY = pa.schema(
         pa.field("version_first", pa.int32()),  # policy version of the first sampled token
         pa.field("version_last", pa.int32()),  # and of the last
         pa.field("finish_reason", pa.string()),
-        pa.field("source", pa.string()),  # "student" or "teacher"
+        pa.field("source", pa.string()),  # "student", "teacher" or "gold" (not sampled)
         pa.field("replica", pa.int32()),  # that sampled it
         _VIEW_IDS,
     ]
@@ -49,12 +51,20 @@ SCORED = pa.schema(
         pa.field("teacher_version", pa.int32()),
         # (T*H,), row-major; 64-bit offsets, because a block of rows passes 2**31 numbers.
         pa.field("teacher_hidden", pa.large_list(pa.float32())),
+        # States of other layers where features are matched on them: (T*L*H,).
+        pa.field("teacher_features", pa.large_list(pa.float32())),
+        # In place of hidden states: the k most likely tokens and their log-probs (T, k), and the
+        # log-prob of each sampled token (T,).
+        pa.field("teacher_topk_ids", pa.list_(_TOKENS)),
+        pa.field("teacher_topk_logprobs", pa.list_(_FLOATS)),
+        pa.field("teacher_logprobs", _FLOATS),
         pa.field("auxiliary_logprobs", pa.list_(_FLOATS)),  # (K, T) nats
         pa.field("negative_logprobs", _FLOATS),  # (T,) nats; null without a negative view
         pa.field("score_seconds", pa.float32()),  # this row's share of the scorer's time
         # Null until the agreement stage has seen the whole batch.
         pa.field("token_weights", _FLOATS),  # (T,)
         pa.field("sequence_weight", pa.float32()),
+        pa.field("agreement_scale", pa.float32()),  # divisor of the batch's disagreement
         pa.field("batch", pa.int32()),  # the optimizer step that takes the row
     ]
 )

@@ -78,10 +78,12 @@ class TeacherWeights:
     """The teacher's weights over a run, whatever its kind.
 
     Frozen is an average that is never updated, live one that forgets everything at each step.
+    With ``follows`` frozen the average is told nothing of the trained tensors, as in the released
+    code, and never moves (method, section 8, B1).
     """
 
     def __init__(self, settings: config.Teacher, initial: Mapping[str, Tensor]) -> None:
-        self._kind = settings.kind
+        self._moves = settings.kind != "frozen" and settings.follows == "trained"
         self._rate = settings.ema_rate if settings.kind == "ema" else 0.0
         self._every = settings.ema_every if settings.kind == "ema" else 1
         self._average = AdapterAverage(initial)
@@ -91,7 +93,7 @@ class TeacherWeights:
 
         Returns whether the teacher was updated, that is, whether its weights must be sent again.
         """
-        if self._kind == "frozen" or step % self._every:
+        if not self._moves or step % self._every:
             return False
         self._average.update(student, self._rate)
         return True

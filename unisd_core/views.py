@@ -6,16 +6,18 @@ the boundary between prompt and completion is the same in every view.
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from unisd_core.config import Config
-from unisd_core.contexts import build_contexts
+from unisd_core.contexts import Contexts, build_contexts
+from unisd_core.contexts.negatives import WrongReferences, wrong_references
+from unisd_core.contexts.writing import Writing
 from unisd_core.errors import UserError
 from unisd_core.schema import PROMPT
 from unisd_core.tasks.base import Row, Task
@@ -35,11 +37,23 @@ CHAT_TURN_FOLLOW_UP = "Correct. {hint}Answer the same request again, in the same
 AUXILIARY_CONTEXT = "{context}\n\nTask to solve:\n{prompt}"
 """User turn of an auxiliary view (method, section 4)."""
 
+_LIMITS = ("model.max_prompt_tokens", "model.max_view_tokens", "rollout.max_completion_tokens")
+
 
 def auxiliary_count(config: Config) -> int:
     """Auxiliary views each row carries: K, or 0 where nothing reads their agreement."""
-    used = config.objective.agreement.level != "off" or config.filter.min_agreement > 0
+    used = (
+        config.objective.agreement.level != "off"
+        or config.filter.min_agreement > 0
+        or config.filter.lowest_agreement > 0
+    )
     return config.views.count if used else 0
+
+
+def needs_teacher(config: Config) -> bool:
+    """Whether any term reads the teacher's view of a completion, so that it has to be scored."""
+    terms = config.objective
+    return any(term.weight > 0 for term in (terms.divergence, terms.contrastive, terms.features))
 
 
 @dataclass(frozen=True)
@@ -50,16 +64,26 @@ class PromptTable:
     """Schema ``PROMPT``; ``row`` indexes the sequence given to ``build_prompts``."""
     left_out: Mapping[str, int]
     """Rows left out by the setting whose limit they exceed."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Texts made for the views: ``<kind>.written``, ``.cached`` and ``.failed`` where the model
+    writes, ``induction.replaced`` (by solved examples) and ``negatives.rule``."""
 
 
 class ViewBuilder:
     """Renders rows of one task with one tokenizer's chat template.
 
-    Every method returns the ids of a whole prompt, up to and including the header of the
-    assistant's turn. Raises UserError when the tokenizer has no chat template.
+    Every method but ``gold`` returns the ids of a whole prompt, up to and including the header of
+    the assistant's turn. ``stop_token_ids`` are those that end a completion. Raises
+    UserError when the tokenizer has no chat template.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, task: Task, config: Config) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        task: Task,
+        config: Config,
+        stop_token_ids: Sequence[int] = (),
+    ) -> None:
         template = tokenizer.chat_template
         if not template:
             raise UserError(
@@ -69,15 +93,24 @@ class ViewBuilder:
         self.task = task
         self.config = config
         self._tokenizer = tokenizer
+        self._stop_token_ids = list(stop_token_ids)
         # A template that can think would open every answer with thoughts the references lack.
         self._options = {"enable_thinking": False} if "enable_thinking" in str(template) else {}
 
     def prompt(self, row: Row) -> list[int]:
         """What the student sees: the task's prompt as a single user turn."""
-        return self._encode(_user(row.prompt))
+        return self.user_turn(row.prompt)
+
+    def user_turn(self, text: str) -> list[int]:
+        """Any text as a single user turn."""
+        return self._encode(_user(text))
 
     def teacher(self, row: Row) -> list[int]:
-        """The primary teacher's view: the prompt with ``row.gold`` and ``row.hint``."""
+        """The primary teacher's view: the prompt with ``row.gold`` and ``row.hint``.
+
+        Given a row with a wrong reference it is the negative view, so that nothing but the
+        reference differs (method, section 2.3).
+        """
         # An explanation that is part of the answer is not told twice.
         hint = "" if row.hint in row.gold else row.hint
         if self.config.views.reference_format == "appended":
@@ -90,73 +123,116 @@ class ViewBuilder:
         gold = {"role": "assistant", "content": row.gold}
         return self._encode(_user(row.prompt), gold, _user(follow_up))
 
-    def negative(self, row: Row, rng: random.Random) -> list[int] | None:
-        """The teacher's view with a wrong reference in the same template, so that nothing
-        but the reference differs (method, section 2.3); None where the task has none."""
-        wrong = self.task.wrong_reference(row, rng)
-        return None if wrong is None else self.teacher(wrong)
+    def gold(self, row: Row) -> list[int]:
+        """``row.gold`` as the completion the model would have sampled, up to and including the
+        token that ends the turn: what the chat template puts after the student's prompt.
+
+        Where a template writes finished turns in another way than it opens them, the text is
+        tokenised by itself and the first stop token follows.
+        """
+        opened = self.prompt(row)
+        turns = [_user(row.prompt), {"role": "assistant", "content": row.gold}]
+        closed = self._encode(*turns, add_generation_prompt=False)
+        if closed[: len(opened)] == opened:
+            for end in range(len(opened), len(closed)):
+                if closed[end] in self._stop_token_ids:
+                    return closed[len(opened) : end + 1]
+        ids: Any = self._tokenizer.encode(row.gold, add_special_tokens=False)
+        return [int(token) for token in ids] + self._stop_token_ids[:1]
 
     def auxiliary(self, row: Row, context_text: str) -> list[int]:
         """The prompt after a context that does not hold the row's own answer."""
         text = AUXILIARY_CONTEXT.format(context=context_text, prompt=row.prompt)
         return self._encode(_user(text))
 
-    def _encode(self, *turns: dict[str, str]) -> list[int]:
+    def _encode(self, *turns: dict[str, str], add_generation_prompt: bool = True) -> list[int]:
         options: dict[str, Any] = self._options
         # return_dict=False: the default is a BatchEncoding, whose length is its number of keys.
         ids: Any = self._tokenizer.apply_chat_template(
-            list(turns), tokenize=True, add_generation_prompt=True, return_dict=False, **options
+            list(turns),
+            tokenize=True,
+            add_generation_prompt=add_generation_prompt,
+            return_dict=False,
+            **options,
         )
         return [int(token) for token in ids]
 
 
-def build_prompts(rows: Sequence[Row], builder: ViewBuilder) -> PromptTable:
+def build_prompts(
+    rows: Sequence[Row],
+    builder: ViewBuilder,
+    writing: Writing | None = None,
+    visited: Callable[[int], AbstractSet[int]] | None = None,
+) -> PromptTable:
     """Token ids of the student prompt and of every view the objective needs, for each row.
 
-    ``view_ids`` holds the teacher's view, ``auxiliary_count(config)`` auxiliary views and, when
-    objective.contrastive.weight > 0 and the task has a wrong reference for the row, the
-    negative view. A row without one stays in: it only lacks the contrastive term, and
-    all methods train on the same rows. Rows longer than model.max_prompt_tokens or
-    model.max_view_tokens are left out and counted.
+    ``view_ids`` holds the teacher's view and ``auxiliary_count(config)`` auxiliary views,
+    ``gold_ids`` the reference as a completion, and ``negative_ids``, when
+    objective.contrastive.weight > 0, the teacher's view with each wrong reference. A row
+    without any stays in: it only lacks the contrastive term, and all methods train on the
+    same rows. Rows longer than model.max_prompt_tokens or model.max_view_tokens, or, with
+    rollout.gold_share > 0, with references longer than rollout.max_completion_tokens, are left
+    out and counted; a negative view that is longer is left off its row.
 
-    Raises UserError when no row is left, when a uid occurs twice, or when contrast is
-    on and the task has no wrong reference for any row.
+    ``writing`` lets the model write instructions and wrong references; the latter only for
+    rows that ``visited`` names: given the number of rows in the table, the indices into it that
+    the run will visit (None: all). Raises UserError when no row is left, when a uid
+    occurs twice, when ``writing`` is needed and missing, or when contrast is on and the task has
+    no wrong reference for any row.
     """
     task, config = builder.task, builder.config
     uid, occurrences = Counter(row.uid for row in rows).most_common(1)[0] if rows else ("", 0)
     if occurrences > 1:
         raise UserError(f"task {task.name}: uid {uid} occurs {occurrences} times; make uids unique")
-    contexts: list[list[str]] = [[] for _ in rows]
+    left_out = dict.fromkeys(_LIMITS, 0)
+    contexts = Contexts([[] for _ in rows], {})
     if auxiliary_count(config):
-        contexts = build_contexts(rows, task, config.views, config.seed)
-    contrast = config.objective.contrastive.weight > 0
-    left_out = {"model.max_prompt_tokens": 0, "model.max_view_tokens": 0}
-    negatives = 0
+        contexts = build_contexts(rows, task, config.views, config.seed, writing)
     kept: list[dict[str, Any]] = []
-    for number, (row, texts) in enumerate(zip(rows, contexts, strict=True)):
-        prompt_ids = builder.prompt(row)
-        if len(prompt_ids) > config.model.max_prompt_tokens:
-            left_out["model.max_prompt_tokens"] += 1
-            continue
-        view_ids = [builder.teacher(row), *(builder.auxiliary(row, text) for text in texts)]
-        if contrast:
-            # Seeded per row: the choice of a wrong reference must not depend on other rows.
-            negative = builder.negative(row, random.Random(f"{config.seed}:negative:{row.uid}"))
-            if negative is not None:
-                view_ids.append(negative)
-                negatives += 1
-        if max(map(len, view_ids)) > config.model.max_view_tokens:
-            left_out["model.max_view_tokens"] += 1
-            continue
-        kept.append({"uid": row.uid, "row": number, "prompt_ids": prompt_ids, "view_ids": view_ids})
+    for number, (row, texts) in enumerate(zip(rows, contexts.texts, strict=True)):
+        entry: dict[str, Any] = {
+            "uid": row.uid,
+            "row": number,
+            "prompt_ids": builder.prompt(row),
+            "view_ids": [builder.teacher(row), *(builder.auxiliary(row, text) for text in texts)],
+            "gold_ids": builder.gold(row),
+        }
+        _keep(entry, config, kept, left_out)
+    wrong = WrongReferences([[] for _ in kept], {})
+    if config.objective.contrastive.weight > 0 and kept:
+        # Only now, so that contrast never changes which rows are trained on.
+        asked = [rows[entry["row"]] for entry in kept]
+        wanted = visited and {asked[index].uid for index in visited(len(kept))}
+        settings = config.views.negatives
+        wrong = wrong_references(asked, task, settings, config.seed, writing, wanted)
+    for entry, references in zip(kept, wrong.rows, strict=True):
+        negatives = [builder.teacher(reference) for reference in references]
+        limit = config.model.max_view_tokens
+        entry["negative_ids"] = [ids for ids in negatives if len(ids) <= limit]
     if not kept:
         reasons = ", ".join(f"{count} over {key}" for key, count in left_out.items())
         raise UserError(f"task {task.name}: no row is left of {len(rows)} ({reasons}); raise them")
-    if contrast and not negatives:
+    if config.objective.contrastive.weight > 0 and not any(wrong.rows):
         raise UserError(
             f"task {task.name} has no wrong references; set objective.contrastive.weight=0"
         )
-    return PromptTable(pa.Table.from_pylist(kept, schema=PROMPT), left_out)
+    table = pa.Table.from_pylist(kept, schema=PROMPT)
+    return PromptTable(table, left_out, {**contexts.counts, **wrong.counts})
+
+
+def _keep(
+    entry: dict[str, Any], config: Config, kept: list[dict[str, Any]], left_out: dict[str, int]
+) -> None:
+    """Append ``entry`` to ``kept``, or count in ``left_out`` the first limit it exceeds."""
+    limit = config.rollout.max_completion_tokens
+    if len(entry["prompt_ids"]) > config.model.max_prompt_tokens:
+        left_out["model.max_prompt_tokens"] += 1
+    elif max(map(len, entry["view_ids"])) > config.model.max_view_tokens:
+        left_out["model.max_view_tokens"] += 1
+    elif config.rollout.gold_share > 0 and 0 < limit < len(entry["gold_ids"]):
+        left_out["rollout.max_completion_tokens"] += 1
+    else:
+        kept.append(entry)
 
 
 def _user(text: str) -> dict[str, str]:

@@ -47,6 +47,7 @@ def scored(count: int, hidden: int = 64, auxiliary: int = 2, seed: int = 0) -> p
         row |= {
             "teacher_version": 0,
             "teacher_hidden": rng.standard_normal(tokens * hidden).tolist(),
+            "agreement_scale": 1.0,
             "auxiliary_logprobs": (-rng.random((auxiliary, tokens))).tolist(),
             "negative_logprobs": (-3 * rng.random(tokens)).tolist(),
             "score_seconds": 0.1,

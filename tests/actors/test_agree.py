@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from actors import stages
-from actors.stages import Agree, filter_reasons
+from actors.rollout_filter import RolloutFilter
+from actors.stages import Agree
 from tests.actors.rows import scored
 from unisd_core.config import Config
 
@@ -21,7 +22,7 @@ class Doorman:
 
     def call(self, name, *args):
         if name == "counters":
-            return {"version": 5}
+            return {"version": 5, "agreement_scale": None}
         visits, dropped = args
         self.dropped += dropped
         return [position not in self.unwanted for position, _, _ in visits]
@@ -41,7 +42,7 @@ def agree(monkeypatch):
 
         door.arrive, door.counters = Remote("arrive"), Remote("counters")
         monkeypatch.setattr(stages, "ask", lambda value, who: value)
-        return Agree(config, door), door
+        return Agree(config, door, "no model folder"), door
 
     return make
 
@@ -92,7 +93,7 @@ def test_an_empty_completion_is_left_out():
     rows = scored(2).to_pylist()
     rows[0] |= {"completion_ids": [], "auxiliary_logprobs": [[], []]}
     table = pa.Table.from_pylist(rows, schema=scored(1).schema)
-    assert filter_reasons(table, config()) == ["empty completion", None]
+    assert RolloutFilter(config(), "no model folder").reasons(table) == ["empty completion", None]
 
 
 def test_an_empty_chunk_passes(agree):

@@ -20,7 +20,8 @@ def make(version: int) -> Checkpoint:
         ledger.advance([(ticket.position, ticket.attempt) for ticket in tickets])
     ledger.admit(1)
     tensors = {"a": torch.full((2, 3), float(version)), "b": torch.ones(1)}
-    return Checkpoint(version, tensors, tensors, tensors, ledger.state(), {"rows": 2 * version})
+    totals, thresholds = {"rows": 2 * version}, {"clip": 1.5, "agreement_scale": None}
+    return Checkpoint(version, tensors, tensors, tensors, ledger.state(), totals, thresholds)
 
 
 def test_what_is_read_is_what_was_written(tmp_path):
@@ -28,6 +29,7 @@ def test_what_is_read_is_what_was_written(tmp_path):
     checkpoints.save(tmp_path, written, keep=2)
     read = checkpoints.newest(tmp_path)
     assert read.version == 3 and read.totals == {"rows": 6}
+    assert read.thresholds == {"clip": 1.5, "agreement_scale": None}
     assert torch.equal(read.adapter["a"], written.adapter["a"])
     restored = Ledger(rows=9, batch=2, staleness=1, steps=9, seed=0)
     restored.restore(read.ledger)

@@ -23,7 +23,7 @@ def config(**changes) -> Config:
 
 def updated(student: Student, table: pa.Table) -> dict[str, torch.Tensor]:
     student.update(table, version=50, global_rows=table.num_rows)
-    return student.adapter()
+    return student.weights()
 
 
 def difference(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> float:
@@ -34,7 +34,7 @@ def test_micro_batches_give_the_same_update(tiny_model):
     table = scored(6)
     whole = updated(Student(config(), tiny_model), table)
     parts = updated(Student(config(micro_batch_tokens=1), tiny_model), table)
-    untouched = Student(config(), tiny_model).adapter()
+    untouched = Student(config(), tiny_model).weights()
     assert difference(whole, untouched) > 1e-3
     assert difference(whole, parts) < 1e-5
 
@@ -48,21 +48,21 @@ def test_restore_continues_exactly(tiny_model):
     whole = Student(config(), tiny_model)
     updated(whole, scored(4, seed=1))
     resumed = Student(config(), tiny_model)
-    resumed.restore(whole.adapter(), whole.optimizer_state())
+    resumed.restore(whole.weights(), whole.optimizer_state())
     assert difference(updated(whole, scored(4, seed=2)), updated(resumed, scored(4, seed=2))) == 0
 
 
 def test_the_gap_is_measured_under_the_version_that_sampled(tiny_model):
     student = Student(config(), tiny_model)
-    initial = student.adapter()
+    initial = student.weights()
     row = scored(1).to_pylist()[0]
     row["logprobs"] = [0.0] * len(row["completion_ids"])
     gap = student.logprob_gap(row, initial)
     updated(student, scored(4))
-    trained = student.adapter()
+    trained = student.weights()
     assert student.logprob_gap(row, initial) == pytest.approx(gap, abs=1e-6)
     assert abs(student.logprob_gap(row, trained) - gap) > 1e-4
-    assert difference(student.adapter(), trained) == 0
+    assert difference(student.weights(), trained) == 0
 
 
 def test_a_gradient_that_is_not_finite_stops_before_the_step(tiny_model):
@@ -70,10 +70,10 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(tiny_model):
     broken = table.to_pylist()
     broken[0]["teacher_hidden"] = [float("nan")] * len(broken[0]["teacher_hidden"])
     student = Student(config(), tiny_model)
-    before = student.adapter()
+    before = student.weights()
     with pytest.raises(FloatingPointError, match="row-0"):
         updated(student, pa.Table.from_pylist(broken, schema=table.schema))
-    assert difference(student.adapter(), before) == 0
+    assert difference(student.weights(), before) == 0
 
 
 def _worker(rank: int, port: int, model: Path, table: pa.Table, out: Path) -> None:
@@ -83,7 +83,7 @@ def _worker(rank: int, port: int, model: Path, table: pa.Table, out: Path) -> No
     # Unequal shares: three rows and one row.
     mine = table.slice(0, 3) if rank == 0 else table.slice(3, 1)
     student.update(mine, version=50, global_rows=table.num_rows)
-    torch.save(student.adapter(), out / f"{rank}.pt")
+    torch.save(student.weights(), out / f"{rank}.pt")
     dist.destroy_process_group()
 
 

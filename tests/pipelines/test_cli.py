@@ -43,6 +43,15 @@ def test_overrides_and_flags_may_stand_anywhere() -> None:
     assert seen == {"steps": 3, "seed": 4, "resume": True, "dry_run": False}
 
 
+def test_the_later_of_two_presets_wins() -> None:
+    seen: list[Config] = []
+    argv = ["--preset", "demo", "training.steps=3", "--preset=models/qwen2.5-0.5b"]
+    assert run_main(lambda config, args: seen.append(config), argv=argv) == 0
+    config = seen[0]
+    assert (config.name, config.training.steps) == ("demo", 3)
+    assert config.model.path == "Qwen/Qwen2.5-0.5B-Instruct"
+
+
 def test_the_exit_code_of_main_is_returned() -> None:
     assert run_main(lambda config, args: 7, argv=[]) == 7
 

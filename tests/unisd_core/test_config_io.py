@@ -104,6 +104,39 @@ def test_a_path_is_a_preset_and_its_base_may_lie_beside_it_or_in_the_presets(
     assert config.training == load_config("demo", [], PRESETS_DIR).training
 
 
+def test_of_several_presets_the_later_one_wins_key_by_key(tmp_path: Path) -> None:
+    preset(tmp_path, "root", "seed: 5\ntraining: {steps: 1}\n")
+    preset(tmp_path, "one", "base: root\ntraining: {steps: 2, batch: 8}\n")
+    preset(tmp_path, "two", "training: {batch: 16}\nname: two\n")
+    config = load_config(["one", "two"], ["name=mine"], tmp_path)
+    assert (config.seed, config.training.steps, config.training.batch) == (5, 2, 16)
+    assert config.name == "mine"
+    turned = load_config(["two", "one"], [], tmp_path)
+    assert (turned.name, turned.training.batch) == ("two", 8)
+    assert load_config([], [], tmp_path) == load_config(None, [], tmp_path) == Config()
+    assert load_config(["one"], [], tmp_path) == load_config("one", [], tmp_path)
+
+
+def test_a_name_with_a_slash_lies_below_the_presets_or_is_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presets, here = tmp_path / "presets", tmp_path / "here"
+    for folder in (presets / "models", here / "models"):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    preset(presets / "models", "large", "seed: 1\n")
+    preset(here / "models", "large", "seed: 2\n")
+    (here / "models" / "other").write_text("seed: 3\n")
+    preset(presets, "leaf", "base: models/large\n")
+    assert load_config("models/large", [], presets).seed == 1
+    assert load_config("leaf", [], presets).seed == 1
+    assert load_config("models/large.yaml", [], presets).seed == 2
+    assert load_config("models/other", [], presets).seed == 3
+    for wrong in ("models/larg", "larg", "large"):
+        with pytest.raises(UserError, match=r"did you mean models/large\?"):
+            load_config(wrong, [], presets)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -137,6 +170,20 @@ def test_an_unknown_preset_is_answered_with_a_name_that_exists() -> None:
 @pytest.mark.parametrize("path", sorted(PRESETS_DIR.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_preset_loads_under_its_own_name(path: Path) -> None:
     assert load_config(path.stem, [], PRESETS_DIR).name == path.stem
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        path.relative_to(PRESETS_DIR).with_suffix("").as_posix()
+        for path in PRESETS_DIR.glob("*/**/*.yaml")
+    ),
+)
+def test_every_preset_in_a_subfolder_loads_after_another_and_leaves_its_name(name: str) -> None:
+    assert load_config([name], [], PRESETS_DIR) != Config()
+    joined = load_config(["unisd_full", name], [], PRESETS_DIR)
+    assert joined.name == "unisd_full"
+    assert joined.objective.contrastive == load_config("unisd_full", [], PRESETS_DIR).objective.contrastive
 
 
 @pytest.mark.parametrize("name", ["unisd_full", "demo"])

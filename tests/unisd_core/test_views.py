@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.tiny import make_tiny_tokenizer
+from tests.unisd_core.scripted_writer import ScriptedWriter
 from tests.unisd_core.toy_task import ToyTask, toy_row
 from unisd_core.config import Config
 from unisd_core.errors import UserError
 from unisd_core.schema import PROMPT
 from unisd_core.tasks.base import Row
-from unisd_core.views import PromptTable, ViewBuilder, auxiliary_count, build_prompts
+from unisd_core.views import PromptTable, ViewBuilder, auxiliary_count, build_prompts, needs_teacher
 
 TOKENIZER = make_tiny_tokenizer()
 ROWS = [toy_row(f"u{n}", f"question {n}", f"gold-{n:02d}") for n in range(8)]
@@ -71,12 +73,11 @@ def test_the_negative_view_differs_from_the_teachers_only_in_the_reference(
 ) -> None:
     views = builder(configure(views={"reference_format": reference_format}))
     row = toy_row("u", "question", "gold-0", "A hint.")
-    negative = views.negative(row, random.Random(1))
-    assert negative is not None
     wrong = ToyTask().wrong_reference(row, random.Random(1))
     assert wrong is not None
-    assert text(negative).replace(wrong.gold, row.gold) == text(views.teacher(row))
-    assert views.negative(toy_row("u", "question", "only one"), random.Random(1)) is None
+    negative = text(views.teacher(wrong))
+    assert negative != text(views.teacher(row))
+    assert negative.replace(wrong.gold, row.gold) == text(views.teacher(row))
 
 
 def test_the_auxiliary_view_puts_the_context_before_the_students_prompt() -> None:
@@ -100,40 +101,112 @@ def test_a_model_without_chat_template_is_named() -> None:
         builder(Config(), tokenizer)
 
 
-def test_views_come_in_the_order_teacher_auxiliary_negative() -> None:
-    prompts = build(ROWS, views={"count": 3})
+def test_views_come_in_the_order_teacher_auxiliary() -> None:
+    prompts = build(ROWS, views={"count": 3, "negatives": {"per_row": 2}})
     assert prompts.table.schema == PROMPT
-    assert prompts.left_out == {"model.max_prompt_tokens": 0, "model.max_view_tokens": 0}
+    assert set(prompts.left_out.values()) == {0}
+    assert prompts.counts == {"negatives.rule": 16}
     for row, record in zip(ROWS, prompts.table.to_pylist(), strict=True):
-        teacher, *auxiliary, negative = (text(ids) for ids in record["view_ids"])
+        teacher, *auxiliary = (text(ids) for ids in record["view_ids"])
         assert record["uid"] == row.uid
         assert text(record["prompt_ids"]).count(row.prompt) == 1
+        assert text(record["gold_ids"]) == f"{row.gold}"
         assert row.gold in teacher
         assert len(auxiliary) == 3
         assert all(row.gold not in view and "gold-" in view for view in auxiliary)
-        assert "wrong-" in negative
+        negatives = {text(ids) for ids in record["negative_ids"]}
+        assert len(negatives) == 2
+        assert all("wrong-" in negative for negative in negatives)
 
 
 @pytest.mark.parametrize(
-    ("sections", "expected"),
+    ("sections", "auxiliary", "negatives"),
     [
-        ({"objective": {"agreement": {"level": "off"}}}, 2),
-        ({"objective": {"contrastive": {"weight": 0}}}, 4),
-        ({"objective": {"agreement": {"level": "off"}, "contrastive": {"weight": 0}}}, 1),
-        ({"objective": {"agreement": {"level": "off"}}, "filter": {"min_agreement": 0.5}}, 5),
+        ({"objective": {"agreement": {"level": "off"}}}, 0, 1),
+        ({"objective": {"contrastive": {"weight": 0}}}, 3, 0),
+        ({"objective": {"agreement": {"level": "off"}, "contrastive": {"weight": 0}}}, 0, 0),
+        ({"objective": {"agreement": {"level": "off"}}, "filter": {"min_agreement": 0.5}}, 3, 1),
+        ({"objective": {"agreement": {"level": "off"}}, "filter": {"lowest_agreement": 0.5}}, 3, 1),
     ],
 )
 def test_only_views_that_the_objective_reads_are_made(
-    sections: dict[str, Any], expected: int
+    sections: dict[str, Any], auxiliary: int, negatives: int
 ) -> None:
     table = build(ROWS, **sections).table
-    assert {len(views) for views in table["view_ids"].to_pylist()} == {expected}
-    assert auxiliary_count(configure(**sections)) in (0, 3)
+    assert {len(views) for views in table["view_ids"].to_pylist()} == {1 + auxiliary}
+    assert {len(views) for views in table["negative_ids"].to_pylist()} == {negatives}
+    assert auxiliary_count(configure(**sections)) == auxiliary
+
+
+@pytest.mark.parametrize("term", ["divergence", "contrastive", "features"])
+def test_the_teacher_is_read_by_each_of_three_terms(term: str) -> None:
+    weights = {name: {"weight": 0} for name in ("divergence", "contrastive", "features")}
+    cross_entropy = {"cross_entropy": {"weight": 1}}
+    assert not needs_teacher(configure(objective={**weights, **cross_entropy}))
+    weights[term] = {"weight": 1}
+    assert needs_teacher(configure(objective={**weights, **cross_entropy}))
 
 
 def test_a_row_without_wrong_reference_stays_and_lacks_the_negative_view() -> None:
     table = build([*ROWS, toy_row("only", "question 9", "only gold")], views={"count": 2}).table
-    assert [len(views) for views in table["view_ids"].to_pylist()] == [4] * 8 + [3]
+    assert [len(views) for views in table["negative_ids"].to_pylist()] == [1] * 8 + [0]
+
+
+def test_the_gold_completion_is_what_the_template_puts_after_the_prompt() -> None:
+    end = TOKENIZER.eos_token_id
+    views = ViewBuilder(TOKENIZER, ToyTask(), Config(), [end])
+    ids = views.gold(ROWS[0])
+    whole: Any = TOKENIZER.apply_chat_template(
+        [{"role": "user", "content": "question 0"}, {"role": "assistant", "content": "gold-00"}],
+        return_dict=False,
+    )
+    assert ids[-1] == end
+    assert text(ids[:-1]) == "gold-00"
+    # After the end of the turn the template only breaks the line.
+    assert whole[: len(whole) - 1] == views.prompt(ROWS[0]) + ids
+
+
+def test_the_gold_completion_is_tokenised_alone_where_the_template_rewrites_the_turn() -> None:
+    tokenizer = make_tiny_tokenizer()
+    tokenizer.chat_template += "{% if add_generation_prompt %}{{ '<think></think>' }}{% endif %}"
+    end = tokenizer.eos_token_id
+    ids = ViewBuilder(tokenizer, ToyTask(), Config(), [end, 0]).gold(ROWS[0])
+    assert (text(ids[:-1]), ids[-1]) == ("gold-00", end)
+
+
+def test_references_over_the_completion_limit_are_left_out_where_they_are_trained_on() -> None:
+    rows = [*ROWS, toy_row("long", "question", "g" * 20)]
+    limit = {"max_completion_tokens": len("gold-00")}
+    assert build(rows, rollout=limit).table.num_rows == 9
+    prompts = build(rows, rollout={**limit, "gold_share": 0.5})
+    assert prompts.left_out["rollout.max_completion_tokens"] == 1
+    assert prompts.table["uid"].to_pylist() == [row.uid for row in ROWS]
+
+
+def test_instructions_and_negatives_come_from_the_writer_and_are_counted(tmp_path: Path) -> None:
+    writer = ScriptedWriter(
+        lambda prompt, seed: f"Be kind {seed}." if "instruction" in prompt else f"lie {seed}"
+    )
+    settings = {
+        "auxiliary": "induction",
+        "count": 2,
+        "induction": {"examples": 1, "pool": 6},
+        "negatives": {"source": "generated"},
+    }
+    made = builder(configure(views=settings))
+    prompts = build_prompts(ROWS, made, writer.writing(tmp_path), visited=lambda rows: {1, 2})
+    assert prompts.counts == {
+        "induction.written": 6, "induction.cached": 0, "induction.failed": 0,
+        "induction.replaced": 0, "negatives.written": 2, "negatives.cached": 0,
+        "negatives.failed": 0, "negatives.rule": 6,
+    }  # fmt: skip
+    for record in prompts.table.to_pylist():
+        assert all("Be kind" in text(ids) for ids in record["view_ids"][1:])
+        assert ("lie" in text(record["negative_ids"][0])) == (record["uid"] in ("u1", "u2"))
+    again = build_prompts(ROWS, made, writer.writing(tmp_path), visited=lambda rows: {1, 2})
+    assert again.table == prompts.table
+    assert again.counts["induction.cached"] == 6
+    assert len(writer.prompts) == 8
 
 
 def test_contrast_without_any_wrong_reference_is_refused() -> None:
@@ -145,7 +218,7 @@ def test_contrast_without_any_wrong_reference_is_refused() -> None:
 def test_the_wrong_reference_of_a_row_depends_on_the_seed_and_not_on_other_rows() -> None:
     def negative(rows: list[Row], seed: int) -> list[int]:
         table = build(rows, seed=seed, objective={"agreement": {"level": "off"}}).table
-        return next(r["view_ids"][-1] for r in table.to_pylist() if r["uid"] == "u3")
+        return next(r["negative_ids"][0] for r in table.to_pylist() if r["uid"] == "u3")
 
     assert negative(ROWS, 0) == negative(ROWS[2:5], 0)
     assert negative(ROWS, 0) != negative(ROWS, 1)
@@ -158,7 +231,11 @@ def test_long_rows_are_left_out_and_counted_by_limit() -> None:
         model={"max_prompt_tokens": 200, "max_view_tokens": 400},
         objective={"agreement": {"level": "off"}},
     )
-    assert prompts.left_out == {"model.max_prompt_tokens": 1, "model.max_view_tokens": 1}
+    assert prompts.left_out == {
+        "model.max_prompt_tokens": 1,
+        "model.max_view_tokens": 1,
+        "rollout.max_completion_tokens": 0,
+    }
     assert prompts.table["uid"].to_pylist() == [row.uid for row in ROWS]
     assert prompts.table["row"].to_pylist() == list(range(8))
 

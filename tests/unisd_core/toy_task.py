@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from unisd_core.tasks.base import Row, Score, Task
+from unisd_core.tasks.base import NegativeRequest, Row, Score, Task
 
 
 def toy_row(uid: str, prompt: str, gold: str, hint: str = "") -> Row:
@@ -26,6 +26,18 @@ class ToyTask(Task):
             return None
         wrong = f"wrong-{rng.randrange(1000)}"
         return Row(row.uid, row.prompt, wrong, row.answer, row.retrieval_text, row.hint)
+
+    def negative_request(self, row: Row, rng: random.Random, number: int) -> NegativeRequest | None:
+        if row.gold.startswith("only"):
+            return None
+
+        def read(text: str) -> Row | None:
+            wrong = text.strip()
+            if not wrong or self.score(row, wrong).correct:
+                return None
+            return Row(row.uid, row.prompt, wrong, row.answer, row.retrieval_text, row.hint)
+
+        return NegativeRequest(f"toy/{number % 3}/1", f"Answer wrongly: {row.prompt}", read)
 
     def demonstration(self, row: Row) -> str:
         return f"Q: {row.prompt}\nA: {row.gold}"

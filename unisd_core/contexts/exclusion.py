@@ -26,10 +26,20 @@ class ExamplePool:
         """Ordered by uid, so that no result depends on the order in which rows were given."""
         self.index = {row.uid: number for number, row in enumerate(self.rows)}
         self.demonstrations = [task.demonstration(row) for row in self.rows]
-        self._questions = [" ".join(row.prompt.casefold().split()) for row in self.rows]
+        self._questions = [_folded(row.prompt) for row in self.rows]
         golds = Counter(row.gold.strip() for row in self.rows)
         threshold = max(_COMMON_ROWS, _COMMON_SHARE * len(self.rows))
         self._common = {gold for gold, count in golds.items() if count >= threshold or not gold}
+
+    def question(self, row: Row) -> str:
+        """What ``row`` asks, without case and spacing: equal texts are the same question."""
+        return self._questions[self.index[row.uid]]
+
+    def gives_away(self, row: Row, text: str) -> bool:
+        """Whether ``text``, written by a model, holds the row's gold answer in any case and
+        spacing. Golds that many rows share are waived as above."""
+        gold = row.gold.strip()
+        return gold not in self._common and _folded(gold) in _folded(text)
 
     def choose(self, row: Row, ranking: Iterable[int], count: int) -> list[str] | None:
         """Demonstrations of the first ``count`` admissible rows in ``ranking`` (indices into
@@ -57,3 +67,7 @@ class ExamplePool:
             "examples for it (others have the same question or answer); lower views.count or "
             "use more rows"
         )
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())

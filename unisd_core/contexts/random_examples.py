@@ -20,14 +20,14 @@ def random_examples(
     found: list[list[str]] = []
     for row in rows:
         rng = random.Random(f"{seed}:examples:{row.uid}")
-        examples = pool.choose(row, _permutation(rng, len(pool.rows)), count)
+        examples = pool.choose(row, permutation(rng, len(pool.rows)), count)
         if examples is None:
             raise pool.too_few(row, count)
         found.append(examples)
     return found
 
 
-def _permutation(rng: random.Random, size: int) -> Iterator[int]:
+def permutation(rng: random.Random, size: int) -> Iterator[int]:
     """A random order of ``range(size)``, made only as far as it is read."""
     moved: dict[int, int] = {}
     for end in range(size - 1, -1, -1):

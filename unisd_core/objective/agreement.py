@@ -31,22 +31,28 @@ class AgreementWeights:
     sequence_weight: Array
     """(B,); mean 1 over the batch; all ones unless the level is ``sequence``."""
     scale: float
-    """Divisor of the token disagreement: its quantile over the batch. 1 where it has no role."""
+    """Divisor of the token disagreement: its quantile over the batch, or the running mean of that
+    quantile, to be handed to the next call. 1 where it has no role."""
     mean_disagreement: float
     """Mean over tokens or, for ``sequence``, rows, before scaling; 0 for ``off`` or K = 1."""
     max_disagreement: float
 
 
-def agreement_weights(aux_logprobs: Sequence[Array], config: Agreement) -> AgreementWeights:
+def agreement_weights(
+    aux_logprobs: Sequence[Array], config: Agreement, previous_scale: float | None = None
+) -> AgreementWeights:
     """Weights of each token and row from ``aux_logprobs``, one (K, T_b) array per row.
 
     Token level, with delta the unbiased variance (or the range) over the K views and s its
     quantile over all tokens of the batch: w = max(floor, 1 / (1 + gamma * min(delta / s, cap))).
+    With ``scale`` running, s is running_rate * previous_scale + (1 - running_rate) * quantile;
+    ``previous_scale`` is the ``scale`` of the batch before, None before the first.
 
     Sequence level, with delta the biased variance (or the range) over the views' mean
     log-prob per token: w = max(floor, exp(-gamma * delta)), divided by its mean over the batch.
     A weight that is constant in a row cancels against that row's own weight sum (paper, Eq. 9);
-    ``sequence_weight`` multiplies the row's loss after that division, so it acts.
+    ``sequence_weight`` multiplies the row's loss after that division, so it acts, unless
+    ``normalise`` asks for the paper's form; the objective applies it either way.
 
     Rows that a filter removes must be gone before the call. Raises ValueError naming the row
     for a wrong shape, a differing K or a log-prob that is not finite.
@@ -58,7 +64,7 @@ def agreement_weights(aux_logprobs: Sequence[Array], config: Agreement) -> Agree
         return AgreementWeights(ones, even, 1.0, 0.0, 0.0)
     if config.level == "token":
         delta = [_token_disagreement(row, config) for row in rows]
-        scale = _quantile_scale(delta, config)
+        scale = _quantile_scale(delta, config, previous_scale)
         weights = [_token_weight(d / scale, config) for d in delta]
         return AgreementWeights(weights, even, scale, *_mean_and_max(delta))
     row_delta = np.array([_sequence_disagreement(row, config) for row in rows])
@@ -77,6 +83,22 @@ def mean_token_agreement(aux_logprobs: Sequence[Array], config: Agreement) -> Ar
     token_level = config.model_copy(update={"level": "token", "gamma": 1.0})
     weights = agreement_weights(aux_logprobs, token_level).token_weights
     return np.array([w.mean() if len(w) else 1.0 for w in weights])
+
+
+def row_agreement_filter(agreement_B: Array, lowest_share: float) -> NDArray[np.bool_]:
+    """Rows to keep, bool (B,): all but the floor(share * B) that agree least.
+
+    ``agreement_B`` is the mean agreement of each row. Of rows that agree alike the earlier go
+    first. Raises ValueError unless 0 <= ``lowest_share`` < 1.
+    """
+    if not 0.0 <= lowest_share < 1.0:
+        raise ValueError(f"lowest_share {lowest_share} must lie in [0, 1)")
+    rows = len(agreement_B)
+    # 0.29 * 100 is a hair under 29 in binary; the share that was asked for is exact.
+    dropped = math.floor(round(lowest_share * rows, 9))
+    kept = np.ones(rows, dtype=np.bool_)
+    kept[np.argsort(agreement_B, kind="stable")[:dropped]] = False
+    return kept
 
 
 def _validated(aux_logprobs: Sequence[Array]) -> list[Array]:
@@ -104,11 +126,17 @@ def _sequence_disagreement(row_KT: Array, config: Agreement) -> float:
     return float(np.var(mean_K))
 
 
-def _quantile_scale(delta: list[Array], config: Agreement) -> float:
+def _quantile_scale(delta: list[Array], config: Agreement, previous: float | None) -> float:
+    if config.scale == "batch":
+        previous = None
     every_token = np.concatenate(delta)
-    if not len(every_token):
-        return SMALLEST_SCALE
-    return max(float(np.quantile(every_token, config.quantile)), SMALLEST_SCALE)
+    if len(every_token):
+        quantile = float(np.quantile(every_token, config.quantile))
+    else:
+        quantile = SMALLEST_SCALE if previous is None else previous
+    if previous is not None:
+        quantile = config.running_rate * previous + (1.0 - config.running_rate) * quantile
+    return max(quantile, SMALLEST_SCALE)
 
 
 def _token_weight(scaled_T: Array, config: Agreement) -> Array:

@@ -9,9 +9,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from unisd_core.objective.entry_clip import (
+    clipped_jensen_shannon,
+    clipped_kl_student_teacher,
+    clipped_kl_teacher_student,
+)
+
 
 def divergence_and_gradient(
-    log_q_NV: Tensor, log_p_NV: Tensor, spare_NV: list[Tensor], alpha: float
+    log_q_NV: Tensor,
+    log_p_NV: Tensor,
+    spare_NV: list[Tensor],
+    alpha: float,
+    clip_entries: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Divergence of each row in nats, and its gradient in the logits of q.
 
@@ -21,7 +31,17 @@ def divergence_and_gradient(
 
     alpha 0 is KL(p || q) and alpha 1 is KL(q || p): they are end points of their own, not the
     limits of the JSD, which vanishes there (paper, Eq. 7 and 8).
+
+    ``clip_entries`` bounds each entry's contribution in nats; with it the sum may be negative.
     """
+    if clip_entries is not None:
+        if alpha == 0.0:
+            return clipped_kl_teacher_student(log_q_NV, log_p_NV, spare_NV[0], clip_entries)
+        if alpha == 1.0:
+            return clipped_kl_student_teacher(log_q_NV, log_p_NV, spare_NV[0], clip_entries)
+        return clipped_jensen_shannon(
+            log_q_NV, log_p_NV, spare_NV[0], spare_NV[1], alpha, clip_entries
+        )
     if alpha == 0.0:
         return _kl_teacher_student(log_q_NV, log_p_NV, spare_NV[0])
     if alpha == 1.0:

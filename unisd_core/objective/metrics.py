@@ -12,22 +12,28 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from unisd_core.objective.importance import ImportanceWeights
+
 
 def token_sums(
     *,
     loss: Tensor,
     parts: Mapping[str, Tensor],
+    unweighted: Mapping[str, Tensor],
     per_token: Mapping[str, Tensor],
     student_logprob_N: Tensor,
     agreement_weight_N: Tensor,
     has_negative_N: Tensor,
     behaviour_logprob_N: Tensor,
     same_version_N: Tensor,
+    stale_N: Tensor | None = None,
+    importance: ImportanceWeights | None = None,
 ) -> dict[str, float]:
     """Sums and counts of one micro-batch of N tokens, as plain floats.
 
-    ``parts`` are the scalar terms of the loss, ``per_token`` values of shape (N,) whose mean over
-    tokens is wanted. One transfer from the device, not one per metric.
+    ``parts`` are the scalar terms of the loss, ``unweighted`` the same without any weight,
+    ``per_token`` values of shape (N,) whose mean over tokens is wanted. ``importance`` is given
+    with ``stale_N`` where the correction is on. One transfer from the device, not one per metric.
     """
     weight_N = agreement_weight_N.detach().double()
     gap_N = (student_logprob_N.detach() - behaviour_logprob_N).abs()
@@ -43,9 +49,14 @@ def token_sums(
         "engine_learner_logprob_gap": gap_N[same_version_N].sum(dtype=torch.float64),
     }
     sums |= {f"loss_{name}": part for name, part in parts.items()}
+    sums |= {f"loss_{name}_unweighted": part for name, part in unweighted.items()}
     sums |= {name: value_N.sum(dtype=torch.float64) for name, value_N in per_token.items()}
     if "divergence" in per_token:
         sums["weighted_divergence"] = (weight_N * per_token["divergence"].detach()).sum()
+    if importance is not None and stale_N is not None:
+        sums["stale_tokens"] = stale_N.sum()
+        sums["importance"] = importance.weight_N[stale_N].sum(dtype=torch.float64)
+        sums["importance_capped"] = importance.capped_N[stale_N].sum()
     if len(weight_N):
         sums["weight_min"] = weight_N.min()
     values = torch.stack([value.detach().double() for value in sums.values()]).tolist()
@@ -69,7 +80,9 @@ def add_metrics(*parts: Mapping[str, float]) -> dict[str, float]:
 def finalise_metrics(sums: Mapping[str, float]) -> dict[str, float]:
     """Means and fractions from the total over a global batch.
 
-    ``loss`` and its parts are those of the batch, parts with their weights. Means are per token;
+    ``loss`` and its parts are those of the batch, parts with their weights; beside each stands
+    ``loss_<term>_unweighted``, the term with its factor and all agreement and importance weights
+    at 1. Means are per token, those of ``importance_*`` over tokens of an older version;
     ``agreement_*`` describe token weight times row weight; ``engine_learner_logprob_gap`` is the
     mean absolute difference in nats over tokens of the current version. What was not computed, or
     was counted over nothing, is left out. ``non_finite`` counts micro-batches whose loss was not
@@ -93,8 +106,12 @@ def finalise_metrics(sums: Mapping[str, float]) -> dict[str, float]:
             result["divergence_weighted"] = sums["weighted_divergence"] / sums["weight"]
     if "contrastive_active" in sums and sums["negative_tokens"]:
         result["contrastive_active_fraction"] = sums["contrastive_active"] / sums["negative_tokens"]
-    if "feature_distance" in sums:
-        result["feature_distance"] = sums["feature_distance"] / tokens
+    for name in ("feature_distance", "cross_entropy", "topk_mass"):
+        if name in sums:
+            result[name] = sums[name] / tokens
+    if sums.get("stale_tokens"):
+        result["importance_mean"] = sums["importance"] / sums["stale_tokens"]
+        result["importance_capped_fraction"] = sums["importance_capped"] / sums["stale_tokens"]
     if sums["same_version_tokens"]:
         result["engine_learner_logprob_gap"] = (
             sums["engine_learner_logprob_gap"] / sums["same_version_tokens"]

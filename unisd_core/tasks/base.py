@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,20 @@ class Score:
     parts: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class NegativeRequest:
+    """A wish for one wrong answer: ``prompt`` is the user turn that asks a model for an error of
+    the given ``kind`` ("<task>/<error>/<version>"; the version changes with the prompt).
+
+    ``read`` turns the model's text into the row with ``gold`` and ``hint`` replaced, in the
+    template of the reference; None for a text that is empty, unreadable or right.
+    """
+
+    kind: str
+    prompt: str
+    read: Callable[[str], Row | None]
+
+
 class Task(ABC):
     """A family of rows that share prompts, answer format and metric."""
 
@@ -59,6 +73,12 @@ class Task(ABC):
         """``row`` with ``gold`` and ``hint`` replaced by a plausible wrong answer in the same
         template (paper, section 2.3), or None where no rule applies. The result never scores as
         correct."""
+
+    def negative_request(self, row: Row, rng: random.Random, number: int) -> NegativeRequest | None:
+        """How a model is asked for a wrong answer to ``row``, or None where only
+        ``wrong_reference`` makes one. ``number`` goes round robin over the kinds of error; ``rng``
+        makes any further choice."""
+        return None
 
     @abstractmethod
     def demonstration(self, row: Row) -> str:

@@ -12,9 +12,24 @@ import random
 import re
 
 from unisd_core.errors import UserError
-from unisd_core.tasks.base import Row, Score, Task
+from unisd_core.tasks.base import NegativeRequest, Row, Score, Task
 from unisd_core.tasks.choice_extraction import extract_choice
-from unisd_core.tasks.multiple_choice_data import LETTERS, Dataset, Question, read_questions
+from unisd_core.tasks.multiple_choice_data import (
+    LETTERS,
+    REASONING_CHARACTERS,
+    Dataset,
+    Question,
+    last_sentences,
+    read_questions,
+)
+
+_MISTAKEN_STUDENT = (
+    "Question: {question}\n{options}\n\n"
+    "Play a student who is mistaken but sure that {letter} ({text}) is right. Argue in two to four "
+    "sentences for {letter}. Write the argument alone, and name no other option as the answer."
+)
+_LEADING_LABEL = re.compile(r"\A\s*\**(?:reasoning|argument)\**\s*:\s*\**\s*", re.IGNORECASE)
+_ANSWER_LINE = re.compile(r"^\s*\**answer\**\s*:.*\Z", re.IGNORECASE | re.MULTILINE | re.DOTALL)
 
 
 class MultipleChoice(Task):
@@ -96,7 +111,7 @@ class MultipleChoice(Task):
         """
         options = row.answer["options"]
         letters = LETTERS[: len(options)]
-        wrong = [letter for letter in letters if letter not in row.answer["accepted"]]
+        wrong = _wrong_letters(row)
         if not wrong:
             return None
         letter = rng.choice(wrong)
@@ -104,6 +119,35 @@ class MultipleChoice(Task):
         wrong_text = options[letters.index(letter)]
         reasoning = row.hint and _exchange(row.hint, right_text, wrong_text)
         return dataclasses.replace(row, gold=_reference(reasoning, letter), hint=reasoning)
+
+    def negative_request(self, row: Row, rng: random.Random, number: int) -> NegativeRequest | None:
+        """A mistaken student's argument for one of the wrong letters in turn. None where the
+        reference is the letter alone, for then nothing is left to write."""
+        wrong = _wrong_letters(row)
+        if not wrong or not row.hint:
+            return None
+        options = row.answer["options"]
+        letter = wrong[number % len(wrong)]
+
+        def read(text: str) -> Row | None:
+            argument = _ANSWER_LINE.sub("", _LEADING_LABEL.sub("", text, count=1))
+            reasoning = last_sentences(argument, REASONING_CHARACTERS)
+            if not reasoning or self.score(row, reasoning).correct:
+                return None
+            return dataclasses.replace(row, gold=_reference(reasoning, letter), hint=reasoning)
+
+        return NegativeRequest(
+            kind=f"{self.name}/mistaken-{letter}/1",
+            prompt=_MISTAKEN_STUDENT.format(
+                question=row.answer["question"],
+                options="\n".join(
+                    f"{x}. {text}" for x, text in zip(LETTERS, options, strict=False)
+                ),
+                letter=letter,
+                text=options[LETTERS.index(letter)],
+            ),
+            read=read,
+        )
 
     def demonstration(self, row: Row) -> str:
         """Question, options, answer and, where there is one, the explanation; no instruction."""
@@ -126,6 +170,11 @@ class MultipleChoice(Task):
             correct=letter is not None and letter in row.answer["accepted"],
             extracted=letter is not None,
         )
+
+
+def _wrong_letters(row: Row) -> list[str]:
+    letters = LETTERS[: len(row.answer["options"])]
+    return [letter for letter in letters if letter not in row.answer["accepted"]]
 
 
 def _reference(reasoning: str, letter: str) -> str:

@@ -131,12 +131,12 @@ def _question(record: Record) -> Question:
         options=options,
         correct=record.integer("answer_index", 0, len(options) - 1),
         lecture=rationale[:border].strip(),
-        reasoning=_last_sentences(rationale[border:], REASONING_CHARACTERS),
+        reasoning=last_sentences(rationale[border:], REASONING_CHARACTERS),
         subject=record.optional_text("subject"),
     )
 
 
-def _last_sentences(text: str, limit: int) -> str:
+def last_sentences(text: str, limit: int) -> str:
     """``text`` on one line; when longer than ``limit`` characters only its last sentences, which
     draw the conclusion (at least one, cut at a word from the left if it alone is too long)."""
     flat = " ".join(text.split())

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.unisd_core.toy_task import ToyTask, toy_row
 from unisd_core.config import Views
-from unisd_core.contexts import EXAMPLE_HEADER, build_contexts
+from unisd_core.contexts import EXAMPLE_HEADER
+from unisd_core.contexts import build_contexts as build_with_counts
 from unisd_core.errors import UserError
 from unisd_core.tasks.base import Row
 
@@ -35,6 +36,12 @@ def datasets(draw: st.DrawFn) -> list[Row]:
     counted = [row.gold for row in rows]
     assume(max(map(counted.count, counted)) < 5)
     return rows
+
+
+def build_contexts(rows: list[Row], task: ToyTask, settings: Views, seed: int) -> list[list[str]]:
+    found = build_with_counts(rows, task, settings, seed)
+    assert not found.counts
+    return found.texts
 
 
 def build(rows: list[Row], kind: str, seed: int = 0, count: int = 2) -> list[list[str]]:

@@ -324,6 +324,33 @@ def test_tokens_are_independent_of_each_other(
         assert torch.allclose(left[order], right, rtol=1e-9, atol=1e-12)
 
 
+@settings(max_examples=30, deadline=None)
+@given(cases, st.floats(0.1, 5.0))
+def test_end_points_are_the_two_kl_divergences(
+    case: tuple[Tensor, Tensor, Tensor, Tensor], temperature: float
+) -> None:
+    student, teacher, head, token = case
+    log_q = torch.distributions.Categorical(logits=student @ head.T / temperature)
+    log_p = torch.distributions.Categorical(logits=teacher @ head.T / temperature)
+    for alpha, (left, right) in {0.0: (log_p, log_q), 1.0: (log_q, log_p)}.items():
+        expected = (left.probs * (left.logits - right.logits)).sum(-1)
+        got = linear_divergence(
+            student, teacher, head, token, alpha=alpha, temperature=temperature
+        ).divergence_N
+        assert torch.allclose(got, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_the_divergence_before_the_clip_is_reported() -> None:
+    student, teacher, head, token = inputs()
+    student.requires_grad_()
+    free = linear_divergence(student, teacher, head, token, alpha=0.0)
+    terms = linear_divergence(student, teacher, head, token, alpha=0.0, clip=0.4)
+    assert terms.clipped_N.any() and not terms.raw_N.requires_grad
+    assert torch.equal(terms.raw_N, free.divergence_N) and torch.equal(
+        free.raw_N, free.divergence_N
+    )
+
+
 def test_end_points_are_not_limits_of_the_jsd() -> None:
     student, teacher, head, token = inputs()
 

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from unisd_core.errors import UserError
 from unisd_core.tasks import load_task
@@ -213,3 +215,65 @@ def test_hub_fields_are_read(monkeypatch: pytest.MonkeyPatch, name: str) -> None
     assert row.uid == f"{name}/train/{'row-0' if name == 'scienceqa' else 'x'}"
     assert ("yes it is" in row.gold) == (name != "arc_easy")
     assert ("Context: On words." in row.prompt) == (name == "scienceqa")
+
+
+def test_a_model_is_asked_to_argue_for_each_wrong_letter_in_turn(tmp_path: Path) -> None:
+    (row,) = rows_of(tmp_path, "scienceqa", PLANET)
+    task = load_task("scienceqa", str(tmp_path), 0)
+    letters = []
+    for number in range(6):
+        request = task.negative_request(row, random.Random(0), number)
+        assert request is not None
+        wrong = request.read("**Reasoning:** It is hot.\nSo it grew.\n\nAnswer: no idea")
+        assert wrong is not None
+        letter = wrong.gold[-1]
+        option = row.answer["options"]["ABCD".index(letter)]
+        assert f"sure that {letter} ({option}) is right" in request.prompt
+        assert PLANET["question"] in request.prompt
+        assert request.kind == f"scienceqa/mistaken-{letter}/1"
+        assert wrong.gold == f"Reasoning: It is hot. So it grew.\nAnswer: {letter}"
+        assert wrong.hint == "It is hot. So it grew."
+        assert (wrong.uid, wrong.prompt, wrong.answer) == (row.uid, row.prompt, row.answer)
+        letters.append(letter)
+    assert letters[:3] == letters[3:]
+    assert set(letters) == set("ABCD") - {row.answer["letter"]}
+
+
+def test_arguments_that_are_empty_or_end_at_the_right_letter_are_refused(tmp_path: Path) -> None:
+    (row,) = rows_of(tmp_path, "scienceqa", PLANET)
+    request = load_task("scienceqa", str(tmp_path), 0).negative_request(row, random.Random(0), 0)
+    assert request is not None
+    right = row.answer["letter"]
+    for text in ("", " \n", "Answer: B", f"Clearly the answer is {right}."):
+        assert request.read(text) is None, text
+    long = request.read("Some words to fill it. " * 60)
+    assert long is not None
+    assert len(long.hint) <= 360
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(), ending=st.sampled_from(["", "Answer: A", "The answer is (B).", "C or D"]))
+def test_any_argument_is_refused_or_a_wrong_reference(
+    tmp_path_factory: pytest.TempPathFactory, text: str, ending: str
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    (row,) = rows_of(folder, "scienceqa", PLANET)
+    task = load_task("scienceqa", str(folder), 0)
+    request = task.negative_request(row, random.Random(0), 0)
+    assert request is not None
+    wrong = request.read(f"{text} {ending}")
+    if wrong is not None:
+        score = task.score(row, wrong.gold)
+        assert score.extracted
+        assert not score.correct
+        assert wrong.gold.count("\n") == row.gold.count("\n")
+
+
+def test_nothing_is_written_where_the_reference_is_a_letter_or_none_is_wrong(
+    tmp_path: Path,
+) -> None:
+    plain = planet(rationale=None, lecture_chars=None)
+    for name, record in (("arc_easy", plain), ("cos_e", planet(choices=["Jupiter", "Jupiter"]))):
+        (row,) = rows_of(tmp_path, name, record)
+        task = load_task(name, str(tmp_path), 0)
+        assert task.negative_request(row, random.Random(0), 0) is None

@@ -6,7 +6,7 @@ import dataclasses
 import random
 
 from unisd_core.errors import UserError
-from unisd_core.tasks.base import Row, Score, Task
+from unisd_core.tasks.base import NegativeRequest, Row, Score, Task
 from unisd_core.tasks.minitools.calls import (
     Call,
     argument_score,
@@ -15,6 +15,7 @@ from unisd_core.tasks.minitools.calls import (
 )
 from unisd_core.tasks.minitools.corruption import corrupt
 from unisd_core.tasks.minitools.generation import SIZES, describe, generate
+from unisd_core.tasks.minitools.mistakes import MISTAKES, mistake_prompt, read_wrong_calls
 
 
 class MiniTools(Task):
@@ -41,6 +42,22 @@ class MiniTools(Task):
         """``row`` with one call made wrong and the sentence about it to match; see ``corrupt``."""
         calls = corrupt(_gold_calls(row), row.answer["tools"], rng)
         return dataclasses.replace(row, gold=write_calls(calls), hint=describe(calls))
+
+    def negative_request(self, row: Row, rng: random.Random, number: int) -> NegativeRequest:
+        """One of the kinds of ``MISTAKES`` in turn; what comes back is rewritten in the
+        template of the reference."""
+        kind = list(MISTAKES)[number % len(MISTAKES)]
+
+        def read(text: str) -> Row | None:
+            calls = read_wrong_calls(text, row.answer["tools"], len(row.answer["calls"]))
+            if not calls:
+                return None
+            found = dataclasses.replace(row, gold=write_calls(calls), hint=describe(calls))
+            return None if self.score(row, found.gold).correct else found
+
+        return NegativeRequest(
+            f"minitools/{kind}/1", mistake_prompt(kind, row.prompt, row.gold), read
+        )
 
     def demonstration(self, row: Row) -> str:
         """The request and its calls, without documentation: the form is what it shows."""

@@ -1,0 +1,76 @@
+"""Which scored rollouts are left out of training, and why; knows one chunk at a time, no Ray.
+
+Everything is decided from the chunk itself, so that the outcome does not depend on timing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from unisd_core.config import Config
+from unisd_core.models import load_tokenizer
+from unisd_core.objective.agreement import mean_token_agreement, row_agreement_filter
+from unisd_core.tasks import load_task
+
+Readable = Callable[[int, list[int]], bool]
+"""Whether the task reads an answer from the completion (token ids) of the row of this index."""
+
+
+class RolloutFilter:
+    """The filters of ``config.filter``."""
+
+    def __init__(self, config: Config, model_dir: str) -> None:
+        self.config = config
+        self._readable = _reader(config, model_dir) if config.filter.drop_unreadable else None
+
+    def reasons(self, table: pa.Table) -> list[str | None]:
+        """For each row of a chunk (schema ``SCORED``) why it is left out, or None."""
+        settings = self.config.filter
+        agreement, kept = None, [True] * table.num_rows
+        if settings.min_agreement > 0 or settings.lowest_agreement > 0:
+            agreement = mean_token_agreement(
+                auxiliary_logprobs(table), self.config.objective.agreement
+            )
+            kept = row_agreement_filter(agreement, settings.lowest_agreement).tolist()
+        reasons: list[str | None] = []
+        columns = ["row", "completion_ids", "finish_reason"]
+        for index, row in enumerate(table.select(columns).to_pylist()):
+            ids = row["completion_ids"]
+            if not ids:
+                reasons.append("empty completion")
+            elif settings.drop_truncated and row["finish_reason"] == "length":
+                reasons.append("truncated")
+            elif len(ids) < settings.min_tokens:
+                reasons.append("too short")
+            elif self._readable is not None and not self._readable(row["row"], ids):
+                reasons.append("no answer to read")
+            elif agreement is not None and agreement[index] < settings.min_agreement:
+                reasons.append("views disagree")
+            elif not kept[index]:
+                reasons.append("views disagree most")
+            else:
+                reasons.append(None)
+        return reasons
+
+
+def auxiliary_logprobs(table: pa.Table) -> list[np.ndarray]:
+    """Per row the (K, T) log-probs of the sampled tokens under the auxiliary views."""
+    return [
+        np.asarray(views, dtype=np.float32) for views in table["auxiliary_logprobs"].to_pylist()
+    ]
+
+
+def _reader(config: Config, model_dir: str) -> Readable:
+    task = load_task(config.task, config.data_dir, config.seed)
+    rows = task.rows("train")
+    tokenizer = load_tokenizer(Path(model_dir))
+
+    def readable(row: int, ids: list[int]) -> bool:
+        text = tokenizer.decode(ids, skip_special_tokens=True)
+        return task.score(rows[row], text).extracted
+
+    return readable

@@ -1,0 +1,38 @@
+"""Texts written by the generator pool for contexts and wrong references, before training starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actors.engine import Sampling
+from actors.evaluator import sample
+from actors.fleet import Fleet
+from pipelines.setup import Workbench
+from unisd_core.contexts.cache import TextCache
+from unisd_core.contexts.writing import Writing, Written
+from unisd_core.model_fetch import weights_checksum
+
+def pool_writing(bench: Workbench, fleet: Fleet) -> Writing:
+    """The base model in the generators as a writer, with the cache on disk."""
+    fleet.wait_ready()
+
+    def write(
+        prompts: Sequence[str], *, temperature: float, max_tokens: int, seeds: Sequence[int]
+    ) -> list[Written]:
+        stops = bench.stop_token_ids
+        done = sample(
+            fleet.pool,
+            [bench.builder.user_turn(prompt) for prompt in prompts],
+            [Sampling(temperature, 1.0, max_tokens, seed, stops) for seed in seeds],
+            in_flight=2 * bench.config.generator.replicas,
+        )
+        texts = bench.tokenizer.batch_decode(
+            [sampled.token_ids for sampled in done], skip_special_tokens=True
+        )
+        return [
+            Written(text.strip(), sampled.finish_reason == "stop")
+            for text, sampled in zip(texts, done, strict=True)
+        ]
+
+    checksum = f"{weights_checksum(bench.model_dir)}/{bench.config.model.dtype}"
+    return Writing(write, checksum, TextCache())

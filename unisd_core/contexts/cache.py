@@ -1,0 +1,94 @@
+"""Texts the model wrote, kept under a digest of everything that determines them.
+
+One small file per text, so that runs on one machine share them without locks: a file is
+complete or absent, and two writers of one key write the same text.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from unisd_core.errors import UserError
+from unisd_core.model_fetch import cache_folder
+
+
+@dataclass(frozen=True)
+class Written:
+    """A text the model wrote; ``finished`` when it ended by itself, not by the length limit."""
+
+    text: str
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Determinants:
+    """Everything a written text depends on; one that differs is another text.
+
+    ``kind`` names the use and the version of its prompt, ``model`` is a checksum of the weights
+    and of how they are prompted (chat template), ``attempt`` counts earlier tries.
+    """
+
+    kind: str
+    prompt: str
+    model: str
+    temperature: float
+    max_tokens: int
+    seed: int
+    attempt: int
+
+    @property
+    def key(self) -> str:
+        """sha256 of the fields as canonical JSON, in hex."""
+        fields = {**dataclasses.asdict(self), "temperature": float(self.temperature)}
+        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+class TextCache:
+    """Written texts by ``Determinants.key`` below ``folder``, by default ``texts`` in the cache
+    folder of the project (``$UNISD_CACHE`` or ``~/.cache/unisd``)."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder if folder is not None else cache_folder() / "texts"
+
+    def get(self, key: str) -> Written | None:
+        """The text under ``key``; None where there is none or its file is torn or malformed."""
+        try:
+            entry = json.loads(self._path(key).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return None
+        if not isinstance(entry, dict):
+            return None
+        text, finished = entry.get("text"), entry.get("finished")
+        if not isinstance(text, str) or not isinstance(finished, bool):
+            return None
+        return Written(text, finished)
+
+    def put(self, key: str, written: Written) -> None:
+        """Keep ``written`` under ``key``, atomically. Raises UserError when the folder cannot be
+        written to."""
+        path = self._path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".text-")
+            try:
+                with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                    json.dump(dataclasses.asdict(written), file)
+                os.replace(temporary, path)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise UserError(
+                f"{self.folder}: texts of the model cannot be kept there "
+                f"({error.strerror or error}); set UNISD_CACHE to a folder that can be written to"
+            ) from error
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.json"
