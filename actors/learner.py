@@ -116,15 +116,15 @@ class Learner:
         self._remember_head(0 if found is None or self.frozen else self.version)
         if self.rank == 0:
             self.run_dir.resume_from(self.version)
-            if found is None:
-                self._save()
-            else:
-                restore = self.job.gate.restore.remote(found.ledger, self.agreement_scale)
-                ask(restore, "the gate")
-                self._publish(teacher_moved=not self.frozen)
-                # Replicas may still serve versions that were rolled back.
-                limit = START_TIMEOUT_S + self.config.generator.timeout_s
-                ask(self.job.store.wait_pushed.remote(limit), "the weight store", 2 * limit)
+        if found is None:
+            self._save()
+        elif self.rank == 0:
+            restore = self.job.gate.restore.remote(found.ledger, self.agreement_scale)
+            ask(restore, "the gate")
+            self._publish(teacher_moved=not self.frozen)
+            # Replicas may still serve versions that were rolled back.
+            limit = START_TIMEOUT_S + self.config.generator.timeout_s
+            ask(self.job.store.wait_pushed.remote(limit), "the weight store", 2 * limit)
         self._gather(None)
         self.waiting_since = time.perf_counter()
 
@@ -185,7 +185,8 @@ class Learner:
         batch = BatchTotals.together(self._gather(totals))
         metrics = finalise_metrics(sums) | self.student.last | batch.metrics()
         metrics |= self._move_thresholds(fresh)
-        if self.rank == 0 and "engine_learner_logprob_gap" not in metrics:
+        # Shards are whole only while all workers read; replicas leave it to the first.
+        if "engine_learner_logprob_gap" not in metrics and (self.rank == 0 or self.student.sharded):
             metrics |= self._probe_gap(fresh)
         weights = self.student.weights()
         teacher_moved = self.teacher.after_step(self.version + 1, weights)
@@ -206,13 +207,13 @@ class Learner:
         metrics |= {"seconds_wait": waited, "seconds_learn": learned}
         if self.rank == 0:
             self.run_dir.log(self.version, metrics)
-            if self.version % self.config.training.checkpoint_every == 0:
-                self._save()
+        if self.version % self.config.training.checkpoint_every == 0:
+            self._save()
         self.waiting_since = time.perf_counter()
 
     def finish(self) -> None:
         """The last version gets a checkpoint; the run directory is closed."""
-        if self.rank == 0 and self.version % self.config.training.checkpoint_every:
+        if self.version % self.config.training.checkpoint_every:
             self._save()
         self.run_dir.close()
 
@@ -228,6 +229,8 @@ class Learner:
 
         Rows older than the current weights cannot be compared in the training pass itself.
         """
+        if self.student.sharded:
+            rows = self._gather(rows)[0]
         comparable = [
             row
             for row in rows.drop_columns(["teacher_hidden"]).to_pylist()
@@ -290,10 +293,13 @@ class Learner:
         return self.job.run_path / "checkpoints"
 
     def _save(self) -> None:
+        optimizer = self.student.optimizer_state()
+        if self.rank:
+            return
         checkpoint = checkpoints.Checkpoint(
             version=self.version,
-            adapter=self.student.weights(),
-            optimizer=self.student.optimizer_state(),
+            adapter=self.history[self.version],
+            optimizer=optimizer,
             teacher=self.teacher.state_dict(),
             ledger=ask(self.job.gate.state.remote(), "the gate"),
             totals=dataclasses.asdict(self.totals),

@@ -61,6 +61,7 @@ def micro_batch(
     negatives = [
         row["negative_logprobs"] or [0.0] * count for row, count in zip(rows, counts, strict=True)
     ]
+    teacher_NH = flat("teacher_hidden").view(-1, width) if given("teacher_hidden") else None
     topk = None
     if given("teacher_topk_ids"):
         ids_NK, logprob_NK = flat("teacher_topk_ids", torch.long), flat("teacher_topk_logprobs")
@@ -71,7 +72,7 @@ def micro_batch(
         teacher_layers_LNH = states_NLH.transpose(0, 1)
     return MicroBatch(
         student_hidden_NH=student_NH,
-        teacher_hidden_NH=flat("teacher_hidden").view(-1, width) if given("teacher_hidden") else None,
+        teacher_hidden_NH=teacher_NH,
         token_N=flat("completion_ids", torch.long),
         row_N=per_token(list(range(len(rows))), torch.long),
         token_weight_N=flat("token_weights"),

@@ -6,7 +6,6 @@ loss, so that the update does not depend on how the rows were dealt out.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,16 +15,24 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch.distributed.tensor import DTensor
 
 from actors.device import stage_device
 from actors.micro_batches import deal, length, micro_batch
+from actors.parallel import (
+    average_replicated,
+    clip_gradients,
+    gradients_kept_back,
+    rounds,
+    spread,
+)
 from actors.teacher_scorer import right_padded
 from unisd_core.config import Config, Training
-from unisd_core.models import hidden_states, layer_states, lm_head_weight, load_base
+from unisd_core.models import backbone, layer_states, lm_head_weight, load_base
 from unisd_core.objective.divergence import sampled_logprobs
 from unisd_core.objective.metrics import add_metrics
 from unisd_core.objective.terms import objective
+from unisd_core.sharded import like, whole
 from unisd_core.trained_weights import load_trained_state, make_trainable, trained_state
 
 
@@ -58,12 +65,22 @@ class Student:
         self.divergences = np.empty(0, np.float32)
         """Token divergences of the last update before the clip."""
         self.last: dict[str, float] = {}
-        self.forward: nn.Module = _Backbone(self.model, config.objective.features.extra_layers)
+        terms = config.objective
+        vocabulary = (terms.divergence, terms.contrastive, terms.cross_entropy)
+        if self.full and not any(term.weight for term in vocabulary):
+            _leave_head(self.model, self.head_VH)
+        self.forward: nn.Module = _Backbone(self.model, terms.features.extra_layers)
+        # Reading without a gradient: one process of several replicas may do it alone.
+        self.read = self.forward
+        self.sharded = world > 1 and config.learner.sharding == "fsdp"
         if world > 1:
-            self.forward = DistributedDataParallel(self.forward)
+            layers = list(backbone(self.model).layers)
+            self.forward = spread(self.forward, layers, config.learner.sharding)
+        self.names = [name for name, p in self.model.named_parameters() if p.requires_grad]
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            self.parameters,
+            # One kind of tensor per group: whole ones, and shards.
+            [{"params": group} for group in _by_kind(self.parameters)],
             lr=config.training.learning_rate,
             betas=(0.9, 0.999),
             weight_decay=config.training.weight_decay,
@@ -80,9 +97,11 @@ class Student:
         batches = list(deal(rows.to_pylist(), limit, by_teacher=self.full))
         sums: list[dict[str, float]] = []
         divergences: list[Tensor] = []
-        for number, batch in enumerate(batches):
-            last = number == len(batches) - 1
-            with contextlib.nullcontext() if last else self._no_sync():
+        passes = rounds(self.forward, len(batches))
+        for number in range(passes):
+            real = number < len(batches)
+            batch = batches[number if real else -1]
+            with gradients_kept_back(self.forward, back=number < passes - 1):
                 prepared = micro_batch(
                     batch,
                     *self._forward(batch),
@@ -92,12 +111,15 @@ class Student:
                     teacher_head_VH=self.teacher_heads.get(batch[0]["teacher_version"]),
                 )
                 output = objective(prepared, self.head_VH, self.config.objective)
-                # DDP averages over workers; the loss is already a share of the whole batch's.
-                (output.loss * self.world).backward()
+                # Gradients are averaged over workers; the loss is a share of the whole batch's.
+                (output.loss * (self.world if real else 0)).backward()
+            if not real:
+                continue
             sums.append(output.metrics)
             if output.divergence_N is not None:
                 divergences.append(output.divergence_N)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.training.max_grad_norm)
+        average_replicated(self.forward, self.parameters)
+        norm = clip_gradients(self.parameters, self.config.training.max_grad_norm)
         if not torch.isfinite(norm):
             uids = ", ".join(rows["uid"].to_pylist()[:4])
             raise FloatingPointError(
@@ -112,11 +134,6 @@ class Student:
         if divergences:
             self.divergences = torch.cat(divergences).float().cpu().numpy()
         return add_metrics(*sums)
-
-    def _no_sync(self) -> contextlib.AbstractContextManager[None]:
-        if isinstance(self.forward, DistributedDataParallel):
-            return self.forward.no_sync()
-        return contextlib.nullcontext()
 
     def _forward(self, rows: list[dict[str, Any]]) -> tuple[Tensor, Tensor | None]:
         """States at the positions that predict completion tokens: the last ones (N, H), and those
@@ -139,7 +156,7 @@ class Student:
         prompt = row["prompt_ids"] if row["source"] == "student" else row["view_ids"][0]
         load_trained_state(self.model, adapter)
         ids_BT = right_padded([prompt + row["completion_ids"]]).to(self.device)
-        hidden_TH = hidden_states(self.model, ids_BT)[0, len(prompt) - 1 : -1]
+        hidden_TH = self.read(ids_BT)[0][0, len(prompt) - 1 : -1]
         load_trained_state(self.model, current)
         token_T = torch.tensor(row["completion_ids"], device=self.device)
         learner_T = sampled_logprobs(
@@ -158,23 +175,34 @@ class Student:
         return state[names[id(self.head_VH)]].to(self.device)
 
     def optimizer_state(self) -> dict[str, Tensor]:
-        """AdamW's moments and step counts as plain tensors, by parameter index."""
-        state = self.optimizer.state_dict()["state"]
+        """AdamW's moments and step counts as whole tensors on the CPU, as <kind>/<parameter>."""
         return {
-            f"{index}.{name}": value.detach().to("cpu", copy=True)
-            for index, entry in state.items()
-            for name, value in entry.items()
+            f"{kind}/{name}": whole(value).detach().to("cpu", copy=True)
+            for name, parameter in zip(self.names, self.parameters, strict=True)
+            for kind, value in self.optimizer.state[parameter].items()
         }
 
-    def restore(self, adapter: dict[str, Tensor], optimizer: dict[str, Tensor]) -> None:
+    def restore(self, weights: dict[str, Tensor], optimizer: dict[str, Tensor]) -> None:
         """Return to a checkpoint."""
-        load_trained_state(self.model, adapter)
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in optimizer.items():
-            index, key = name.split(".", 1)
-            state.setdefault(int(index), {})[key] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        load_trained_state(self.model, weights)
+        self.optimizer.state.clear()
+        for key, value in optimizer.items():
+            kind, name = key.split("/", 1)
+            parameter = self.parameters[self.names.index(name)]
+            moment = value.shape == parameter.shape
+            self.optimizer.state[parameter][kind] = like(value, parameter) if moment else value
+
+
+def _by_kind(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
+    shards = [p for p in parameters if isinstance(p, DTensor)]
+    others = [p for p in parameters if not isinstance(p, DTensor)]
+    return [group for group in (shards, others) if group]
+
+
+def _leave_head(model: nn.Module, head_VH: Tensor) -> None:
+    """Do not train a head of its own that no term reads: workers would wait for its gradient."""
+    if backbone(model).get_input_embeddings().weight is not head_VH:
+        head_VH.requires_grad_(False)
 
 
 def learning_rate(settings: Training, step: int) -> float:

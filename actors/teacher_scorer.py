@@ -1,8 +1,8 @@
 """Scores sampled completions under the views of the teacher; no Ray, no gradient.
 
 For every completion: the primary teacher's final hidden state per token (the learner applies
-the LM head, so the full vocabulary never travels) or its most likely tokens, and the log-prob of each sampled token
-under the K auxiliary views and the negative view.
+the LM head, so the full vocabulary never travels) or its most likely tokens, and the log-prob of
+each sampled token under the K auxiliary views and the negative view.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from unisd_core.contexts.cache import TextCache
 from unisd_core.contexts.writing import Writing, Written
 from unisd_core.model_fetch import weights_checksum
 
+
 def pool_writing(bench: Workbench, fleet: Fleet) -> Writing:
     """The base model in the generators as a writer, with the cache on disk."""
     fleet.wait_ready()

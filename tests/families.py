@@ -118,8 +118,13 @@ FAMILIES: Mapping[str, Family] = {
         LlamaConfig,
         LlamaForCausalLM,
         special=(
-            "<|begin_of_text|>", "<|end_of_text|>", "<|eom_id|>", "<|start_header_id|>",
-            "<|end_header_id|>", "<|eot_id|>", *SPARE,
+            "<|begin_of_text|>",
+            "<|end_of_text|>",
+            "<|eom_id|>",
+            "<|start_header_id|>",
+            "<|end_header_id|>",
+            "<|eot_id|>",
+            *SPARE,
         ),  # fmt: skip
         template=_LLAMA3,
         bos="<|begin_of_text|>",
@@ -144,7 +149,13 @@ FAMILIES: Mapping[str, Family] = {
         Gemma3TextConfig,
         Gemma3ForCausalLM,
         special=(
-            "<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>", *SPARE,
+            "<pad>",
+            "<eos>",
+            "<bos>",
+            "<unk>",
+            "<start_of_turn>",
+            "<end_of_turn>",
+            *SPARE,
         ),  # fmt: skip
         template=_GEMMA,
         bos="<bos>",

@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 from unisd_core.config import Lora
 from unisd_core.errors import UserError
 from unisd_core.model_fetch import WEIGHT_INDEX, weight_files
+from unisd_core.sharded import put, whole
 
 _PREFIX = "base_model.model."
 
@@ -56,9 +57,13 @@ def add_lora(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
 
 
 def adapter_state(model: nn.Module) -> dict[str, Tensor]:
-    """Float32 CPU copies of the adapter's tensors, sorted by name."""
+    """Float32 CPU copies of the adapter's tensors, sorted by name. Sharded ones are gathered: every
+    process has to call this."""
     live = _adapter_parameters(model)
-    return {name: live[name].detach().to("cpu", torch.float32, copy=True) for name in sorted(live)}
+    return {
+        name: whole(live[name]).detach().to("cpu", torch.float32, copy=True)
+        for name in sorted(live)
+    }
 
 
 @torch.no_grad()
@@ -82,7 +87,7 @@ def load_adapter_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
             "use the model.lora settings it was trained with"
         )
     for name, parameter in live.items():
-        parameter.copy_(state[name])
+        put(parameter, state[name])
 
 
 def save_adapter(

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from unisd_core.adapters import (
@@ -24,6 +23,7 @@ from unisd_core.adapters import (
 )
 from unisd_core.config import Config
 from unisd_core.errors import UserError
+from unisd_core.sharded import put, whole
 
 
 def make_trainable(model: PreTrainedModel, config: Config) -> nn.Module:
@@ -82,20 +82,3 @@ def save_trained(
         return folder / "adapter"
     save_full(model_dir, state, folder / "model")
     return folder / "model"
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """``tensor`` itself, or all its shards put together."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-@torch.no_grad()
-def put(target: Tensor, source: Tensor) -> None:
-    """Copy a whole ``source`` into ``target``, of which this process may hold a shard."""
-    if isinstance(target, DTensor):
-        from torch.distributed.tensor import distribute_tensor
-
-        like = source.to(target.device, target.dtype)
-        # Every process has the whole source; nothing needs to be sent.
-        source = distribute_tensor(like, target.device_mesh, target.placements, src_data_rank=None)
-    target.copy_(source)

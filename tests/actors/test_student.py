@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import socket
-from pathlib import Path
-
 import pyarrow as pa
 import pytest
 import torch
-import torch.distributed as dist
 
 from actors.student import Student, learning_rate
 from tests.actors.rows import scored
@@ -76,38 +71,6 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(tiny_model):
     assert difference(student.weights(), before) == 0
 
 
-def _worker(rank: int, port: int, model: Path, table: pa.Table, out: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    student = Student(config(), model, world=2)
-    # Unequal shares: three rows and one row.
-    mine = table.slice(0, 3) if rank == 0 else table.slice(3, 1)
-    student.update(mine, version=50, global_rows=table.num_rows)
-    torch.save(student.weights(), out / f"{rank}.pt")
-    dist.destroy_process_group()
-
-
-def test_two_workers_give_the_same_update_as_one(tiny_model, tmp_path):
-    table = scored(4)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    workers = [
-        context.Process(target=_worker, args=(rank, port, tiny_model, table, tmp_path))
-        for rank in range(2)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
-        assert worker.exitcode == 0
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
-    alone = updated(Student(config(), tiny_model), table)
-    assert difference(first, second) == 0
-    assert difference(first, alone) < 1e-5
-
-
 def test_metrics_name_every_mechanism(tiny_model):
     sums = Student(config(), tiny_model).update(scored(4), version=50, global_rows=4)
     metrics = finalise_metrics(sums)
@@ -122,3 +85,71 @@ def test_the_rate_rises_then_falls_to_a_tenth():
     assert rates[0] < rates[5] < rates[10] == max(rates) == 1.0
     assert 0.1 <= rates[-1] < 0.11
     assert learning_rate(settings.model_copy(update={"schedule": "constant"}), 90) == 1.0
+
+
+def with_terms(**terms) -> Config:
+    return Config.model_validate({"training": {"learning_rate": 1e-2}, "objective": terms})
+
+
+def test_layers_beside_the_last_are_compared(tiny_model):
+    table = scored(3)
+    rows = table.to_pylist()
+    for row in rows:
+        row["teacher_features"] = [0.0] * (2 * len(row["teacher_hidden"]))
+    table = pa.Table.from_pylist(rows, schema=table.schema)
+    alone = {"divergence": {"weight": 0}, "contrastive": {"weight": 0}}
+    last = updated(Student(with_terms(**alone), tiny_model), table)
+    layers = {"weight": 1.0, "layers": [0, 1]}
+    inner = updated(Student(with_terms(**alone, features=layers), tiny_model), table)
+    second_block = [name for name in inner if ".layers.1." in name and "lora_B" in name]
+    assert all(inner[name].abs().max() == 0 for name in second_block), "it comes after layer 1"
+    assert any(last[name].abs().max() > 0 for name in second_block)
+
+
+def test_likely_tokens_can_stand_in_for_hidden_states(tiny_model):
+    """A teacher whose k covers the vocabulary says all there is to say."""
+    table = scored(3)
+    terms = {"features": {"weight": 0}}
+    student = Student(with_terms(**terms), tiny_model)
+    head_VH, rows = student.head_VH.detach(), table.to_pylist()
+    for row in rows:
+        hidden_TH = torch.tensor(row["teacher_hidden"]).view(-1, head_VH.shape[1])
+        logprob_TV = (hidden_TH @ head_VH.T).log_softmax(-1)
+        value_TK, index_TK = logprob_TV.topk(len(head_VH))
+        picked_T = logprob_TV[range(len(hidden_TH)), row["completion_ids"]]
+        row |= {
+            "teacher_hidden": None,
+            "teacher_topk_ids": index_TK.tolist(),
+            "teacher_topk_logprobs": value_TK.tolist(),
+            "teacher_logprobs": picked_T.tolist(),
+        }
+    likely = pa.Table.from_pylist(rows, schema=table.schema)
+    short = Student(with_terms(**terms, divergence={"top_k": len(head_VH)}), tiny_model)
+    assert difference(updated(student, table), updated(short, likely)) < 1e-5
+
+
+def test_stale_rows_are_corrected(tiny_model):
+    table = scored(3)
+    plain, corrected = (
+        Student(with_terms(importance={"level": level}), tiny_model) for level in ("off", "token")
+    )
+    assert difference(updated(plain, table), updated(corrected, table)) > 1e-5
+    fresh = Student(with_terms(importance={"level": "token"}), tiny_model)
+    fresh.update(table, version=0, global_rows=3)
+    same = Student(with_terms(), tiny_model)
+    same.update(table, version=0, global_rows=3)
+    assert difference(fresh.weights(), same.weights()) == 0
+
+
+def test_full_fine_tuning_reads_the_teacher_with_its_own_head(tiny_model):
+    table = scored(3)
+    settings = Config.model_validate(
+        {"model": {"finetune": "full"}, "training": {"learning_rate": 1e-3}}
+    )
+    own, other = (Student(settings, tiny_model) for _ in range(2))
+    own.teacher_heads = {0: own.head_in(own.weights())}
+    other.teacher_heads = {0: -own.head_VH.detach().clone()}
+    before = own.weights()
+    first, second = updated(own, table), updated(other, table)
+    assert all(difference({n: first[n]}, {n: before[n]}) > 0 for n in before)
+    assert difference(first, second) > 1e-4

@@ -183,7 +183,10 @@ def test_every_preset_in_a_subfolder_loads_after_another_and_leaves_its_name(nam
     assert load_config([name], [], PRESETS_DIR) != Config()
     joined = load_config(["unisd_full", name], [], PRESETS_DIR)
     assert joined.name == "unisd_full"
-    assert joined.objective.contrastive == load_config("unisd_full", [], PRESETS_DIR).objective.contrastive
+    assert (
+        joined.objective.contrastive
+        == load_config("unisd_full", [], PRESETS_DIR).objective.contrastive
+    )
 
 
 @pytest.mark.parametrize("name", ["unisd_full", "demo"])
