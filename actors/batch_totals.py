@@ -53,7 +53,9 @@ def batch_totals(rows: pa.Table, version: int) -> BatchTotals:
     total = BatchTotals()
     columns = ["prompt_ids", "completion_ids", "view_ids", "version_first", "finish_reason",
                "score_seconds"]  # fmt: skip
-    for row in rows.select(columns).to_pylist():
+    read = [rows[name].is_valid().to_pylist() for name in ("teacher_hidden", "teacher_topk_ids")]
+    unread = [not any(pair) for pair in zip(*read, strict=True)]
+    for row, skipped in zip(rows.select(columns).to_pylist(), unread, strict=True):
         age, length = version - row["version_first"], len(row["completion_ids"])
         total.rows += 1
         total.staleness_max = max(total.staleness_max, age)
@@ -62,6 +64,6 @@ def batch_totals(rows: pa.Table, version: int) -> BatchTotals:
         total.completion_tokens += length
         total.truncated += row["finish_reason"] == "length"
         total.tokens += len(row["prompt_ids"]) + length
-        total.scored_tokens += sum(len(ids) + length for ids in row["view_ids"])
+        total.scored_tokens += sum(len(ids) + length for ids in row["view_ids"][skipped:])
         total.score_seconds += row["score_seconds"]
     return total

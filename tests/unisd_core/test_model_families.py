@@ -22,6 +22,7 @@ from unisd_core.models import (
     load_tokenizer,
     stop_token_ids,
 )
+from unisd_core.objective.divergence import linear_divergence
 from unisd_core.views import ViewBuilder
 
 LORA = Lora(rank=4, alpha=6.0)
@@ -153,7 +154,7 @@ def test_a_step_of_the_divergence_moves_every_target_and_lowers_it(folder: Path)
     values = []
     for _ in range(2):
         student_NH = hidden_states(model, IDS_BT[:1])[0]
-        terms = linear_divergence(student_NH, head_VH, IDS_BT[0], teacher_NH, alpha=0.5)
+        terms = linear_divergence(student_NH, teacher_NH, head_VH, IDS_BT[0], alpha=0.5)
         loss = terms.divergence_N.mean()
         values.append(float(loss))
         loss.backward()

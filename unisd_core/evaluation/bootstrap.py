@@ -33,8 +33,18 @@ def paired_bootstrap(
         raise ValueError(
             f"base and final must be equally long, not {base_B.shape}, {final_B.shape}"
         )
-    rows = base_B.size
     change_B = final_B.astype(np.int64) - base_B.astype(np.int64)
+    return row_bootstrap(change_B, 1, resamples, seed)
+
+
+def row_bootstrap(
+    change_B: npt.NDArray[np.int64], scale: int, resamples: int, seed: int
+) -> Interval:
+    """95 % percentile interval of the mean of ``change_B / scale`` (B,) over resampled rows.
+
+    Whole numbers and a common denominator keep the sums exact.
+    """
+    rows = change_B.size
     rng = np.random.default_rng(seed)
     sums_R = np.empty(resamples, dtype=np.int64)
     block = max(1, _INDICES_PER_BLOCK // rows)
@@ -42,5 +52,5 @@ def paired_bootstrap(
         count = min(block, resamples - start)
         draws_RB = rng.integers(rows, size=(count, rows), dtype=np.int32)
         sums_R[start : start + count] = change_B[draws_RB].sum(axis=1)
-    low, high = np.quantile(sums_R, [0.025, 0.975]) / rows
-    return Interval(float(change_B.mean()), float(low), float(high))
+    low, high = np.quantile(sums_R, [0.025, 0.975]) / (rows * scale)
+    return Interval(float(change_B.mean() / scale), float(low), float(high))

@@ -166,7 +166,7 @@ def objective(batch: MicroBatch, head_VH: Tensor, config: Objective) -> Objectiv
         stale_N=batch.stale_N,
         importance=importance if correct else None,
     )
-    raw_N = terms.raw_N.detach() if config.divergence.weight else None
+    raw_N = None if terms.raw_N is None else terms.raw_N.detach()
     return ObjectiveOutput(loss, sums, raw_N)
 
 

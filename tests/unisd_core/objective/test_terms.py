@@ -54,6 +54,8 @@ def micro_batch(lengths: list[int], seed: int = 0) -> MicroBatch:
         has_negative_N=has_negative_N,
         behaviour_logprob_N=-5 * uniform(N),
         same_version_N=uniform(N) < 0.5,
+        stale_N=(uniform(R) < 0.5)[row_N],
+        clip=1.5,
         global_rows=R,
     )
 
@@ -183,10 +185,11 @@ def test_each_term_changes_the_gradient_and_none_is_computed_at_weight_0(term: s
 
 def test_clip_reaches_the_loss() -> None:
     batch = micro_batch([4, 6])
-    loose = ALL.model_copy(update={"divergence": Divergence(clip=None)})
-    tight = ALL.model_copy(update={"divergence": Divergence(clip=1e-3)})
-    assert finalise_metrics(objective(batch, head(), loose).metrics)["clipped_fraction"] == 0
-    assert finalise_metrics(objective(batch, head(), tight).metrics)["clipped_fraction"] > 0.9
+    loose = objective(dataclasses.replace(batch, clip=None), head(), ALL)
+    tight = objective(dataclasses.replace(batch, clip=1e-3), head(), ALL)
+    assert finalise_metrics(loose.metrics)["clipped_fraction"] == 0
+    assert finalise_metrics(tight.metrics)["clipped_fraction"] > 0.9
+    torch.testing.assert_close(tight.divergence_N, loose.divergence_N)
 
 
 def test_metrics_by_hand() -> None:
@@ -219,7 +222,10 @@ def test_metrics_by_hand() -> None:
         "engine_learner_logprob_gap": gap.mean(),
         "student_logprob": student.mean(),
     }
-    parts = {name for name in metrics if name.startswith("loss")}
+    parts = {name for name in metrics if name.startswith("loss") and "unweighted" not in name}
+    unweighted = {name: metrics.pop(f"{name}_unweighted") for name in parts - {"loss"}}
+    assert unweighted["loss_divergence"] != metrics["loss_divergence"]
+    assert unweighted["loss_contrastive"] == pytest.approx(metrics["loss_contrastive"] / 0.3)
     assert metrics.keys() - parts == expected.keys()
     for name, value in expected.items():
         assert metrics[name] == pytest.approx(float(value), rel=1e-9), name
