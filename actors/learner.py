@@ -234,7 +234,9 @@ class Learner:
         comparable = [
             row
             for row in rows.drop_columns(["teacher_hidden"]).to_pylist()
-            if row["version_first"] == row["version_last"] and row["version_first"] in self.history
+            if row["source"] != "gold"  # nobody sampled it
+            and row["version_first"] == row["version_last"]
+            and row["version_first"] in self.history
         ]
         if not comparable:
             return {}

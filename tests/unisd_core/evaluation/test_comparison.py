@@ -70,6 +70,7 @@ def lines_of(outcomes_3SB: np.ndarray) -> list[ResultLine]:
     ]
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.bool_, st.integers(1, 100)))
 def test_packed_outcomes_are_read_back(correct_B: np.ndarray) -> None:
     assert (unpack_outcomes(pack_outcomes(correct_B), correct_B.size) == correct_B).all()
@@ -80,7 +81,7 @@ def test_bits_of_another_number_of_rows_are_refused() -> None:
         unpack_outcomes(pack_outcomes(np.ones(16, dtype=bool)), 17)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(several)
 def test_identical_outcomes_differ_by_exactly_nothing(outcomes_3SB: np.ndarray) -> None:
     outcomes_3SB[2] = outcomes_3SB[1]
@@ -89,7 +90,7 @@ def test_identical_outcomes_differ_by_exactly_nothing(outcomes_3SB: np.ndarray) 
     assert (against.difference, against.low, against.high) == (0.0, 0.0, 0.0)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(several)
 def test_exchanging_method_and_reference_negates_the_difference(outcomes_3SB: np.ndarray) -> None:
     lines = lines_of(outcomes_3SB)
@@ -100,7 +101,7 @@ def test_exchanging_method_and_reference_negates_the_difference(outcomes_3SB: np
     assert there.high == pytest.approx(-back.low, abs=1e-12)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(table_of(1))
 def test_one_seed_gives_the_paired_bootstrap(outcomes_3SB: np.ndarray) -> None:
     base_B, a_B, b_B = outcomes_3SB[:, 0]
@@ -109,7 +110,7 @@ def test_one_seed_gives_the_paired_bootstrap(outcomes_3SB: np.ndarray) -> None:
     assert found.against == paired_bootstrap(b_B, a_B, RESAMPLES, 0)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(table_of(1), st.integers(2, 4))
 def test_repeating_a_seed_does_not_narrow_the_interval(
     outcomes_3SB: np.ndarray, copies: int
