@@ -65,7 +65,7 @@ def auxiliary_logprobs(table: pa.Table) -> list[np.ndarray]:
 
 
 def _reader(config: Config, model_dir: str) -> Readable:
-    task = load_task(config.task, config.data_dir, config.seed)
+    task = load_task(config.task, config.data_dir, config.task_seed)
     rows = task.rows("train")
     tokenizer = load_tokenizer(Path(model_dir))
 

@@ -99,7 +99,7 @@ class Workbench:
 
 def prepare(config: Config) -> Workbench:
     """Load and check everything cheap. Raises UserError for a model or task that cannot be used."""
-    task = load_task(config.task, config.data_dir, config.seed)
+    task = load_task(config.task, config.data_dir, config.task_seed)
     if not task.rows("train"):
         raise UserError(f"task {task.name}: the training split is empty")
     model_dir = text_model(resolve_model(config.model.path))

@@ -74,7 +74,14 @@ def update_size(model: Path, run_folder: Path) -> float:
 
 
 WAYS = {
-    "qwen2": ("learner.workers=2", "learner.sharding=fsdp", "rollout.gold_share=0.25"),
+    "qwen2": (
+        "learner.workers=2",
+        "learner.sharding=fsdp",
+        "rollout.gold_share=0.25",
+        # A reference is longer than what the random model is let say in the others.
+        "rollout.max_completion_tokens=140",
+        "model.max_view_tokens=1900",
+    ),
     "llama3": (
         "generator.transport=adapter",
         "objective.divergence.top_k=16",

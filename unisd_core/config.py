@@ -334,6 +334,9 @@ class Config(Section):
     """Name of the run; its files go to <output_dir>/<name>."""
     seed: int = Field(0, ge=0)
     """Seeds data order, sampling, negatives and initial adapter."""
+    task_seed: int = Field(0, ge=0)
+    """Seeds what the task itself makes: generated rows, order of options. Runs that are compared
+    have it in common."""
     task: str = "minitools"
     """Registered task name."""
     data_dir: str | None = None

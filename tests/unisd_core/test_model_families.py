@@ -156,7 +156,7 @@ def test_a_step_of_the_divergence_moves_every_target_and_lowers_it(folder: Path)
         student_NH = hidden_states(model, IDS_BT[:1])[0]
         terms = linear_divergence(student_NH, teacher_NH, head_VH, IDS_BT[0], alpha=0.5)
         loss = terms.divergence_N.mean()
-        values.append(float(loss))
+        values.append(float(loss.detach()))
         loss.backward()
         ends = {n: p.grad for n, p in model.named_parameters() if "lora_B" in n}
         assert len(ends) == 2 * len(LORA.targets)
