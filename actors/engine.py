@@ -69,6 +69,7 @@ class Engine:
             # be reused.
             "enable_prefix_caching": False,
             "disable_log_stats": True,
+            "worker_extension_cls": "actors.engine_worker.TiedHead",
         }
         if on_cpu:
             options |= {
@@ -153,6 +154,7 @@ class Engine:
             await self._engine.collective_rpc(
                 "reload_weights", kwargs={"weights_path": str(folder)}
             )
+            await self._engine.collective_rpc("repack_head")
         finally:
             await self._engine.resume_generation()
 

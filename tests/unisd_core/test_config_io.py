@@ -189,6 +189,22 @@ def test_every_preset_in_a_subfolder_loads_after_another_and_leaves_its_name(nam
     )
 
 
+@pytest.mark.parametrize(
+    "name", sorted(path.stem for path in (PRESETS_DIR / "models").glob("*.yaml"))
+)
+def test_a_model_preset_bounds_what_it_counts_on(name: str) -> None:
+    config = load_config(f"models/{name}", [], PRESETS_DIR)
+    # A longer row would be a micro-batch of its own, beyond the limit.
+    row = config.model.max_prompt_tokens + config.rollout.max_completion_tokens
+    view = config.model.max_view_tokens + config.rollout.max_completion_tokens
+    assert config.training.micro_batch_tokens >= row
+    assert config.scorer.batch_tokens >= view
+    shared = config.generator.gpus + config.scorer.gpus
+    if config.learner.gpus < 1:
+        shared += config.learner.gpus
+    assert shared == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("name", ["unisd_full", "demo"])
 def test_the_full_method_runs_every_mechanism(name: str) -> None:
     config = load_config(name, [], PRESETS_DIR)
