@@ -37,7 +37,10 @@ from unisd_core.objective.metrics import add_metrics, finalise_metrics
 from unisd_core.run_dir import RunDir
 from unisd_core.teacher import make_teacher
 
-NOT_KEPT = ("teacher_hidden", "view_ids")
+STATES = ("teacher_hidden", "teacher_features", "teacher_topk_ids", "teacher_topk_logprobs")
+"""Columns that only the update reads."""
+
+NOT_KEPT = (*STATES, "view_ids")
 """Columns that are left out of the trajectories on disk: large, and derivable."""
 
 
@@ -229,11 +232,12 @@ class Learner:
 
         Rows older than the current weights cannot be compared in the training pass itself.
         """
+        rows = rows.drop_columns(list(STATES))
         if self.student.sharded:
             rows = self._gather(rows)[0]
         comparable = [
             row
-            for row in rows.drop_columns(["teacher_hidden"]).to_pylist()
+            for row in rows.to_pylist()
             if row["source"] != "gold"  # nobody sampled it
             and row["version_first"] == row["version_last"]
             and row["version_first"] in self.history
@@ -247,12 +251,14 @@ class Learner:
     def _move_thresholds(self, rows: pa.Table) -> dict[str, float]:
         """What this batch leaves to later ones: the quantile clip, and the agreement scale."""
         self.agreement_scale = rows["agreement_scale"][0].as_py()
-        quantile = self.config.objective.divergence.clip_quantile
-        if quantile is None:
+        settings = self.config.objective.divergence
+        if settings.clip_quantile is None or not settings.weight:
             return {}
         used = self.student.clip
         every_token = np.concatenate(self._gather(self.student.divergences))
-        self.student.clip = max(float(np.quantile(every_token, quantile)), SMALLEST_CLIP)
+        self.student.clip = max(
+            float(np.quantile(every_token, settings.clip_quantile)), SMALLEST_CLIP
+        )
         return {} if used is None else {"clip_threshold": used}
 
     def _remember_head(self, version: int) -> None:

@@ -52,7 +52,8 @@ def rounds(module: nn.Module, batches: int) -> int:
     """Forward passes each process has to make: shards are only whole while all of them read."""
     if not isinstance(module, FSDPModule):
         return batches
-    most = torch.tensor([batches])
+    # NCCL moves nothing that is on the CPU.
+    most = torch.tensor([batches], device=next(module.parameters()).device)
     dist.all_reduce(most, dist.ReduceOp.MAX)
     return int(most)
 

@@ -28,6 +28,7 @@ from actors.parallel import (
 )
 from actors.teacher_scorer import right_padded
 from unisd_core.config import Config, Training
+from unisd_core.errors import UserError
 from unisd_core.models import backbone, layer_states, lm_head_weight, load_base
 from unisd_core.objective.divergence import sampled_logprobs
 from unisd_core.objective.metrics import add_metrics
@@ -59,7 +60,7 @@ class Student:
         self.head_VH = lm_head_weight(self.model)
         self.teacher_heads: dict[int, Tensor] = {}
         """Full fine-tuning: the LM head of each teacher version that rows may have been read
-        with."""
+        with. While there is none, the student's own stands in."""
         self.clip = config.objective.divergence.clip
         """Bound on one token's divergence in the next update."""
         self.divergences = np.empty(0, np.float32)
@@ -67,8 +68,8 @@ class Student:
         self.last: dict[str, float] = {}
         terms = config.objective
         vocabulary = (terms.divergence, terms.contrastive, terms.cross_entropy)
-        if self.full and not any(term.weight for term in vocabulary):
-            _leave_head(self.model, self.head_VH)
+        if not any(term.weight for term in vocabulary):
+            _leave_unread(self.model, terms.features.extra_layers)
         self.forward: nn.Module = _Backbone(self.model, terms.features.extra_layers)
         # Reading without a gradient: one process of several replicas may do it alone.
         self.read = self.forward
@@ -108,7 +109,7 @@ class Student:
                     version=version,
                     global_rows=global_rows,
                     clip=self.clip,
-                    teacher_head_VH=self.teacher_heads.get(batch[0]["teacher_version"]),
+                    teacher_head_VH=self._teacher_head(batch[0]["teacher_version"]),
                 )
                 output = objective(prepared, self.head_VH, self.config.objective)
                 # Gradients are averaged over workers; the loss is a share of the whole batch's.
@@ -134,6 +135,15 @@ class Student:
         if divergences:
             self.divergences = torch.cat(divergences).float().cpu().numpy()
         return add_metrics(*sums)
+
+    def _teacher_head(self, version: int) -> Tensor | None:
+        """The LM head rows were read with; None where it is the student's own. Raises RuntimeError
+        when it has been forgotten: another head would give another teacher."""
+        if self.teacher_heads and version not in self.teacher_heads:
+            raise RuntimeError(
+                f"rows were read by teacher {version}; heads are kept of {[*self.teacher_heads]}"
+            )
+        return self.teacher_heads.get(version)
 
     def _forward(self, rows: list[dict[str, Any]]) -> tuple[Tensor, Tensor | None]:
         """States at the positions that predict completion tokens: the last ones (N, H), and those
@@ -190,7 +200,10 @@ class Student:
             kind, name = key.split("/", 1)
             parameter = self.parameters[self.names.index(name)]
             moment = value.shape == parameter.shape
-            self.optimizer.state[parameter][kind] = like(value, parameter) if moment else value
+            # A fused optimizer wants its step count where the parameter is.
+            self.optimizer.state[parameter][kind] = (
+                like(value, parameter) if moment else value.to(parameter.device)
+            )
 
 
 def _by_kind(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
@@ -199,10 +212,23 @@ def _by_kind(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
     return [group for group in (shards, others) if group]
 
 
-def _leave_head(model: nn.Module, head_VH: Tensor) -> None:
-    """Do not train a head of its own that no term reads: workers would wait for its gradient."""
-    if backbone(model).get_input_embeddings().weight is not head_VH:
-        head_VH.requires_grad_(False)
+def _leave_unread(model: nn.Module, layers: tuple[int, ...]) -> None:
+    """Features alone: do not train what lies behind the last layer that is compared (blocks, norm,
+    a head of its own); workers would wait for its gradient. Raises UserError if nothing is left."""
+    device = next(model.parameters()).device
+    last_BTH, states = layer_states(
+        model, torch.zeros(1, 1, dtype=torch.long, device=device), layers
+    )
+    read = [state.sum() for state in states or [last_BTH] if state.requires_grad]
+    if not read:
+        raise UserError(
+            "objective.features.layers: no trained weight comes before these layers; add a later "
+            "one or give another term a weight"
+        )
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    gradients = torch.autograd.grad(torch.stack(read).sum(), trained, allow_unused=True)
+    for parameter, gradient in zip(trained, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
 
 
 def learning_rate(settings: Training, step: int) -> float:

@@ -1,11 +1,18 @@
-"""Two workers take the step that one would take: replicas and shards, adapters and whole models."""
+"""Two workers take the step that one would take: replicas and shards, adapters and whole models.
+
+Two processes work through all cases one after the other: starting one costs more than a case.
+"""
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import socket
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 import torch
 import torch.distributed as dist
@@ -15,21 +22,32 @@ from tests.actors.rows import scored
 from tests.tiny import make_tiny_model
 from unisd_core.config import Config
 
-CASES = [
-    pytest.param({"finetune": "lora"}, "ddp", {}, id="lora-ddp"),
-    pytest.param({"finetune": "lora"}, "fsdp", {}, id="lora-fsdp"),
-    pytest.param({"finetune": "full"}, "ddp", {}, id="full-ddp"),
-    pytest.param({"finetune": "full"}, "fsdp", {}, id="full-fsdp"),
-    pytest.param(
-        {"finetune": "full"},
-        "ddp",
-        {"divergence": {"weight": 0}, "contrastive": {"weight": 0}},
-        id="full-ddp-features-alone",
+FEATURES_ALONE = {"divergence": {"weight": 0}, "contrastive": {"weight": 0}}
+LORA, FULL = {"finetune": "lora"}, {"finetune": "full"}
+
+CASES: dict[str, tuple[bool, dict[str, Any], str, dict[str, Any]]] = {
+    "-".join((word, model["finetune"], sharding)): (tied, model, sharding, {})
+    for (word, tied), model, sharding in itertools.product(
+        (("tied", True), ("untied", False)), (LORA, FULL), ("ddp", "fsdp")
+    )
+} | {
+    "bfloat16-lora-fsdp": (False, LORA | {"dtype": "bfloat16"}, "fsdp", {}),
+    # What no term reads has no gradient to wait for: a head of its own, blocks behind the layer.
+    "features-alone-full-ddp": (False, FULL, "ddp", FEATURES_ALONE),
+    "inner-layer-alone-full-ddp": (
+        False, FULL, "ddp", FEATURES_ALONE | {"features": {"weight": 1.0, "layers": [1]}},
     ),
-]
+    "inner-layer-alone-lora-ddp": (
+        True, LORA, "ddp", FEATURES_ALONE | {"features": {"weight": 1.0, "layers": [0, 1]}},
+    ),
+    "inner-layer-alone-lora-fsdp": (
+        True, LORA, "fsdp", FEATURES_ALONE | {"features": {"weight": 1.0, "layers": [0, 1]}},
+    ),
+}  # fmt: skip
 
 
-def config(model: dict, sharding: str, terms: dict) -> Config:
+def settings_of(name: str) -> Config:
+    _, model, sharding, terms = CASES[name]
     return Config.model_validate(
         {
             "model": model,
@@ -41,12 +59,27 @@ def config(model: dict, sharding: str, terms: dict) -> Config:
     )
 
 
-def _worker(rank: int, port: int, settings: Config, model: Path, out: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    student = Student(settings, model, world=2)
+def batch(seed: int, layers: int) -> pa.Table:
+    table = scored(4, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    rows = table.to_pylist()
+    for row in rows:
+        if layers:
+            states = torch.randn(layers * len(row["teacher_hidden"]), generator=generator)
+            row["teacher_features"] = states.tolist()
+    return pa.Table.from_pylist(rows, schema=table.schema)
+
+
+def model_of(name: str, folder: Path) -> Path:
+    return folder / ("tied" if CASES[name][0] else "untied")
+
+
+def _train(name: str, folder: Path, rank: int) -> None:
+    settings = settings_of(name)
+    layers = len(settings.objective.features.extra_layers)
+    student = Student(settings, model_of(name, folder), world=2)
     start = student.weights()
-    for version, table in enumerate((scored(4, seed=1), scored(4, seed=2))):
+    for version, table in enumerate((batch(1, layers), batch(2, layers))):
         mine = table.slice(0, 3) if rank == 0 else table.slice(3, 1)
         student.update(mine, version=50 + version, global_rows=4)
         if version == 0:
@@ -54,45 +87,70 @@ def _worker(rank: int, port: int, settings: Config, model: Path, out: Path) -> N
             weights, optimizer = student.weights(), student.optimizer_state()
             student.restore(start, {})
             student.restore(weights, optimizer)
-    row = scored(1).to_pylist()[0]
     if student.sharded or rank == 0:
-        assert student.logprob_gap(row, start) >= 0
-    torch.save(student.weights(), out / f"{rank}.pt")
-    torch.save(student.optimizer_state(), out / f"optimizer-{rank}.pt")
+        assert student.logprob_gap(scored(1).to_pylist()[0], start) >= 0
+    torch.save((student.weights(), student.optimizer_state()), folder / f"{name}-{rank}.pt")
+
+
+def _worker(rank: int, port: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo",
+        init_method=f"tcp://127.0.0.1:{port}",
+        rank=rank,
+        world_size=2,
+        timeout=timedelta(seconds=120),
+    )
+    for name in CASES:
+        _train(name, folder, rank)
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize(("model", "sharding", "terms"), CASES)
-@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
-def test_two_workers_give_the_same_update_as_one(model, sharding, terms, tied, tmp_path):
-    folder = make_tiny_model(tmp_path / "model", tie_word_embeddings=tied)
-    settings = config(model, sharding, terms)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with both models and what the two workers made of each case."""
+    folder = tmp_path_factory.mktemp("parallel")
+    for tied in (True, False):
+        make_tiny_model(folder / ("tied" if tied else "untied"), tie_word_embeddings=tied)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("spawn")
-    workers = [
-        context.Process(target=_worker, args=(rank, port, settings, folder, tmp_path))
-        for rank in range(2)
-    ]
+    workers = [context.Process(target=_worker, args=(rank, port, folder)) for rank in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(180)
-        assert worker.exitcode == 0
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
-    alone = Student(settings, folder)
+        worker.join(500)
+    alive = [worker for worker in workers if worker.is_alive()]
+    for worker in alive:
+        worker.kill()
+    assert not alive, "a worker waits for the other for ever"
+    return folder
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_workers_give_the_same_update_as_one(name: str, trained: Path) -> None:
+    files = [trained / f"{name}-{rank}.pt" for rank in range(2)]
+    assert all(file.exists() for file in files), "the workers failed at this case or before it"
+    (first, optimizer), (second, _) = (torch.load(file, weights_only=True) for file in files)
+    settings = settings_of(name)
+    alone = Student(settings, model_of(name, trained))
     before = alone.weights()
-    for version, table in enumerate((scored(4, seed=1), scored(4, seed=2))):
+    layers = len(settings.objective.features.extra_layers)
+    for version, table in enumerate((batch(1, layers), batch(2, layers))):
         alone.update(table, version=50 + version, global_rows=4)
     expected = alone.weights()
     assert first.keys() == expected.keys()
     moved = {name for name in expected if not torch.equal(expected[name], before[name])}
     assert len(moved) > 5
-    for name, tensor in expected.items():
-        assert torch.equal(first[name], second[name]), name
-        torch.testing.assert_close(first[name], tensor, atol=2e-5, rtol=1e-3, msg=name)
-    saved = torch.load(tmp_path / "optimizer-0.pt", weights_only=True)
-    assert {name: value.shape for name, value in saved.items()} == {
-        name: value.shape for name, value in alone.optimizer_state().items()
+    for key, tensor in expected.items():
+        assert torch.equal(first[key], second[key]), key
+        torch.testing.assert_close(first[key], tensor, atol=2e-5, rtol=1e-3, msg=key)
+    # Whole on disk, so that another number of workers can go on from it.
+    state = alone.optimizer_state()
+    assert {key: value.shape for key, value in optimizer.items()} == {
+        key: value.shape for key, value in state.items()
     }
+    alone.restore(first, optimizer)
+    again = alone.optimizer_state()
+    assert all(torch.equal(again[key], optimizer[key]) for key in optimizer)

@@ -9,6 +9,7 @@ import torch
 from actors.student import Student, learning_rate
 from tests.actors.rows import scored
 from unisd_core.config import Config, Training
+from unisd_core.errors import UserError
 from unisd_core.objective.metrics import finalise_metrics
 
 
@@ -153,3 +154,24 @@ def test_full_fine_tuning_reads_the_teacher_with_its_own_head(tiny_model):
     first, second = updated(own, table), updated(other, table)
     assert all(difference({n: first[n]}, {n: before[n]}) > 0 for n in before)
     assert difference(first, second) > 1e-4
+
+
+def test_layers_that_no_trained_weight_comes_before_are_refused(tiny_model):
+    alone = {"divergence": {"weight": 0}, "contrastive": {"weight": 0}}
+    with pytest.raises(UserError, match=r"objective\.features\.layers"):
+        Student(with_terms(**alone, features={"weight": 1.0, "layers": [0]}), tiny_model)
+
+
+def test_a_restored_step_count_is_where_its_parameter_is(tiny_model):
+    """Fused AdamW reads the count on the device; on CUDA a count in host memory is not read."""
+    student = Student(config(), tiny_model)
+    updated(student, scored(2))
+    state = student.optimizer_state()
+    # Device "meta" tells apart what is moved from what is left where it came from.
+    student.parameters = [torch.nn.Parameter(p.to("meta")) for p in student.parameters]
+    student.model = torch.nn.Module()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("actors.student.load_trained_state", lambda *_: None)
+        student.restore({}, state)
+    kept = [student.optimizer.state[p] for p in student.parameters]
+    assert {value.device.type for entry in kept for value in entry.values()} == {"meta"}

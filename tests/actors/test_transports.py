@@ -17,6 +17,7 @@ from actors.transports import AdapterTransport, MergedTransport, choose_transpor
 from unisd_core.adapters import adapter_state, add_lora
 from unisd_core.config import Config
 from unisd_core.models import load_base
+from unisd_core.trained_weights import load_trained_state, make_trainable, trained_state
 
 IDS = torch.tensor([[5, 9, 40, 77]])
 
@@ -125,3 +126,23 @@ def test_auto_merges_on_cpu_and_keeps_adapters_on_gpu():
     assert chosen() is MergedTransport
     assert chosen(gpus=1.0) is AdapterTransport
     assert chosen(transport="adapter") is AdapterTransport
+
+
+def test_whole_weights_are_served_in_place_whatever_the_hardware(tiny_model):
+    settings = Config.model_validate({"model": {"finetune": "full"}})
+    on_gpu = settings.model_copy(
+        update={"generator": Config().generator.model_copy(update={"gpus": 1.0})}
+    )
+    assert choose_transport(settings) is choose_transport(on_gpu) is MergedTransport
+    model = make_trainable(load_base(tiny_model), settings)
+    state = {name: tensor * 1.1 + 0.01 for name, tensor in trained_state(model).items()}
+    load_trained_state(model, state)
+    engine, update = RecordingEngine(), weight_update(2, state)
+    transport = MergedTransport(engine, settings, tiny_model)
+    assert asyncio.run(transport.load(update)) == update.checksum
+    assert transport.version == 2 and engine.names == set(state)
+    torch.testing.assert_close(engine.seen, model(IDS).logits, atol=1e-4, rtol=1e-4)
+    broken = WeightUpdate(3, {n: a + 1e-3 for n, a in update.adapter.items()}, update.checksum)
+    with pytest.raises(ValueError, match="version 3: received"):
+        asyncio.run(transport.load(broken))
+    assert transport.version == 2

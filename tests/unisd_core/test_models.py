@@ -16,6 +16,7 @@ from unisd_core.models import (
     backbone,
     check_vocabulary,
     hidden_states,
+    layer_states,
     lm_head_weight,
     load_base,
     load_tokenizer,
@@ -157,3 +158,43 @@ def test_stop_tokens_join_tokenizer_and_generation_config(copy: Path) -> None:
     tokenizer.eos_token = None
     with pytest.raises(UserError, match="no end token"):
         stop_token_ids(copy, tokenizer)
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+@torch.no_grad()
+def test_layers_are_embeddings_outputs_of_blocks_and_the_last_norm(
+    tiny_model: Path, wrapped: bool
+) -> None:
+    model = load_base(tiny_model)
+    embeddings, blocks = model.model.embed_tokens, model.model.layers
+    outputs: list[torch.Tensor] = []
+    for block in blocks:
+        block.register_forward_hook(
+            lambda _, __, out: outputs.append(out[0] if isinstance(out, tuple) else out)
+        )
+    if wrapped:
+        model = add_lora(model, Lora(rank=4), seed=0)
+    final_BTH, states = layer_states(model, IDS_BT, (1, 0, -1, 2))
+    first_block_BTH = outputs[0]
+    assert torch.equal(final_BTH, hidden_states(model, IDS_BT))
+    assert torch.equal(states[0], first_block_BTH)
+    assert torch.equal(states[1], embeddings(IDS_BT))
+    assert torch.equal(states[2], final_BTH)
+    assert torch.equal(states[3], final_BTH), "the last block counts after the norm"
+
+
+def test_no_layers_cost_nothing_and_unknown_ones_are_named(tiny_model: Path) -> None:
+    model = load_base(tiny_model)
+    final_BTH, states = layer_states(model, IDS_BT, ())
+    assert states == [] and torch.equal(final_BTH, hidden_states(model, IDS_BT))
+    for layer in (3, -4):
+        with pytest.raises(UserError, match=rf"objective\.features\.layers: {layer} "):
+            layer_states(model, IDS_BT, (layer,))
+
+
+def test_gradients_reach_the_adapter_through_an_inner_layer(tiny_model: Path) -> None:
+    model = add_lora(load_base(tiny_model), Lora(rank=4), seed=0)
+    layer_states(model, IDS_BT, (1,))[1][0].square().mean().backward()
+    reached = {n for n, p in model.named_parameters() if p.grad is not None}
+    assert any(".layers.0." in name for name in reached)
+    assert not any(".layers.1." in name for name in reached)

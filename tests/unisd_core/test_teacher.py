@@ -110,3 +110,26 @@ def test_a_restored_teacher_continues_bit_for_bit() -> None:
         teacher.after_step(2, adapter(5.0))
     assert torch.equal(restored.state()["q.lora_A"], undisturbed.state()["q.lora_A"])
     assert restored.metrics(adapter(5.0)) == undisturbed.metrics(adapter(5.0))
+
+
+@pytest.mark.parametrize("kind", ["ema", "live"])
+def test_an_average_that_follows_the_frozen_weights_is_inert(kind: str) -> None:
+    students = [adapter(float(step)) for step in range(2, 6)]
+    inert, moving = (
+        make_teacher(Teacher(kind=kind, ema_rate=0.5, follows=follows), adapter(1.0))
+        for follows in ("frozen", "trained")
+    )
+    assert not any(inert.after_step(step, s) for step, s in enumerate(students, 1))
+    assert all(moving.after_step(step, s) for step, s in enumerate(students, 1))
+    assert value(inert.state()) == 1.0
+    assert inert.metrics(students[-1])["teacher_moved"] == 0.0
+    assert inert.metrics(students[-1])["ema_distance"] > 0.0
+    assert moving.metrics(students[-1])["teacher_moved"] > 0.0
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(0.0, 3.0), (1.0, 1.0), (0.75, 1.5)])
+def test_the_rate_of_the_settings_is_the_share_that_is_kept(rate: float, expected: float) -> None:
+    teacher = make_teacher(Teacher(kind="ema", ema_rate=rate), adapter(1.0))
+    assert teacher.after_step(1, adapter(3.0))
+    assert value(teacher.state()) == pytest.approx(expected)
+    assert (teacher.metrics(adapter(3.0))["teacher_moved"] > 0) == (rate < 1)

@@ -1,0 +1,180 @@
+"""What the learner carries from one batch to the next, without Ray: thresholds, heads, resuming."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from actors import learner as learning
+from actors.learner import SMALLEST_CLIP, Learner, LearnerJob
+from actors.ledger import Ledger
+from tests.actors.rows import scored
+from unisd_core.config import Config
+
+BATCH = 4
+
+
+class Actor:
+    """Stands for a Ray actor: answers at once and keeps what it was called with."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers, self.calls = answers, []
+
+    def __getattr__(self, name: str) -> Any:
+        def remote(*arguments: Any) -> Any:
+            self.calls.append((name, arguments))
+            return self.answers.get(name)
+
+        return SimpleNamespace(remote=remote)
+
+
+@pytest.fixture
+def start(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Makes a learner that has begun, in the run folder of the test."""
+    monkeypatch.setattr(learning, "ask", lambda answer, *_: answer)
+
+    def begin(run: str = "run", **settings: Any) -> Learner:
+        (tmp_path / run).mkdir(exist_ok=True)
+        training = {"batch": BATCH, "learning_rate": 1e-2, "checkpoint_every": 1, "staleness": 1}
+        tree = {
+            "training": training,
+            "rollout": {"chunk": BATCH},
+            "outputs": {"tensorboard": False},
+            **settings,
+        }
+        ledger = Ledger(rows=9, batch=BATCH, staleness=1, steps=9, seed=0)
+        gate, store = Actor(state=ledger.state()), Actor()
+        job = LearnerJob(Config.model_validate(tree), tiny_model, tmp_path / run, gate, store)
+        learner = Learner(job, rank=0, world=1)
+        learner.begin()
+        return learner
+
+    return begin
+
+
+def batch(version: int, teacher_version: int = 0, scale: float | None = 1.0) -> pa.Table:
+    rows = scored(BATCH, seed=version).to_pylist()
+    for row in rows:
+        row |= {"version_first": version, "version_last": version, "agreement_scale": scale}
+        row["teacher_version"] = teacher_version
+    return pa.Table.from_pylist(rows, schema=scored(1).schema)
+
+
+def clip_by_quantile(quantile: float) -> dict[str, Any]:
+    return {"objective": {"divergence": {"clip": None, "clip_quantile": quantile}}}
+
+
+def metrics_of(learner: Learner) -> list[dict[str, Any]]:
+    path = learner.job.run_path / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_clip_is_a_quantile_of_the_batch_before(start) -> None:
+    learner = start(**clip_by_quantile(0.5))
+    assert learner.student.clip is None
+    learner.step(batch(0))
+    expected = float(np.quantile(learner.student.divergences, 0.5))
+    assert learner.student.clip == pytest.approx(expected) and expected > SMALLEST_CLIP
+    learner.step(batch(1))
+    first, second = metrics_of(learner)
+    assert "clip_threshold" not in first and first["clipped_fraction"] == 0.0
+    assert second["clip_threshold"] == pytest.approx(expected)
+    assert second["clipped_fraction"] > 0.0
+    # Unclipped values are what counts, or the bound could only ever shrink.
+    assert learner.student.divergences.max() > expected
+
+
+def test_a_quantile_of_nothing_does_not_clip_everything(start) -> None:
+    learner = start(**clip_by_quantile(0.5))
+    learner.student.divergences = np.zeros(5, np.float32)
+    learner._move_thresholds(batch(0))
+    assert learner.student.clip == SMALLEST_CLIP
+
+
+def test_a_quantile_clip_without_a_divergence_is_idle(start) -> None:
+    settings = {"divergence": {"weight": 0, "clip": None, "clip_quantile": 0.5}}
+    learner = start(objective=settings)
+    learner.step(batch(0))
+    assert learner.version == 1 and learner.student.clip is None
+
+
+def test_a_resumed_run_continues_exactly_and_hands_the_scale_to_the_gate(start) -> None:
+    settings = clip_by_quantile(0.5)
+    undisturbed = start("whole", **settings)
+    undisturbed.step(batch(0, scale=2.5))
+    undisturbed.step(batch(1, scale=2.5))
+    start("parts", **settings).step(batch(0, scale=2.5))
+    resumed = start("parts", **settings)
+    assert resumed.version == 1 and resumed.student.clip is not None
+    (restored,) = [arguments for name, arguments in resumed.job.gate.calls if name == "restore"]
+    assert restored[1] == 2.5
+    resumed.step(batch(1, scale=2.5))
+    expected, got = undisturbed.student.weights(), resumed.student.weights()
+    assert all(torch.equal(got[name], expected[name]) for name in expected)
+    assert resumed.student.clip == undisturbed.student.clip
+
+
+def test_heads_are_kept_while_rows_may_have_been_read_with_them(start) -> None:
+    learner = start(model={"finetune": "full"}, teacher={"kind": "live"})
+    base = learner.student.head_VH.detach().clone()
+    assert list(learner.student.teacher_heads) == [0]
+    for version in range(6):
+        learner.step(batch(version, teacher_version=version))
+        heads = learner.student.teacher_heads
+        # A row of version v - 1 (staleness 1) may still come.
+        assert {version, version + 1} <= heads.keys()
+        assert len(heads) <= 2 * (learner.config.training.staleness + 1) + 1
+    assert not torch.equal(learner.student.teacher_heads[6], base)
+    assert torch.equal(learner.student.teacher_heads[6], learner.student.head_VH)
+
+
+@pytest.mark.parametrize("teacher", [{"kind": "frozen"}, {"kind": "ema", "follows": "frozen"}])
+def test_a_teacher_that_stays_keeps_the_one_head_it_has(start, teacher) -> None:
+    learner = start(model={"finetune": "full"}, teacher=teacher)
+    base = learner.student.head_VH.detach().clone()
+    for version in range(3):
+        learner.step(batch(version))
+    ((version, head_VH),) = learner.student.teacher_heads.items()
+    assert version == 0 and torch.equal(head_VH, base)
+    assert not torch.equal(learner.student.head_VH, base)
+    assert all(line["teacher_moved"] == 0.0 for line in metrics_of(learner))
+
+
+def test_a_seldom_moved_teacher_keeps_the_head_of_its_last_move(start) -> None:
+    settings = {"teacher": {"kind": "ema", "ema_rate": 0.5, "ema_every": 5}}
+    learner = start(model={"finetune": "full"}, **settings)
+    for version in range(9):
+        learner.step(batch(version, teacher_version=0 if version < 5 else 5))
+    assert 5 in learner.student.teacher_heads
+
+
+def test_a_row_read_with_an_unknown_head_is_an_error(start) -> None:
+    learner = start(model={"finetune": "full"})
+    with pytest.raises(RuntimeError, match="teacher 7"):
+        learner.step(batch(0, teacher_version=7))
+
+
+def test_a_full_run_resumes_with_the_head_of_its_teacher(start) -> None:
+    settings = {"model": {"finetune": "full"}, "teacher": {"kind": "ema", "ema_rate": 0.5}}
+    first = start("one", **settings)
+    first.step(batch(0))
+    resumed = start("one", **settings)
+    assert list(resumed.student.teacher_heads) == [1]
+    assert torch.equal(resumed.student.teacher_heads[1], first.student.teacher_heads[1])
+    (published,) = [a for name, a in resumed.job.store.calls if name == "publish"]
+    assert published[1].version == 1, "the version rows will be stamped with"
+
+
+def test_trajectories_on_disk_hold_no_states_of_the_teacher(start, tmp_path: Path) -> None:
+    start().step(batch(0))
+    names = pq.read_schema(next((tmp_path / "run" / "trajectories").glob("*.parquet"))).names
+    assert "auxiliary_logprobs" in names
+    assert not {"teacher_hidden", "teacher_features", "teacher_topk_logprobs"} & set(names)
