@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from tests.tiny import make_tiny_model
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # The tests' matrices are so small that a second thread costs more than it gives.
 torch.set_num_threads(1)
+
+# Time per example says nothing on a machine that does other work beside.
+settings.register_profile("unisd", deadline=None)
+settings.load_profile("unisd")
 
 
 @pytest.fixture(scope="session")
