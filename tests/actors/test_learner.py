@@ -48,6 +48,8 @@ def start(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             "training": training,
             "rollout": {"chunk": BATCH},
             "outputs": {"tensorboard": False},
+            # Threads are set for the whole process, so also for the tests that come after.
+            "learner": {"threads": 1},
             **settings,
         }
         ledger = Ledger(rows=9, batch=BATCH, staleness=1, steps=9, seed=0)
