@@ -117,7 +117,8 @@ def test_a_run_of_every_family_pushes_what_it_learned(
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     gaps = [line["engine_learner_logprob_gap"] for line in lines]
     assert len(gaps) == STEPS and max(gaps) < 1e-3
-    assert update_size(model, path) > 0.05
+    # Far more than that gap, so that weights which did not arrive would show in it.
+    assert update_size(model, path) > 0.01
     if family == "gemma3":
         # The random model writes nothing of use; the rule and solved examples stand in.
         assert "negatives.written" in printed and "induction.written" in printed
