@@ -207,7 +207,7 @@ def _token_terms(batch: MicroBatch, head_VH: Tensor, config: Objective) -> Token
     student_N = logprob(batch.student_hidden_NH, head_VH, batch.token_N, config.chunk_tokens)
     nothing_N = torch.zeros_like(student_N)
     teacher_N = _teacher_logprob(batch, head_VH, config) if contrast else nothing_N
-    return TokenTerms(nothing_N, student_N, teacher_N, nothing_N.bool(), nothing_N)
+    return TokenTerms(nothing_N, student_N, teacher_N, nothing_N.bool())
 
 
 def _teacher_logprob(batch: MicroBatch, head_VH: Tensor, config: Objective) -> Tensor:

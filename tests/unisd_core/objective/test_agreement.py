@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unisd_core.config import Agreement
-from unisd_core.objective.agreement import Array, agreement_weights, mean_token_agreement
+from unisd_core.objective.agreement import (
+    Array,
+    agreement_weights,
+    mean_token_agreement,
+    row_agreement_filter,
+)
 
 
 def batch(rows: int = 6, K: int = 3, seed: int = 0, shortest: int = 1) -> list[Array]:
@@ -26,7 +31,10 @@ settings_of = st.builds(
     quantile=st.floats(0.01, 1.0),
     cap=st.floats(0.1, 100.0),
     floor=st.floats(0.001, 1.0),
+    scale=st.sampled_from(["batch", "running"]),
+    running_rate=st.floats(0.0, 0.99),
 )
+previous_scales = st.none() | st.floats(0.0, 1e3)
 
 
 def test_token_weights_by_hand() -> None:
@@ -71,20 +79,22 @@ def test_off_weighs_everything_alike() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(settings_of, st.integers(1, 5), st.integers(0, 10**6))
-def test_identical_views_agree_fully(config: Agreement, K: int, seed: int) -> None:
+@given(settings_of, st.integers(1, 5), st.integers(0, 10**6), previous_scales)
+def test_identical_views_agree_fully(
+    config: Agreement, K: int, seed: int, previous: float | None
+) -> None:
     rows = [np.repeat(row[:1], K, axis=0) for row in batch(seed=seed)]
-    got = agreement_weights(rows, config)
+    got = agreement_weights(rows, config, previous)
     for weight in got.token_weights:
         np.testing.assert_allclose(weight, 1.0, rtol=1e-9)
     np.testing.assert_allclose(got.sequence_weight, 1.0, rtol=1e-9)
 
 
 @settings(max_examples=80, deadline=None)
-@given(settings_of, st.integers(1, 5), st.integers(0, 10**6))
-def test_ranges(config: Agreement, K: int, seed: int) -> None:
+@given(settings_of, st.integers(1, 5), st.integers(0, 10**6), previous_scales)
+def test_ranges(config: Agreement, K: int, seed: int, previous: float | None) -> None:
     rows = batch(K=K, seed=seed, shortest=0)
-    got = agreement_weights(rows, config)
+    got = agreement_weights(rows, config, previous)
     for row, weight in zip(rows, got.token_weights, strict=True):
         assert weight.shape == (row.shape[1],)
         assert np.all((weight >= config.floor) & (weight <= 1.0))
@@ -112,6 +122,47 @@ def test_the_scale_is_the_whole_batch_s() -> None:
     whole = agreement_weights(rows, Agreement())
     halves = [agreement_weights(half, Agreement()) for half in (rows[:4], rows[4:])]
     assert halves[0].scale < whole.scale < halves[1].scale
+
+
+def test_the_running_scale_averages_over_batches() -> None:
+    rows, config = batch(), Agreement(scale="running", running_rate=0.9)
+    alone = agreement_weights(rows, Agreement())
+    first = agreement_weights(rows, config)
+    assert first.scale == alone.scale
+    later = agreement_weights(rows, config, previous_scale=5 * alone.scale)
+    assert later.scale == pytest.approx(4.6 * alone.scale)
+    assert all(
+        np.all(after >= before)
+        for after, before in zip(later.token_weights, first.token_weights, strict=True)
+    )
+    assert later.token_weights[0].min() > first.token_weights[0].min()
+    ignored = agreement_weights(rows, Agreement(), previous_scale=5 * alone.scale)
+    assert ignored.scale == alone.scale
+    empty = agreement_weights([np.zeros((3, 0))], config, previous_scale=2.0)
+    assert empty.scale == pytest.approx(2.0)
+    lone = agreement_weights(batch(K=1), config, previous_scale=2.0)
+    assert all((w == 1).all() for w in lone.token_weights)
+
+
+def test_the_row_filter_drops_those_that_agree_least() -> None:
+    agreement = np.array([0.9, 0.2, 0.5, 0.2, 0.7])
+    assert row_agreement_filter(agreement, 0.19).all()
+    assert row_agreement_filter(agreement, 0.2).tolist() == [True, False, True, True, True]
+    assert row_agreement_filter(agreement, 0.79).tolist() == [True, False, False, False, True]
+    assert row_agreement_filter(np.ones(100), 0.29).sum() == 71
+    assert row_agreement_filter(np.ones(0), 0.5).tolist() == []
+    with pytest.raises(ValueError, match="lowest_share"):
+        row_agreement_filter(agreement, 1.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0.0, 1.0), max_size=20), st.floats(0.0, 0.99))
+def test_no_dropped_row_agrees_more_than_a_kept_one(values: list[float], share: float) -> None:
+    agreement = np.array(values)
+    kept = row_agreement_filter(agreement, share)
+    assert abs((~kept).sum() - share * len(values)) < 1 + 1e-6
+    if not kept.all():
+        assert agreement[~kept].max() <= agreement[kept].min()
 
 
 def test_more_disagreement_never_weighs_more() -> None:

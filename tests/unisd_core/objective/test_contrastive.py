@@ -5,7 +5,6 @@ import math
 import torch
 
 from unisd_core.objective.contrastive import contrastive_hinge
-from unisd_core.objective.features import feature_distance
 
 
 def test_hinge_by_hand() -> None:
@@ -35,19 +34,3 @@ def test_tokens_without_a_negative_are_left_alone() -> None:
     hinge.sum().backward()
     assert hinge[0] == 0 and not active[0] and active[1]
     assert student.grad[0] == 0 and student.grad.isfinite().all()
-
-
-def test_feature_distance_by_hand() -> None:
-    student = torch.tensor([[1.0, 2.0], [0.0, 0.0]], requires_grad=True)
-    teacher = torch.tensor([[0.0, 0.0], [0.0, 0.0]], requires_grad=True)
-    distance = feature_distance(student, teacher)
-    assert distance.tolist() == [2.5, 0.0]
-    distance.sum().backward()
-    assert student.grad.tolist() == [[1.0, 2.0], [0.0, 0.0]] and teacher.grad is None
-
-
-def test_feature_distance_is_float32_for_low_precision_states() -> None:
-    student = torch.full((1, 4096), 1.0, dtype=torch.bfloat16)
-    teacher = torch.full((1, 4096), 1.0 + 2**-7, dtype=torch.bfloat16)
-    distance = feature_distance(student, teacher)
-    assert distance.dtype == torch.float32 and distance.item() == 2**-14

@@ -9,75 +9,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
+from tests.unisd_core.objective.batches import H, gradient, head, micro_batch, rows_of, tokens_of
 from tests.unisd_core.objective.reference import naive_terms
 from unisd_core.config import Agreement, Contrastive, Divergence, Features, Objective
 from unisd_core.objective.agreement import agreement_weights
 from unisd_core.objective.metrics import add_metrics, finalise_metrics
-from unisd_core.objective.terms import MicroBatch, objective
+from unisd_core.objective.terms import objective
 
-H, V = 5, 23
 ALL = Objective(
-    divergence=Divergence(weight=0.8, alpha=0.0, clip=1.5),
+    divergence=Divergence(weight=0.8, alpha=0.0),
     contrastive=Contrastive(weight=0.3, margin=0.5),
     features=Features(weight=0.2),
     chunk_tokens=3,
 )
-
-
-def head() -> Tensor:
-    return torch.randn(V, H, generator=torch.Generator().manual_seed(99), dtype=torch.float64)
-
-
-def micro_batch(lengths: list[int], seed: int = 0) -> MicroBatch:
-    generator = torch.Generator().manual_seed(seed)
-    N, R = sum(lengths), len(lengths)
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator, dtype=torch.float64)
-
-    student = uniform(N, H) * 4 - 2
-    row_has_negative = uniform(R) < 0.7
-    row_N = torch.repeat_interleave(torch.arange(R), torch.tensor(lengths, dtype=torch.long))
-    has_negative_N = row_has_negative[row_N]
-    negative = -5 * uniform(N)
-    weight = 0.2 + uniform(R)
-    return MicroBatch(
-        student_hidden_NH=student.requires_grad_(),
-        teacher_hidden_NH=student.detach() + uniform(N, H) - 0.5,
-        token_N=torch.randint(V, (N,), generator=generator),
-        row_N=row_N,
-        token_weight_N=0.05 + 0.95 * uniform(N),
-        sequence_weight_R=weight / weight.mean(),
-        negative_logprob_N=torch.where(has_negative_N, negative, torch.tensor(math.nan)),
-        has_negative_N=has_negative_N,
-        behaviour_logprob_N=-5 * uniform(N),
-        same_version_N=uniform(N) < 0.5,
-        stale_N=(uniform(R) < 0.5)[row_N],
-        clip=1.5,
-        global_rows=R,
-    )
-
-
-def rows_of(batch: MicroBatch, rows: list[int]) -> MicroBatch:
-    """The given rows as a micro-batch of the same global batch; keeps the student leaf."""
-    wanted = [(batch.row_N == r).nonzero()[:, 0] for r in rows]
-    tokens = torch.cat([torch.empty(0, dtype=torch.long), *wanted])
-    renumber = torch.full((len(batch.sequence_weight_R),), -1)
-    renumber[rows] = torch.arange(len(rows))
-    fields: dict[str, Any] = {
-        field.name: getattr(batch, field.name)[tokens]
-        for field in dataclasses.fields(batch)
-        if field.name.endswith(("_N", "_NH"))
-    }
-    fields["row_N"] = renumber[fields["row_N"]]
-    return dataclasses.replace(batch, sequence_weight_R=batch.sequence_weight_R[rows], **fields)
-
-
-def gradient(batch: MicroBatch, config: Objective) -> Tensor:
-    loss = objective(batch, head(), config).loss
-    return torch.autograd.grad(loss, batch.student_hidden_NH)[0]
 
 
 def test_loss_and_gradient_agree_with_the_formula_row_by_row() -> None:
@@ -127,12 +72,7 @@ def test_sharding_and_order_do_not_matter(lengths: list[int], seed: int, data: A
 def test_order_of_tokens_does_not_matter() -> None:
     batch = micro_batch([3, 5])
     order = torch.randperm(8, generator=torch.Generator().manual_seed(1))
-    fields: dict[str, Any] = {
-        field.name: getattr(batch, field.name)[order]
-        for field in dataclasses.fields(batch)
-        if field.name.endswith(("_N", "_NH"))
-    }
-    shuffled = objective(dataclasses.replace(batch, **fields), head(), ALL)
+    shuffled = objective(tokens_of(batch, order), head(), ALL)
     torch.testing.assert_close(shuffled.loss, objective(batch, head(), ALL).loss)
 
 
@@ -231,6 +171,8 @@ def test_metrics_by_hand() -> None:
         assert metrics[name] == pytest.approx(float(value), rel=1e-9), name
     assert parts == {"loss", "loss_divergence", "loss_contrastive", "loss_features"}
     assert metrics["loss"] == pytest.approx(sum(metrics[p] for p in parts - {"loss"}))
+    row_means = [divergence[batch.row_N == r].mean() for r in range(3)]
+    assert unweighted["loss_divergence"] == pytest.approx(float(sum(row_means)) / 3)
 
 
 def test_unknown_behaviour_log_probs_do_not_reach_the_metrics() -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.unisd_core.objective.batches import H, gradient, head, micro_batch
 from tests.unisd_core.objective.reference import naive_terms
-from tests.unisd_core.objective.test_terms import H, gradient, head, micro_batch
 from unisd_core.config import (
     Agreement,
     Contrastive,
