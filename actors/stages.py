@@ -137,9 +137,11 @@ class Score:
     def __call__(self, table: pa.Table) -> pa.Table:
         if table.num_rows == 0:
             return SCORED.empty_table()
-        update = ask(self.store.teacher_if_not.remote(self.scorer.version), "the weight store")
-        if update is not None:
-            self.scorer.load(update)
+        if not self.scorer.idle:
+            newest = self.store.teacher_if_not.remote(self.scorer.version)
+            update = ask(newest, "the weight store")
+            if update is not None:
+                self.scorer.load(update)
         return self.scorer.score(table)
 
 

@@ -65,12 +65,16 @@ class TeacherScorer:
         self.reads_teacher = needs_teacher(config)
         self.auxiliary = auxiliary_count(config)
         self.layers = config.objective.features.extra_layers
+        self.idle = not (self.reads_teacher or self.auxiliary)
+        """No term reads any view, so that no model is loaded."""
+        self.version = 0
+        if self.idle:
+            return
         self.model: torch.nn.Module = load_base(Path(model_dir), config.model.dtype)
         if config.teacher.kind != "frozen":
             self.model = make_trainable(self.model, config)
         self.model.to(self.device).eval()
         self.head_VH = lm_head_weight(self.model)
-        self.version = 0
 
     def load(self, update: WeightUpdate) -> None:
         """Read with this version of the teacher from now on."""

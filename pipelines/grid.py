@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unisd_core.config import Config
-from unisd_core.config_io import load_config
+from unisd_core.config_io import find_named, load_config, read_mapping
 from unisd_core.errors import UserError
 
 GRIDS_DIR = Path(__file__).parent / "grids"
@@ -113,7 +112,7 @@ def load_grid(
     unfinished grid already compares every method. Raises UserError, naming the file and the key,
     for unknown keys, for settings no run would take and for two runs of one name.
     """
-    path = _grid_path(grid, grids_dir)
+    path = find_named("grid", grid, grids_dir)
     parsed = _parse(path)
     for override in overrides:
         key = override.partition("=")[0]
@@ -166,35 +165,15 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
     for name, value in settings.items():
         if isinstance(value, dict):
             flat += _flatten(value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            flat.append(f"{prefix}{name}=[{', '.join(map(str, value))}]")
         else:
-            flat.append(f"{prefix}{name}={value}")
+            shown = value if isinstance(value, str) else json.dumps(value, default=str)
+            flat.append(f"{prefix}{name}={shown}")
     return flat
-
-
-def _grid_path(grid: str, grids_dir: Path) -> Path:
-    is_path = grid.endswith((".yaml", ".yml")) or "/" in grid
-    path = Path(grid) if is_path else grids_dir / f"{grid}.yaml"
-    if path.is_file():
-        return path
-    names = sorted(found.stem for found in grids_dir.glob("*.yaml"))
-    close = difflib.get_close_matches(grid, names, n=1)
-    advice = f"did you mean {close[0]}?" if close else f"grids are: {', '.join(names) or 'none'}"
-    raise UserError(f"grid '{grid}': no file {path}; {advice}")
 
 
 def _parse(path: Path) -> _GridFile:
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}:" if mark else ""
-        reason = getattr(error, "problem", None) or "not readable as text"
-        raise UserError(f"{path}:{where} not valid YAML ({reason})") from None
-    data = _plain(node, path) if node is not None else {}
-    try:
-        return _GridFile.model_validate(data)
+        return _GridFile.model_validate(read_mapping(path, "grid"))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"])) or "the file"
@@ -204,19 +183,3 @@ def _parse(path: Path) -> _GridFile:
             "missing": "is missing",
         }.get(first["type"], f"is wrong ({first['msg']})")
         raise UserError(f"{path}: {key} {reason}") from None
-
-
-def _plain(node: yaml.Node, path: Path) -> Any:
-    """Scalars stay text, so that a setting is read as on the command line: off is not false."""
-    if isinstance(node, yaml.ScalarNode):
-        return node.value
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, path) for item in node.value]
-    found: dict[str, Any] = {}
-    for key, value in node.value:
-        name = str(_plain(key, path))
-        if name in found:
-            line = key.start_mark.line + 1
-            raise UserError(f"{path}: line {line}: key '{name}' appears twice; remove one")
-        found[name] = _plain(value, path)
-    return found

@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
-
-from matplotlib import pyplot  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-
-from unisd_core.evaluation.comparison import Comparison  # noqa: E402
+from unisd_core.evaluation.comparison import Comparison
 
 # Equal results give equal bytes; text stays text.
 _STYLE = {"svg.hashsalt": "grid", "svg.fonttype": "none", "font.size": 9}
@@ -22,22 +19,16 @@ def draw(table: Mapping[str, Sequence[Comparison]], reference: str | None, path:
     """Draw ``table`` to the SVG file ``path``: dots with 95 % intervals, in points."""
     labels = list(dict.fromkeys(found.label for panel in table.values() for found in panel))
     with matplotlib.rc_context(_STYLE):
-        figure, axes = pyplot.subplots(
-            1,
-            len(table),
-            sharey=True,
-            squeeze=False,
-            figsize=(2 + 3 * len(table), 0.9 + 0.25 * len(labels)),
-            layout="constrained",
-        )
+        size = 2 + 3 * len(table), 0.9 + 0.25 * len(labels)
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(1, len(table), sharey=True, squeeze=False)
         for panel, (name, comparisons) in zip(axes[0], table.items(), strict=True):
             _draw_panel(panel, labels, comparisons, reference)
             panel.set_title(name, fontsize=9)
         axes[0][0].set_yticks(range(len(labels)), labels)
         axes[0][0].set_ylim(len(labels) - 0.5, -0.5)
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Date": None, "Creator": None})
-        pyplot.close(figure)
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 
 
 def _draw_panel(

@@ -169,7 +169,7 @@ def finish(
     last = checkpoints.newest(run.path / "checkpoints")
     if last is None:
         raise RuntimeError(f"{run.path}: training ended without a checkpoint")
-    save_trained(config, last.adapter, bench.model_dir, run.path)
+    result = save_trained(config, last.adapter, bench.model_dir, run.path)
     if config.outputs.merged_model and config.model.finetune == "lora":
         save_merged(bench.model_dir, last.adapter, config.model.lora, run.path / "merged")
     outcome = fleet.outcome(last.version)
@@ -212,7 +212,7 @@ def finish(
     run.write_summary(summary.to_json())
     table = render_table(summary)
     (run.path / "report.txt").write_text(table)
-    say("\n" + table + f"\nfiles in {run.path}")
+    say("\n" + table + f"\ntrained weights in {result}, other files in {run.path}")
 
 
 def _mechanisms(metrics: Path, config: Config) -> Mechanisms:

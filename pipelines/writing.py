@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 from actors.engine import Sampling
@@ -35,5 +36,6 @@ def pool_writing(bench: Workbench, fleet: Fleet) -> Writing:
             for text, sampled in zip(texts, done, strict=True)
         ]
 
-    checksum = f"{weights_checksum(bench.model_dir)}/{bench.config.model.dtype}"
-    return Writing(write, checksum, TextCache())
+    template = hashlib.sha256(str(bench.tokenizer.chat_template).encode()).hexdigest()
+    model = f"{weights_checksum(bench.model_dir)}/{bench.config.model.dtype}/{template}"
+    return Writing(write, model, TextCache())

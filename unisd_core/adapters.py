@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 from unisd_core.config import Lora
 from unisd_core.errors import UserError
 from unisd_core.model_fetch import WEIGHT_INDEX, weight_files
-from unisd_core.sharded import put, whole
+from unisd_core.sharded import read_all, write_all
 
 _PREFIX = "base_model.model."
 
@@ -57,37 +57,17 @@ def add_lora(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
 
 
 def adapter_state(model: nn.Module) -> dict[str, Tensor]:
-    """Float32 CPU copies of the adapter's tensors, sorted by name. Sharded ones are gathered: every
-    process has to call this."""
-    live = _adapter_parameters(model)
-    return {
-        name: whole(live[name]).detach().to("cpu", torch.float32, copy=True)
-        for name in sorted(live)
-    }
+    """The adapter's tensors; see ``read_all``."""
+    return read_all(_adapter_parameters(model))
 
 
-@torch.no_grad()
 def load_adapter_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Copy ``state`` into the adapter of ``model`` in place, so that optimizers keep their tensors.
 
-    Raises UserError naming the first tensor that is missing, unknown or of another shape;
-    the model is then unchanged.
+    Raises UserError where it does not fit; see ``write_all``.
     """
-    live = _adapter_parameters(model)
-    problems = [f"{name} is missing" for name in sorted(live.keys() - state.keys())]
-    problems += [f"{name} is unknown" for name in sorted(state.keys() - live.keys())]
-    problems += [
-        f"{name} is {tuple(state[name].shape)} instead of {tuple(live[name].shape)}"
-        for name in sorted(live.keys() & state.keys())
-        if state[name].shape != live[name].shape
-    ]
-    if problems:
-        raise UserError(
-            f"adapter does not fit the model: {problems[0]} ({len(problems)} such); "
-            "use the model.lora settings it was trained with"
-        )
-    for name, parameter in live.items():
-        put(parameter, state[name])
+    advice = "use the model.lora settings it was trained with"
+    write_all(_adapter_parameters(model), state, "adapter", advice)
 
 
 def save_adapter(

@@ -159,10 +159,10 @@ def _preset_chain(preset: str | None, presets_dir: Path) -> list[tuple[Path, dic
     chain: list[tuple[Path, dict[str, Any]]] = []
     folder = Path()
     while preset is not None:
-        path = _preset_path(preset, presets_dir, folder)
+        path = find_named("preset", preset, presets_dir, folder)
         if any(path.resolve() == seen.resolve() for seen, _ in chain):
             raise UserError(f"{path}: 'base' leads back to this preset; remove one 'base' line")
-        data = _read_mapping(path)
+        data = read_mapping(path, "preset")
         preset = data.pop("base", None)
         if preset is not None and not isinstance(preset, str):
             raise UserError(f"{path}: base={preset} must be the name of a preset")
@@ -171,30 +171,37 @@ def _preset_chain(preset: str | None, presets_dir: Path) -> list[tuple[Path, dic
     return chain[::-1]
 
 
-def _preset_path(preset: str, presets_dir: Path, folder: Path) -> Path:
-    if preset.endswith((".yaml", ".yml")):
-        tried = [folder / preset]
-    elif "/" in preset:
-        tried = [presets_dir / f"{preset}.yaml", folder / preset]
+def find_named(kind: str, name: str, named_dir: Path, folder: Path = Path()) -> Path:
+    """The YAML file that ``name`` means: one of ``named_dir`` (or a subfolder of it), or a path
+    relative to ``folder``.
+
+    Raises UserError that names the nearest file of ``named_dir``; ``kind`` says what is looked for.
+    """
+    if name.endswith((".yaml", ".yml")):
+        tried = [folder / name]
+    elif "/" in name:
+        tried = [named_dir / f"{name}.yaml", folder / name]
     else:
-        tried = [presets_dir / f"{preset}.yaml"]
+        tried = [named_dir / f"{name}.yaml"]
     for path in tried:
         if path.is_file():
             return path
     names = sorted(
-        found.relative_to(presets_dir).with_suffix("").as_posix()
-        for found in presets_dir.rglob("*.yaml")
+        found.relative_to(named_dir).with_suffix("").as_posix()
+        for found in named_dir.rglob("*.yaml")
     )
     # The last part alone also finds its preset: "qwen2.5-7b" means models/qwen2.5-7b.
-    by_end = {name.rpartition("/")[2]: name for name in names}
-    close = difflib.get_close_matches(preset, names, n=1) or [
-        by_end[end] for end in difflib.get_close_matches(preset, by_end, n=1)
+    by_end = {known.rpartition("/")[2]: known for known in names}
+    close = difflib.get_close_matches(name, names, n=1) or [
+        by_end[end] for end in difflib.get_close_matches(name, by_end, n=1)
     ]
-    advice = f"did you mean {close[0]}?" if close else f"presets are: {', '.join(names) or 'none'}"
-    raise UserError(f"preset '{preset}': no file {tried[0]}; {advice}")
+    advice = f"did you mean {close[0]}?" if close else f"{kind}s are: {', '.join(names) or 'none'}"
+    raise UserError(f"{kind} '{name}': no file {tried[0]}; {advice}")
 
 
-def _read_mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path, kind: str) -> dict[str, Any]:
+    """A YAML file as a mapping; ``off`` and the like stay text. Raises UserError for a file that is
+    none, calling it a ``kind``, and for a key that appears twice."""
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -205,7 +212,7 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise UserError(f"{path}: a preset is a mapping of settings such as 'training:'")
+        raise UserError(f"{path}: a {kind} is a mapping of settings such as 'training:'")
     return data
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -22,8 +21,7 @@ from unisd_core.adapters import (
     save_full,
 )
 from unisd_core.config import Config
-from unisd_core.errors import UserError
-from unisd_core.sharded import put, whole
+from unisd_core.sharded import read_all, write_all
 
 
 def make_trainable(model: PreTrainedModel, config: Config) -> nn.Module:
@@ -35,41 +33,22 @@ def make_trainable(model: PreTrainedModel, config: Config) -> nn.Module:
 
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """Float32 CPU copies of the trained weights, sorted by name; tied weights occur once.
-
-    Sharded weights are gathered: every process has to call this."""
+    """The trained weights; tied ones occur once. See ``read_all``."""
     if isinstance(model, PeftModel):
         return adapter_state(model)
-    live = dict(model.named_parameters())
-    return {
-        name: whole(live[name]).detach().to("cpu", torch.float32, copy=True)
-        for name in sorted(live)
-    }
+    return read_all(dict(model.named_parameters()))
 
 
-@torch.no_grad()
 def load_trained_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Copy ``state`` into the model in place, so that optimizers keep their tensors.
 
-    Raises UserError naming the first tensor that is missing, unknown or of another shape; the
-    model is then unchanged.
+    Raises UserError where it does not fit; see ``write_all``.
     """
     if isinstance(model, PeftModel):
         load_adapter_state(model, state)
         return
-    live = dict(model.named_parameters())
-    wrong = sorted(
-        name
-        for name in live.keys() | state.keys()
-        if name not in live or name not in state or live[name].shape != state[name].shape
-    )
-    if wrong:
-        raise UserError(
-            f"weights do not fit the model: {wrong[0]} ({len(wrong)} such); use the model.path "
-            "they were trained from"
-        )
-    for name, parameter in live.items():
-        put(parameter, state[name])
+    advice = "use the model.path they were trained from"
+    write_all(dict(model.named_parameters()), state, "weights", advice)
 
 
 def save_trained(

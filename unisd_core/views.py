@@ -123,20 +123,19 @@ class ViewBuilder:
         gold = {"role": "assistant", "content": row.gold}
         return self._encode(_user(row.prompt), gold, _user(follow_up))
 
-    def gold(self, row: Row) -> list[int]:
+    def gold(self, row: Row, prompt_ids: list[int]) -> list[int]:
         """``row.gold`` as the completion the model would have sampled, up to and including the
         token that ends the turn: what the chat template puts after the student's prompt.
 
         Where a template writes finished turns in another way than it opens them, the text is
-        tokenised by itself and the first stop token follows.
+        tokenised by itself and the first stop token follows. ``prompt_ids`` are ``prompt(row)``.
         """
-        opened = self.prompt(row)
         turns = [_user(row.prompt), {"role": "assistant", "content": row.gold}]
         closed = self._encode(*turns, add_generation_prompt=False)
-        if closed[: len(opened)] == opened:
-            for end in range(len(opened), len(closed)):
+        if closed[: len(prompt_ids)] == prompt_ids:
+            for end in range(len(prompt_ids), len(closed)):
                 if closed[end] in self._stop_token_ids:
-                    return closed[len(opened) : end + 1]
+                    return closed[len(prompt_ids) : end + 1]
         ids: Any = self._tokenizer.encode(row.gold, add_special_tokens=False)
         return [int(token) for token in ids] + self._stop_token_ids[:1]
 
@@ -190,12 +189,13 @@ def build_prompts(
         contexts = build_contexts(rows, task, config.views, config.seed, writing)
     kept: list[dict[str, Any]] = []
     for number, (row, texts) in enumerate(zip(rows, contexts.texts, strict=True)):
+        prompt_ids = builder.prompt(row)
         entry: dict[str, Any] = {
             "uid": row.uid,
             "row": number,
-            "prompt_ids": builder.prompt(row),
+            "prompt_ids": prompt_ids,
             "view_ids": [builder.teacher(row), *(builder.auxiliary(row, text) for text in texts)],
-            "gold_ids": builder.gold(row),
+            "gold_ids": builder.gold(row, prompt_ids),
         }
         _keep(entry, config, kept, left_out)
     wrong = WrongReferences([[] for _ in kept], {})

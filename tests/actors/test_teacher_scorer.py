@@ -93,3 +93,44 @@ def test_a_frozen_teacher_is_the_base_model(tiny_model, table):
     np.testing.assert_allclose(
         frozen["teacher_hidden"][0].as_py(), moving["teacher_hidden"][0].as_py(), atol=1e-5
     )
+
+
+def test_likely_tokens_travel_in_place_of_hidden_states(tiny_model, table):
+    objective = {"divergence": {"top_k": 3, "temperature": 0.7}, "features": {"weight": 0}}
+    scored = TeacherScorer(config(objective=objective), str(tiny_model)).score(table)
+    assert scored["teacher_hidden"].null_count == scored.num_rows
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    for row in scored.to_pylist():
+        prompt, completion = row["view_ids"][0], row["completion_ids"]
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt + completion])).logits[0, len(prompt) - 1 : -1]
+        best = (logits / 0.7).log_softmax(-1).topk(3)
+        assert row["teacher_topk_ids"] == best.indices.tolist()
+        np.testing.assert_allclose(row["teacher_topk_logprobs"], best.values, atol=1e-4)
+        plain = plain_logprobs(model, prompt, completion)
+        np.testing.assert_allclose(row["teacher_logprobs"], plain, atol=1e-4)
+
+
+def test_states_of_other_layers_travel_beside_the_last(tiny_model, table):
+    objective = {"features": {"weight": 0.1, "layers": [1, -1]}}
+    scored = TeacherScorer(config(objective=objective), str(tiny_model)).score(table)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    for row in scored.to_pylist():
+        prompt, completion = row["view_ids"][0], row["completion_ids"]
+        with torch.no_grad():
+            out = model(torch.tensor([prompt + completion]), output_hidden_states=True)
+        states = torch.stack([out.hidden_states[1][0], out.hidden_states[-1][0]], dim=1)
+        expected = states[len(prompt) - 1 : -1].flatten()
+        np.testing.assert_allclose(row["teacher_features"], expected, atol=1e-4)
+        assert len(row["teacher_hidden"]) == len(expected) / 2
+
+
+def test_no_model_is_loaded_where_no_term_reads_a_view():
+    table = trajectories(2, views=1)
+    nothing = {name: {"weight": 0} for name in ("divergence", "contrastive", "features")}
+    objective = {**nothing, "cross_entropy": {"weight": 1}, "agreement": {"level": "off"}}
+    scorer = TeacherScorer(config(objective=objective), "no model folder")
+    scored = scorer.score(table)
+    assert scorer.idle
+    assert scored["teacher_hidden"].null_count == 2
+    assert scored["completion_ids"] == table["completion_ids"]

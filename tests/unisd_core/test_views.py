@@ -155,7 +155,7 @@ def test_a_row_without_wrong_reference_stays_and_lacks_the_negative_view() -> No
 def test_the_gold_completion_is_what_the_template_puts_after_the_prompt() -> None:
     end = TOKENIZER.eos_token_id
     views = ViewBuilder(TOKENIZER, ToyTask(), Config(), [end])
-    ids = views.gold(ROWS[0])
+    ids = views.gold(ROWS[0], views.prompt(ROWS[0]))
     whole: Any = TOKENIZER.apply_chat_template(
         [{"role": "user", "content": "question 0"}, {"role": "assistant", "content": "gold-00"}],
         return_dict=False,
@@ -170,7 +170,8 @@ def test_the_gold_completion_is_tokenised_alone_where_the_template_rewrites_the_
     tokenizer = make_tiny_tokenizer()
     tokenizer.chat_template += "{% if add_generation_prompt %}{{ '<think></think>' }}{% endif %}"
     end = tokenizer.eos_token_id
-    ids = ViewBuilder(tokenizer, ToyTask(), Config(), [end, 0]).gold(ROWS[0])
+    made = ViewBuilder(tokenizer, ToyTask(), Config(), [end, 0])
+    ids = made.gold(ROWS[0], made.prompt(ROWS[0]))
     assert (text(ids[:-1]), ids[-1]) == ("gold-00", end)
 
 

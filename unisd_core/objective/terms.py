@@ -9,6 +9,7 @@ gradients over W ranks needs the loss times W.)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +29,6 @@ from unisd_core.objective.importance import importance_weights
 from unisd_core.objective.metrics import token_sums
 
 SMALLEST_WEIGHT_SUM = 1e-8
-LAST_LAYER = (-1,)
 
 
 @dataclass(frozen=True)
@@ -174,30 +174,15 @@ def _token_terms(batch: MicroBatch, head_VH: Tensor, config: Objective) -> Token
     """Vocabulary-sized work, reduced to what the switched-on terms need."""
     contrast = config.contrastive.weight > 0
     logprob_grad = contrast or config.cross_entropy.weight > 0
-    if config.divergence.weight and config.divergence.top_k:
-        return topk_divergence(
-            batch.student_hidden_NH,
-            head_VH,
-            batch.token_N,
-            _topk(batch),
-            alpha=config.divergence.alpha,
-            temperature=config.divergence.temperature,
-            clip=batch.clip,
-            clip_entries=config.divergence.clip_entries,
-            chunk_tokens=config.chunk_tokens,
-            logprob_grad=logprob_grad,
-        )
     if config.divergence.weight:
-        return linear_divergence(
-            batch.student_hidden_NH,
-            _teacher_hidden(batch),
+        compare = _compare_likely if config.divergence.top_k else _compare_all
+        return compare(
+            batch,
             head_VH,
-            batch.token_N,
             alpha=config.divergence.alpha,
             temperature=config.divergence.temperature,
             clip=batch.clip,
             clip_entries=config.divergence.clip_entries,
-            teacher_head_VH=batch.teacher_head_VH,
             chunk_tokens=config.chunk_tokens,
             logprob_grad=logprob_grad,
         )
@@ -210,6 +195,21 @@ def _token_terms(batch: MicroBatch, head_VH: Tensor, config: Objective) -> Token
     return TokenTerms(nothing_N, student_N, teacher_N, nothing_N.bool())
 
 
+def _compare_all(batch: MicroBatch, head_VH: Tensor, **options: Any) -> TokenTerms:
+    return linear_divergence(
+        batch.student_hidden_NH,
+        _teacher_hidden(batch),
+        head_VH,
+        batch.token_N,
+        teacher_head_VH=batch.teacher_head_VH,
+        **options,
+    )
+
+
+def _compare_likely(batch: MicroBatch, head_VH: Tensor, **options: Any) -> TokenTerms:
+    return topk_divergence(batch.student_hidden_NH, head_VH, batch.token_N, _topk(batch), **options)
+
+
 def _teacher_logprob(batch: MicroBatch, head_VH: Tensor, config: Objective) -> Tensor:
     if batch.teacher_topk is not None:
         return batch.teacher_topk.sampled_logprob_N
@@ -218,7 +218,7 @@ def _teacher_logprob(batch: MicroBatch, head_VH: Tensor, config: Objective) -> T
 
 
 def _feature_states(batch: MicroBatch, config: Objective) -> tuple[Tensor, Tensor]:
-    if config.features.layers == LAST_LAYER:
+    if not config.features.extra_layers:
         return batch.student_hidden_NH, _teacher_hidden(batch)
     student, teacher = batch.student_layers_LNH, batch.teacher_layers_LNH
     if student is None or teacher is None or len(student) != len(config.features.layers):

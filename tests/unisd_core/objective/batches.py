@@ -9,11 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unisd_core.config import Objective
+from unisd_core.config import Contrastive, Divergence, Features, Objective
 from unisd_core.objective.divergence import TopK, teacher_topk
 from unisd_core.objective.terms import MicroBatch, objective
 
 H, V, L = 5, 23, 3
+
+OFF = Objective(
+    divergence=Divergence(weight=0),
+    contrastive=Contrastive(weight=0),
+    features=Features(weight=0),
+    chunk_tokens=3,
+)
+
+
+def only(**sections: Any) -> Objective:
+    """An objective without any term but those given."""
+    return OFF.model_copy(update=sections)
 
 
 def head() -> Tensor:

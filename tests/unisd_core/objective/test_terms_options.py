@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.unisd_core.objective.batches import H, gradient, head, micro_batch
+from tests.unisd_core.objective.batches import H, gradient, head, micro_batch, only
 from tests.unisd_core.objective.reference import naive_terms
 from unisd_core.config import (
     Agreement,
@@ -22,16 +22,6 @@ from unisd_core.config import (
 from unisd_core.objective.divergence import teacher_topk
 from unisd_core.objective.metrics import finalise_metrics
 from unisd_core.objective.terms import MicroBatch, objective
-
-NOTHING = {
-    "divergence": Divergence(weight=0),
-    "contrastive": Contrastive(weight=0),
-    "features": Features(weight=0),
-}
-
-
-def only(**terms: object) -> Objective:
-    return Objective(**{**NOTHING, **terms})
 
 
 def over_rows(batch: MicroBatch, value_N: Tensor, reduction: str = "mean") -> Tensor:

@@ -17,6 +17,7 @@ from tests.unisd_core.objective.batches import (
     gradient,
     head,
     micro_batch,
+    only,
     rows_of,
     tokens_of,
     with_topk,
@@ -36,17 +37,6 @@ from unisd_core.objective.metrics import add_metrics, finalise_metrics
 from unisd_core.objective.terms import MicroBatch, objective
 
 DIVERGENCE = Divergence(weight=0.7)
-OFF = Objective(
-    divergence=Divergence(weight=0),
-    contrastive=Contrastive(weight=0),
-    features=Features(weight=0),
-    chunk_tokens=3,
-)
-
-
-def only(**sections: Any) -> Objective:
-    return OFF.model_copy(update=sections)
-
 
 VARIANTS = {
     "plain": only(divergence=DIVERGENCE),
@@ -72,23 +62,19 @@ VARIANTS = {
 }
 
 
-def naive_divergence(student: Tensor, batch: MicroBatch, config: Divergence) -> Tensor:
-    teacher = batch.teacher_hidden_NH
-    assert teacher is not None
-    if config.clip_entries is None:
-        return naive_terms(student, teacher, head(), batch.token_N, alpha=0.0, clip=batch.clip)[0]
-    log_q = (student @ head().T).log_softmax(-1)
-    log_p = (teacher @ head().T).log_softmax(-1)
-    entries = (log_p.exp() * (log_p - log_q)).clamp(max=config.clip_entries)
-    return entries.sum(-1).clamp(max=batch.clip)
-
-
 def naive_loss(student: Tensor, batch: MicroBatch, config: Objective) -> Tensor:
     """The objective row by row and token by token, in float64 and through full logits."""
     teacher = batch.teacher_hidden_NH
     assert teacher is not None
-    _, own, positive = naive_terms(student, teacher, head(), batch.token_N, alpha=0.0)
-    divergence = naive_divergence(student, batch, config.divergence)
+    divergence, own, positive = naive_terms(
+        student,
+        teacher,
+        head(),
+        batch.token_N,
+        alpha=0.0,
+        clip=batch.clip,
+        clip_entries=config.divergence.clip_entries,
+    )
     total = torch.zeros((), dtype=torch.float64)
     for r in range(len(batch.sequence_weight_R)):
         tokens = [int(t) for t in (batch.row_N == r).nonzero()]
