@@ -71,6 +71,6 @@ def _reader(config: Config, model_dir: str) -> Readable:
 
     def readable(row: int, ids: list[int]) -> bool:
         text = tokenizer.decode(ids, skip_special_tokens=True)
-        return task.score(rows[row], text).extracted
+        return task.readable(rows[row], text)
 
     return readable

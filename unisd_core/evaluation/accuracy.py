@@ -40,7 +40,7 @@ def score_completions(
     """
     if len(rows) != len(completions) or not rows:
         raise ValueError(f"{len(rows)} rows but {len(completions)} completions")
-    scores = [task.score(row, text) for row, text in zip(rows, completions, strict=True)]
+    scores = task.score_many(rows, completions)
     values: dict[str, list[float]] = {}
     for score in scores:
         for name, value in score.parts.items():

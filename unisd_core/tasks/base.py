@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,7 +65,8 @@ class Task(ABC):
     def rows(self, split: str) -> list[Row]:
         """Rows of ``"train"`` or of one of ``test_splits``, in a fixed order.
 
-        Raises UserError naming file and line for malformed data.
+        Raises UserError naming file and line for malformed data, and for "train" of a set that
+        only exists to be tested on.
         """
 
     @abstractmethod
@@ -88,3 +89,11 @@ class Task(ABC):
     def score(self, row: Row, completion: str) -> Score:
         """Read the answer from ``completion`` and compare it with ``row.answer``; never raises on
         model text."""
+
+    def score_many(self, rows: Sequence[Row], completions: Sequence[str]) -> list[Score]:
+        """``score`` of each pair; tasks whose metric runs programs do so in parallel."""
+        return [self.score(row, text) for row, text in zip(rows, completions, strict=True)]
+
+    def readable(self, row: Row, completion: str) -> bool:
+        """Whether an answer can be read from ``completion``, right or wrong."""
+        return self.score(row, completion).extracted
