@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
-
-from transformers import PreTrainedTokenizerBase
 
 from actors.calls import ask
 from actors.engine import Sampling
@@ -22,44 +20,30 @@ LIMIT_S = 7200.0
 _keys = itertools.count()
 
 
-def complete(
-    pool: Any,
-    prompts: Sequence[list[int]],
-    sampling: Sampling,
-    tokenizer: PreTrainedTokenizerBase,
-    version: int = 0,
-    in_flight: int = 2,
-) -> list[str]:
-    """One completion as text for every prompt, in order, spread over replicas of ``version``.
-
-    ``in_flight`` groups of requests are under way at a time; two per replica keep all busy.
-    """
-    done = sample(pool, prompts, [sampling] * len(prompts), version, in_flight)
-    return tokenizer.batch_decode([sampled.token_ids for sampled in done], skip_special_tokens=True)
-
-
 def sample(
     pool: Any,
     prompts: Sequence[list[int]],
     samplings: Sequence[Sampling],
     version: int = 0,
     in_flight: int = 2,
-) -> list[Sampled]:
-    """One completion for every prompt under its own decoding settings; see :func:`complete`."""
+) -> Iterator[Sampled]:
+    """One completion for every prompt under its own decoding settings, in order and as they
+    arrive, spread over replicas of ``version``.
+
+    ``in_flight`` groups of requests are under way at a time; two per replica keep all busy.
+    """
     requests = [
         Request(f"evaluate/{next(_keys)}", list(ids), sampling)
         for ids, sampling in zip(prompts, samplings, strict=True)
     ]
     waiting: deque[Any] = deque()
-    done: list[Sampled] = []
     for start in range(0, len(requests), GROUP):
         # A replica's time limit counts from the call, so little may queue inside a replica.
         if len(waiting) == in_flight:
-            done += ask(waiting.popleft(), "the generator pool", LIMIT_S)
+            yield from ask(waiting.popleft(), "the generator pool", LIMIT_S)
         waiting.append(pool.generate.remote(requests[start : start + GROUP], version))
     for group in waiting:
-        done += ask(group, "the generator pool", LIMIT_S)
-    return done
+        yield from ask(group, "the generator pool", LIMIT_S)
 
 
 def greedy(max_tokens: int, stop_token_ids: tuple[int, ...]) -> Sampling:

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from actors import checkpoint as checkpoints
 from actors.batch_totals import BatchTotals
-from actors.evaluator import complete
 from actors.fleet import Fleet
 from actors.plan import render_plan, resource_plan
+from actors.predictor import Predictor
 from pipelines.setup import TestSet, Workbench
 from unisd_core.adapters import save_merged
 from unisd_core.config import Config
@@ -131,8 +131,11 @@ def evaluate(
 
 
 def _complete(bench: Workbench, pool: Any, prompts: list[list[int]], version: int) -> list[str]:
+    """Greedy answers; the untrained model's are the same for every run."""
+    weights = bench.base_weights if version == 0 else None
     in_flight = 2 * bench.config.generator.replicas
-    return complete(pool, prompts, bench.greedy, bench.tokenizer, version, in_flight)
+    predictor = Predictor(pool, bench.tokenizer, weights, version=version, in_flight=in_flight)
+    return [answer.text for answer in predictor.complete(prompts, bench.greedy)]
 
 
 def _write(path: Path, uids: list[str], texts: list[str], result: AccuracyResult) -> None:

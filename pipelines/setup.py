@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from transformers import AutoConfig, PreTrainedTokenizerBase
@@ -15,7 +15,7 @@ from actors.ledger import visited_rows
 from unisd_core.config import Config
 from unisd_core.contexts.writing import Writing
 from unisd_core.errors import UserError
-from unisd_core.model_fetch import resolve_model
+from unisd_core.model_fetch import resolve_model, weights_checksum
 from unisd_core.models import check_vocabulary, load_tokenizer, stop_token_ids
 from unisd_core.tasks import Row, Task, load_task
 from unisd_core.text_model import text_model
@@ -77,6 +77,11 @@ class Workbench:
             [ids for _, ids in fitting],
             len(pairs) - len(fitting),
         )
+
+    @cached_property
+    def base_weights(self) -> str:
+        """Digest of the untrained weights and of the type they are computed in."""
+        return f"{weights_checksum(self.model_dir)}/{self.config.model.dtype}"
 
     @property
     def sampling(self) -> Sampling:

@@ -9,9 +9,8 @@ from actors.engine import Sampling
 from actors.evaluator import sample
 from actors.fleet import Fleet
 from pipelines.setup import Workbench
-from unisd_core.contexts.cache import TextCache
 from unisd_core.contexts.writing import Writing, Written
-from unisd_core.model_fetch import weights_checksum
+from unisd_core.text_cache import TextCache
 
 
 def pool_writing(bench: Workbench, fleet: Fleet) -> Writing:
@@ -22,11 +21,13 @@ def pool_writing(bench: Workbench, fleet: Fleet) -> Writing:
         prompts: Sequence[str], *, temperature: float, max_tokens: int, seeds: Sequence[int]
     ) -> list[Written]:
         stops = bench.stop_token_ids
-        done = sample(
-            fleet.pool,
-            [bench.builder.user_turn(prompt) for prompt in prompts],
-            [Sampling(temperature, 1.0, max_tokens, seed, stops) for seed in seeds],
-            in_flight=2 * bench.config.generator.replicas,
+        done = list(
+            sample(
+                fleet.pool,
+                [bench.builder.user_turn(prompt) for prompt in prompts],
+                [Sampling(temperature, 1.0, max_tokens, seed, stops) for seed in seeds],
+                in_flight=2 * bench.config.generator.replicas,
+            )
         )
         texts = bench.tokenizer.batch_decode(
             [sampled.token_ids for sampled in done], skip_special_tokens=True
@@ -37,5 +38,4 @@ def pool_writing(bench: Workbench, fleet: Fleet) -> Writing:
         ]
 
     template = hashlib.sha256(str(bench.tokenizer.chat_template).encode()).hexdigest()
-    model = f"{weights_checksum(bench.model_dir)}/{bench.config.model.dtype}/{template}"
-    return Writing(write, model, TextCache())
+    return Writing(write, f"{bench.base_weights}/{template}", TextCache())

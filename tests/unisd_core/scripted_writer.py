@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from unisd_core.contexts.cache import TextCache
 from unisd_core.contexts.writing import Writing, Written
+from unisd_core.text_cache import TextCache
 
 
 class ScriptedWriter:

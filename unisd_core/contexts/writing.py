@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from unisd_core.contexts.cache import Determinants, TextCache, Written
 from unisd_core.errors import UserError
+from unisd_core.text_cache import Determinants, TextCache, Written
 
 T = TypeVar("T")
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unisd_core.scripted_writer import ScriptedWriter
-from unisd_core.contexts.cache import Determinants, TextCache, Written
 from unisd_core.contexts.writing import WritingRequest, WritingSettings, write_all
 from unisd_core.errors import UserError
+from unisd_core.text_cache import Determinants, TextCache, Written
 
 SETTINGS = WritingSettings(temperature=0.7, max_tokens=32, retries=2)
 DETERMINANTS = st.builds(

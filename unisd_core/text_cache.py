@@ -1,4 +1,4 @@
-"""Texts the model wrote, kept under a digest of everything that determines them.
+"""Texts a model wrote, kept under a digest of everything that determines them.
 
 One small file per text, so that runs on one machine share them without locks: a file is
 complete or absent, and two writers of one key write the same text.
@@ -11,8 +11,10 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from unisd_core.errors import UserError
 from unisd_core.model_fetch import cache_folder
@@ -44,15 +46,19 @@ class Determinants:
 
     @property
     def key(self) -> str:
-        """sha256 of the fields as canonical JSON, in hex."""
-        fields = {**dataclasses.asdict(self), "temperature": float(self.temperature)}
-        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+        """See ``text_key``."""
+        return text_key({**dataclasses.asdict(self), "temperature": float(self.temperature)})
+
+
+def text_key(determinants: Mapping[str, Any]) -> str:
+    """SHA-256, in hex, of plain values as canonical JSON."""
+    canonical = json.dumps(determinants, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
 class TextCache:
-    """Written texts by ``Determinants.key`` below ``folder``, by default ``texts`` in the cache
-    folder of the project (``$UNISD_CACHE`` or ``~/.cache/unisd``)."""
+    """Texts below ``folder`` by ``text_key`` of what determines them; the default is ``texts`` in
+    the cache folder of the project (``$UNISD_CACHE`` or ``~/.cache/unisd``)."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder if folder is not None else cache_folder() / "texts"
