@@ -10,10 +10,10 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ablate test lint bench clean
+.PHONY: help setup demo ablate eval test lint bench clean
 
 help:
-	@echo "make setup | demo | ablate | test | lint | bench | clean   (EXTRA=cpu or gpu, ARGS=...)"
+	@echo "make setup | demo | ablate | eval | test | lint | bench | clean   (EXTRA=cpu or gpu, ARGS=...)"
 
 setup: $(STAMP)
 
@@ -26,6 +26,9 @@ demo: setup
 
 ablate: setup
 	$(RUN) pipelines/ablate.py --grid minitools $(ARGS)
+
+eval: setup
+	$(RUN) pipelines/evaluate.py $(ARGS)
 
 test: setup
 	$(RUN) -m pytest $(ARGS)

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+LARGEST = ("staleness_max", "score_memory", "learn_memory")
+"""Fields of which the largest counts."""
+
 
 @dataclass
 class BatchTotals:
-    """Sums over rows, but for ``staleness_max``; ``seconds`` is the learner's own time."""
+    """Sums over rows, but for ``LARGEST``; ``seconds`` is the learner's own time, and memory is the
+    peak of one process in bytes."""
 
     rows: int = 0
     staleness_max: int = 0
@@ -23,6 +27,8 @@ class BatchTotals:
     scored_tokens: int = 0
     score_seconds: float = 0.0
     seconds: float = 0.0
+    score_memory: int = 0
+    learn_memory: int = 0
 
     @classmethod
     def together(cls, parts: Iterable[BatchTotals]) -> BatchTotals:
@@ -31,7 +37,7 @@ class BatchTotals:
         for part in parts:
             for field in dataclasses.fields(cls):
                 mine, other = getattr(total, field.name), getattr(part, field.name)
-                largest = field.name == "staleness_max"
+                largest = field.name in LARGEST
                 setattr(total, field.name, max(mine, other) if largest else mine + other)
         return total
 
@@ -45,6 +51,7 @@ class BatchTotals:
             "completion_tokens_mean": self.completion_tokens / self.rows,
             "truncated_fraction": self.truncated / self.rows,
             "seconds_score": self.score_seconds,
+            "memory_score": self.score_memory,
         }
 
 
@@ -52,7 +59,7 @@ def batch_totals(rows: pa.Table, version: int) -> BatchTotals:
     """Totals of one worker's ``SCORED`` rows, trained on by ``version``."""
     total = BatchTotals()
     columns = ["prompt_ids", "completion_ids", "view_ids", "version_first", "finish_reason",
-               "score_seconds"]  # fmt: skip
+               "score_seconds", "score_memory"]  # fmt: skip
     read = [rows[name].is_valid().to_pylist() for name in ("teacher_hidden", "teacher_topk_ids")]
     unread = [not any(pair) for pair in zip(*read, strict=True)]
     for row, skipped in zip(rows.select(columns).to_pylist(), unread, strict=True):
@@ -66,4 +73,5 @@ def batch_totals(rows: pa.Table, version: int) -> BatchTotals:
         total.tokens += len(row["prompt_ids"]) + length
         total.scored_tokens += sum(len(ids) + length for ids in row["view_ids"][skipped:])
         total.score_seconds += row["score_seconds"]
+        total.score_memory = max(total.score_memory, row["score_memory"])
     return total

@@ -86,6 +86,12 @@ def newest(folder: Path) -> Checkpoint | None:
     return None
 
 
+def newest_step(folder: Path) -> int | None:
+    """Step of the newest complete checkpoint, without reading it."""
+    found = _complete(folder)
+    return int(found[0].name.removeprefix("step-")) if found else None
+
+
 def _load(path: Path) -> Checkpoint:
     state = json.loads((path / "state.json").read_text())
     ledger = state["ledger"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unisd_core.config import Generator
+from unisd_core.config_sections import Generator
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
@@ -15,25 +14,23 @@ import ray
 import ray.data
 import ray.train
 from ray.data import Dataset, ExecutionOptions
-from ray.exceptions import RayError
 from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.annotations import RayDeprecationWarning
 
-from actors.calls import ask, first_line
+from actors.calls import ask
 from actors.engine import Sampling
 from actors.gate import Gate, patience
+from actors.generators import Generators, light_actor
 from actors.learner import LearnerJob, learn
 from actors.messages import ReplicaReport
-from actors.plan import COORDINATOR_CPUS, check_plan, resource_plan
-from actors.pool import START_TIMEOUT_S, GeneratorPool
+from actors.plan import COORDINATOR_CPUS, resource_plan
+from actors.pool import START_TIMEOUT_S
 from actors.stages import Agree, Generate, Score
 from actors.weights import PushStatus, WeightStore
 from unisd_core.config import Config
 from unisd_core.errors import UserError
-
-log = logging.getLogger(__name__)
 
 STREAM_OPTIONS = ExecutionOptions(preserve_order=True)
 """Rows are trained in the order of their admission, on which the staleness bound rests."""
@@ -58,47 +55,21 @@ def connect() -> None:
     ray.init(**options)
 
 
-class Fleet:
-    """Generator pool, weight store and, once the prompts are known, gate and stream.
-
-    A context manager: leaving it ends every actor.
-    """
+class Fleet(Generators):
+    """Generator pool, weight store and, once the prompts are known, gate and stream."""
 
     def __init__(self, config: Config, model_dir: Path) -> None:
-        self.config, self.model_dir = config, model_dir
-        check_plan(resource_plan(config), ray.cluster_resources())
-        self.pool = _light(GeneratorPool).remote(config, str(model_dir))
-        self.store = _light(WeightStore).remote(self.pool)
+        super().__init__(config, model_dir, resource_plan(config))
+        self.store = light_actor(WeightStore).remote(self.pool)
         self.gate: Any = None
-        # Engines take long to load; the caller prepares its prompts in the meantime.
-        self._starting = self.pool.start.remote()
 
-    def __enter__(self) -> Fleet:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            ask(self.pool.stop.remote(), "the generator pool")
-        except (RayError, TimeoutError) as failure:
-            log.warning("the generator pool did not stop: %s", first_line(failure))
-        finally:
-            for actor in (self.gate, self.store, self.pool):
-                if actor is not None:
-                    ray.kill(actor)
-
-    def wait_ready(self) -> None:
-        """Return when every replica answers and reports its version; at once when called again."""
-        ask(self._starting, "the generator pool", START_TIMEOUT_S)
+    def _actors(self) -> list[Any]:
+        return [actor for actor in (self.gate, self.store, self.pool) if actor is not None]
 
     def stream(self, prompts: pa.Table, sampling: Sampling) -> Dataset:
         """Admit, sample, score, weigh: one block per batch, in order."""
         training = self.config.training
-        self.gate = _light(Gate).remote(
+        self.gate = light_actor(Gate).remote(
             prompts.num_rows,
             training.batch,
             training.staleness,
@@ -195,11 +166,6 @@ class Outcome:
 
 def _learn(settings: dict[str, Any]) -> None:
     learn(settings["job"])
-
-
-def _light(cls: type) -> Any:
-    """An actor that only passes messages."""
-    return ray.remote(cls).options(num_cpus=0, max_concurrency=1000)
 
 
 def _stage(actors: int) -> dict[str, Any]:

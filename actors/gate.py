@@ -153,12 +153,19 @@ class Gate:
             self._notify()
 
     async def consume(self, visits: list[tuple[int, int]]) -> int:
-        """One optimizer step was taken on exactly these rows. Returns the new version."""
+        """One optimizer step was taken on exactly these rows. Returns the step after which the run
+        ends."""
         async with self.changed:
             self.ledger.advance(visits)
             self.lost_since_step = 0
             self._notify()
-            return self.ledger.version
+            return self.ledger.steps
+
+    async def end_soon(self) -> None:
+        """Let the next step be the last one; rows beyond it stay in flight in the account."""
+        async with self.changed:
+            self.ledger.steps = min(self.ledger.steps, self.ledger.version + 1)
+            self._notify()
 
     async def counters(self) -> dict[str, Any]:
         """Checked ledger counters, the version, the restored scale and the reasons of losses."""

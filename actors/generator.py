@@ -14,6 +14,7 @@ from actors.engine import Engine
 from actors.messages import ReplicaReport, Request, Sampled, WeightUpdate
 from actors.transports import AdapterTransport, choose_transport
 from unisd_core.config import Config
+from unisd_core.evaluation.peak_memory import tree_memory
 
 
 class GeneratorReplica:
@@ -100,6 +101,7 @@ class GeneratorReplica:
             checksum=self.checksum,
             tokens=self.tokens,
             busy_seconds=self.busy_seconds,
+            peak_memory=tree_memory(),
         )
 
     async def check(self) -> ReplicaReport:

@@ -1,8 +1,7 @@
 """The learner: the function every Ray Train worker runs.
 
 One optimizer step per batch of the stream. Rank 0 closes the accounts of the rows, publishes the
-new
-version, writes metrics and checkpoints; all ranks hold the same weights.
+new version, writes metrics and checkpoints; all ranks hold the same weights.
 """
 
 from __future__ import annotations
@@ -33,6 +32,7 @@ from actors.pool import START_TIMEOUT_S
 from actors.student import Student
 from unisd_core.adapters import adapter_checksum
 from unisd_core.config import Config
+from unisd_core.evaluation.peak_memory import peak_memory
 from unisd_core.objective.metrics import add_metrics, finalise_metrics
 from unisd_core.run_dir import RunDir
 from unisd_core.teacher import make_teacher
@@ -60,17 +60,17 @@ class LearnerJob:
 
 
 def learn(job: LearnerJob) -> None:
-    """Ray Train's per-worker loop: resume or start, then one step per batch until
-    training.steps."""
+    """Ray Train's per-worker loop: resume or start, then one step per batch until training.steps,
+    or until the gate ends the run earlier."""
     context = ray.train.get_context()
     learner = Learner(job, context.get_world_rank(), context.get_world_size())
     learner.begin()
     shard = ray.train.get_dataset_shard("train")
-    while learner.version < job.config.training.steps:
+    while learner.version < learner.last_step:
         # A stream ends early only when its slots are used up; the next iteration starts a new one.
         for table in learner.batches(shard):
             learner.step(table)
-            if learner.version >= job.config.training.steps:
+            if learner.version >= learner.last_step:
                 break
     learner.finish()
     ray.train.report({"version": learner.version})
@@ -87,6 +87,7 @@ class Learner:
         self.teacher = make_teacher(self.config.teacher, self.student.weights())
         self.agreement_scale: float | None = None
         self.version = 0
+        self.last_step = self.config.training.steps
         self.history: OrderedDict[int, dict[str, Tensor]] = OrderedDict()
         self.totals = BatchTotals()
         self.run_dir = RunDir(job.run_path, self.config.outputs)
@@ -201,13 +202,15 @@ class Learner:
         if self.rank == 0:
             # The gate moves first: a checkpoint or a version that the ledger does not know must
             # not exist.
-            ask(self.job.gate.consume.remote(visits), "the gate")
+            self.last_step = ask(self.job.gate.consume.remote(visits), "the gate")
             self._publish(teacher_moved)
+        self.last_step = self._gather(self.last_step)[0]
         self.run_dir.write_trajectories(self.version, fresh.drop_columns(list(NOT_KEPT)), self.rank)
         learned = time.perf_counter() - began
-        batch.seconds = learned
+        batch.seconds, batch.learn_memory = learned, peak_memory(self.student.device)
         self.totals = BatchTotals.together([self.totals, batch])
         metrics |= {"seconds_wait": waited, "seconds_learn": learned}
+        metrics["memory_learn"] = batch.learn_memory
         if self.rank == 0:
             self.run_dir.log(self.version, metrics)
         if self.version % self.config.training.checkpoint_every == 0:

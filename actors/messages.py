@@ -47,10 +47,11 @@ class WeightUpdate:
 @dataclass(frozen=True)
 class ReplicaReport:
     """What a replica says of itself: the version it serves, the checksum of what it loaded, its
-    work so far."""
+    work so far, and the peak of its main memory (actor and engine) in bytes."""
 
     replica: int
     version: int
     checksum: str
     tokens: int
     busy_seconds: float
+    peak_memory: int = 0

@@ -23,17 +23,24 @@ class Share:
 
 def resource_plan(config: Config) -> list[Share]:
     """Every actor that reserves resources, by stage. Gate, store and pool reserve none."""
-    generator = config.generator
     return [
-        Share(
-            "generator", generator.replicas, generator.cpus,
-            generator.gpus * generator.tensor_parallel,
-        ),
+        generator_share(config),
         Share("generate stage", 1, COORDINATOR_CPUS, 0),
         Share("scorer", config.scorer.workers, config.scorer.cpus, config.scorer.gpus),
         Share("agreement stage", 1, COORDINATOR_CPUS, 0),
         Share("learner", config.learner.workers, config.learner.cpus, config.learner.gpus),
     ]  # fmt: skip
+
+
+def generator_share(config: Config) -> Share:
+    """The generator replicas."""
+    generator = config.generator
+    return Share(
+        "generator",
+        generator.replicas,
+        generator.cpus,
+        generator.gpus * generator.tensor_parallel,
+    )
 
 
 def render_plan(plan: list[Share]) -> str:

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from actors.engine import Sampling
 from actors.evaluator import sample
+from actors.messages import Sampled
 from unisd_core.text_cache import TextCache, Written, text_key
 
 
@@ -37,30 +38,29 @@ class Predictor:
         self.cache = cache or TextCache()
 
     def complete(
-        self, prompts: Sequence[list[int]], sampling: Sampling, number: int = 0
+        self, prompts: Sequence[list[int]], samplings: Sequence[Sampling]
     ) -> list[Written]:
-        """One answer for every prompt, in order; ``finished`` is False where the token limit
-        ended it. ``number`` tells repeated samples of one prompt apart."""
-        keys = [self._key(ids, sampling, number) for ids in prompts]
+        """One answer for every prompt under its own decoding settings, in order; ``finished`` is
+        False where the token limit ended it."""
+        keys = [self._key(*asked) for asked in zip(prompts, samplings, strict=True)]
         found = [self.cache.get(key) if key else None for key in keys]
         missing = [index for index, answer in enumerate(found) if answer is None]
         arriving = sample(
             self.pool,
             [prompts[index] for index in missing],
-            [sampling] * len(missing),
+            [samplings[index] for index in missing],
             self.version,
             self.in_flight,
         )
         for index, sampled in zip(missing, arriving, strict=True):
-            text = self.tokenizer.decode(sampled.token_ids, skip_special_tokens=True)
-            answer = Written(text, sampled.finish_reason == "stop")
+            answer = as_text(self.tokenizer, sampled)
             key = keys[index]
             if key:
                 self.cache.put(key, answer)
             found[index] = answer
         return [answer for answer in found if answer is not None]
 
-    def _key(self, prompt_ids: Sequence[int], sampling: Sampling, number: int) -> str | None:
+    def _key(self, prompt_ids: Sequence[int], sampling: Sampling) -> str | None:
         if self.weights is None:
             return None
         return text_key(
@@ -69,6 +69,11 @@ class Predictor:
                 "weights": self.weights,
                 "prompt_ids": list(prompt_ids),
                 "sampling": dataclasses.asdict(sampling),
-                "number": number,
             }
         )
+
+
+def as_text(tokenizer: PreTrainedTokenizerBase, sampled: Sampled) -> Written:
+    """A completion without its special tokens, and whether it ended by itself."""
+    text = tokenizer.decode(sampled.token_ids, skip_special_tokens=True)
+    return Written(str(text), sampled.finish_reason == "stop")

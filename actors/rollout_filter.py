@@ -15,6 +15,7 @@ from unisd_core.config import Config
 from unisd_core.models import load_tokenizer
 from unisd_core.objective.agreement import mean_token_agreement, row_agreement_filter
 from unisd_core.tasks import load_task
+from unisd_core.tasks.splits import split_training
 
 Readable = Callable[[int, list[int]], bool]
 """Whether the task reads an answer from the completion (token ids) of the row of this index."""
@@ -65,8 +66,8 @@ def auxiliary_logprobs(table: pa.Table) -> list[np.ndarray]:
 
 
 def _reader(config: Config, model_dir: str) -> Readable:
-    task = load_task(config.task, config.data_dir, config.task_seed)
-    rows = task.rows("train")
+    task = load_task(config.task, config.data_dir, config.task_seed, config.own_rows)
+    rows = split_training(task, config).train
     tokenizer = load_tokenizer(Path(model_dir))
 
     def readable(row: int, ids: list[int]) -> bool:

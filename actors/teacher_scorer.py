@@ -21,6 +21,7 @@ from torch import Tensor
 from actors.device import stage_device, use_threads
 from actors.messages import WeightUpdate
 from unisd_core.config import Config
+from unisd_core.evaluation.peak_memory import peak_memory
 from unisd_core.models import layer_states, lm_head_weight, load_base
 from unisd_core.objective.divergence import sampled_logprobs, teacher_topk
 from unisd_core.schema import SCORED
@@ -113,6 +114,7 @@ class TeacherScorer:
                 [row.get(self.auxiliary + 1) for row in logprobs], pa.list_(pa.float32())
             ),
             "score_seconds": pa.array([seconds] * len(rows), pa.float32()),
+            "score_memory": pa.array([peak_memory(self.device)] * len(rows), pa.int64()),
         }
         for name in SCORED.names:
             if name not in columns:  # the agreement stage's

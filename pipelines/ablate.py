@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from pipelines.cli import PRESETS_DIR
+from pipelines.console import say
 from pipelines.grid import Cell, Grid, load_grid
 from pipelines.grid_results import append_result, collect, is_finished, read_results
 from unisd_core.errors import UserError
@@ -193,11 +194,6 @@ def main(argv: Sequence[str] | None = None, launch: Launch = launch_process) -> 
     except UserError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return 2
-
-
-def say(line: str) -> None:
-    """A line for the person who runs this."""
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

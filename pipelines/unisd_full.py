@@ -26,8 +26,10 @@ def main(config: Config, args: argparse.Namespace) -> None:
     # Imported late: a dry run must not need torch.
     from actors.fleet import Fleet, connect
     from pipelines import report
+    from pipelines.outcome import choose_result, finish
     from pipelines.setup import prepare
     from pipelines.status import StatusLine
+    from pipelines.validation import Validation
     from pipelines.writing import pool_writing
     from unisd_core.run_dir import RunDir
 
@@ -35,7 +37,7 @@ def main(config: Config, args: argparse.Namespace) -> None:
     bench = prepare(config)
     run = RunDir.create(bench.config, resume=args.resume)
     connect()
-    with Fleet(bench.config, bench.model_dir) as fleet:
+    with Fleet(bench.config, bench.model.folder) as fleet:
         prompts = bench.training_prompts(pool_writing(bench, fleet) if bench.writes else None)
         test_sets = bench.test_sets()
         report.announce(bench, prompts, test_sets)
@@ -43,11 +45,11 @@ def main(config: Config, args: argparse.Namespace) -> None:
         report.check_teacher(bench, fleet.pool, prompts)
         before = report.evaluate(bench, fleet.pool, test_sets, run, "base")
         stream = fleet.stream(prompts.table, bench.sampling)
-        with StatusLine(bench.config, run.path):
+        with StatusLine(bench.config, run.path), Validation(bench, fleet, run.path):
             fleet.train(stream, run.path)
-        last = bench.config.training.steps
-        after = report.evaluate(bench, fleet.pool, test_sets, run, "final", last)
-        report.finish(bench, fleet, run, before, after, time.perf_counter() - began)
+        result = choose_result(bench, fleet, run)
+        after = report.evaluate(bench, fleet.pool, test_sets, run, "final", result.served)
+        finish(bench, fleet, run, result, before, after, time.perf_counter() - began)
 
 
 if __name__ == "__main__":

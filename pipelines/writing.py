@@ -20,7 +20,7 @@ def pool_writing(bench: Workbench, fleet: Fleet) -> Writing:
     def write(
         prompts: Sequence[str], *, temperature: float, max_tokens: int, seeds: Sequence[int]
     ) -> list[Written]:
-        stops = bench.stop_token_ids
+        stops = bench.model.stop_token_ids
         done = list(
             sample(
                 fleet.pool,
@@ -29,7 +29,7 @@ def pool_writing(bench: Workbench, fleet: Fleet) -> Writing:
                 in_flight=2 * bench.config.generator.replicas,
             )
         )
-        texts = bench.tokenizer.batch_decode(
+        texts = bench.model.tokenizer.batch_decode(
             [sampled.token_ids for sampled in done], skip_special_tokens=True
         )
         return [
@@ -37,5 +37,5 @@ def pool_writing(bench: Workbench, fleet: Fleet) -> Writing:
             for text, sampled in zip(texts, done, strict=True)
         ]
 
-    template = hashlib.sha256(str(bench.tokenizer.chat_template).encode()).hexdigest()
-    return Writing(write, f"{bench.base_weights}/{template}", TextCache())
+    template = hashlib.sha256(str(bench.model.tokenizer.chat_template).encode()).hexdigest()
+    return Writing(write, f"{bench.model.weights}/{template}", TextCache())

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 ROOT = Path(__file__).parent.parent
@@ -69,7 +70,8 @@ def listening_beyond_loopback(pid: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def finished(tiny_model, tmp_path_factory):
-    """A run with two replicas, two learner workers, adapters as transport and mixed completions."""
+    """A run with two replicas, two learner workers, adapters as transport, mixed completions and
+    the best weights on validation rows as its result."""
     out = tmp_path_factory.mktemp("runs")
     done = run(
         command(
@@ -82,6 +84,10 @@ def finished(tiny_model, tmp_path_factory):
             "generator.transport=adapter",
             "learner.workers=2",
             "rollout.teacher_share=0.3",
+            "training.checkpoint_every=3",
+            "evaluation.every=3",
+            "evaluation.validation_rows=3",
+            "evaluation.select=best",
             "outputs.merged_model=true",
         )
     )
@@ -93,7 +99,8 @@ def test_summary_tells_what_happened(finished):
     summary = json.loads((path / "summary.json").read_text())
     assert summary["steps"] == 6
     assert summary["versions_published"] == 6
-    assert summary["replica_versions"] == [6, 6]
+    # The best weights are served again under a number of their own.
+    assert summary["replica_versions"] == [7, 7]
     assert 1 <= summary["staleness"]["max"] <= summary["staleness"]["limit"] == 1
     ledger = summary["ledger"]
     assert ledger == {
@@ -102,6 +109,8 @@ def test_summary_tells_what_happened(finished):
     assert set(summary["accuracy"]) == {"minitools_seen", "minitools_unseen"}
     assert all(value > 0 for value in summary["tokens_per_second"].values())
     assert all(value for value in summary["mechanisms"].values()), summary["mechanisms"]
+    stages = summary["resources"]["stages"]
+    assert all(use["peak_memory_bytes"] > 2**20 for use in stages.values()), stages
     for line in ("right on 2 training rows: student", "step 6/6", "staleness", "48 admitted"):
         assert line in printed
 
@@ -115,6 +124,44 @@ def test_every_step_is_logged_and_engine_and_learner_agree(finished):
     ]
     assert gaps and max(gaps) < 1e-3
     assert list((path / "tensorboard").iterdir())
+
+
+def test_validation_went_on_beside_training_and_chose_the_result(finished):
+    path, _ = finished
+    lines = [json.loads(line) for line in (path / "validation.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 6
+    assert [line["best"] for line in lines] == [True, *[False] * (len(lines) - 1)]
+    assert all(line["versions"][0] >= line["step"] and line["rows"] == 3 for line in lines)
+    best, result = load_file(path / "best.safetensors"), path / "adapter/adapter_model.safetensors"
+    for name, tensor in load_file(result).items():
+        assert torch.equal(tensor, best[name])
+
+
+def test_an_evaluation_of_the_run_repeats_its_final_answers(finished, tiny_model, tmp_path):
+    path, _ = finished
+    rest = command(tiny_model, tmp_path, "unused")[3:]
+    evaluated = run(
+        [
+            sys.executable,
+            str(ROOT / "pipelines" / "evaluate.py"),
+            "--tasks=minitools",
+            f"--weights={path}",
+            f"--out={tmp_path / 'out'}",
+            "--perplexity",
+            *rest,
+            "generator.transport=adapter",
+        ]
+    )
+    assert "gold PPL" in evaluated.stdout
+    for name in ("minitools_seen", "minitools_unseen"):
+        again = pq.read_table(tmp_path / "out" / "answers" / f"{name}.parquet")
+        final = pq.read_table(path / "evaluation" / f"final-{name}.parquet")
+        for column in ("uid", "completion", "finished", "correct"):
+            assert again[column].to_pylist() == final[column].to_pylist(), (name, column)
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    scores = results["texts"]["minitools_seen"]
+    assert 0 < scores["distance"]["value"] < 0.7
+    assert scores["gold_fit"]["value"] > 1
 
 
 def test_every_trained_row_is_on_disk_once(finished):

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-
-class Section(BaseModel):
-    """Base of every section: immutable, no unknown keys, documented fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+from unisd_core.config_sections import Generator, Learner, OwnRows, Scorer, Section
 
 
 class Lora(Section):
@@ -259,56 +255,6 @@ class Training(Section):
     """Times a failed learner group is started again from the last checkpoint."""
 
 
-class Generator(Section):
-    replicas: int = Field(1, ge=1)
-    """vLLM engines, each in a Ray actor of its own."""
-    cpus: float = Field(0.5, gt=0)
-    """Logical CPUs a replica reserves in Ray."""
-    gpus: float = Field(0.0, ge=0)
-    """GPUs a replica reserves for each of its tensor-parallel ranks; 0 runs the CPU engine."""
-    tensor_parallel: int = Field(1, ge=1)
-    """GPUs one engine is split over."""
-    threads: int = Field(0, ge=0)
-    """Compute threads of a CPU engine; 0 takes all cores the process may use."""
-    max_sequences: int = Field(64, ge=1)
-    """Rollouts one engine keeps in flight."""
-    kv_cache_gib: float = Field(1.0, gt=0)
-    """Memory for keys and values on CPU, GiB."""
-    gpu_memory: float = Field(0.5, gt=0, le=1)
-    """Share of GPU memory the engine may take."""
-    transport: Literal["auto", "adapter", "merged"] = "auto"
-    """How new weights reach an engine: a LoRA adapter under a new name, or merged weights in place.
-    auto picks merged on CPU (its LoRA kernels are slow) and adapter on GPU."""
-    timeout_s: float = Field(600.0, gt=0)
-    """Longest wait for one answer of a replica before it is replaced."""
-
-
-class Scorer(Section):
-    workers: int = Field(1, ge=1)
-    """Actors of the scoring stage."""
-    cpus: float = Field(0.5, gt=0)
-    """Logical CPUs each reserves."""
-    gpus: float = Field(0.0, ge=0)
-    """GPUs each reserves."""
-    threads: int = Field(0, ge=0)
-    """Torch threads on CPU; 0 takes all cores the process may use."""
-    batch_tokens: int = Field(1024, ge=1)
-    """Padded tokens per forward pass. On CPU about a thousand is fastest; raise it on a GPU."""
-
-
-class Learner(Section):
-    workers: int = Field(1, ge=1)
-    """Data-parallel training processes; must divide training.batch."""
-    cpus: float = Field(0.5, gt=0)
-    """Logical CPUs each reserves."""
-    gpus: float = Field(0.0, ge=0)
-    """GPUs each reserves."""
-    threads: int = Field(0, ge=0)
-    """Torch threads on CPU; 0 divides the usable cores among the workers."""
-    sharding: Literal["ddp", "fsdp"] = "ddp"
-    """Several workers: each holds the whole model, or a shard of its blocks (FSDP2)."""
-
-
 class Evaluation(Section):
     rows: int = Field(200, ge=1)
     """Rows of each test set scored before and after training."""
@@ -318,6 +264,16 @@ class Evaluation(Section):
     """Training rows on which each view's accuracy is measured before training; 0 skips it."""
     require_better_teacher: bool = True
     """Stop before training when the teacher is no more accurate than the student."""
+    every: int = Field(0, ge=0)
+    """Optimizer steps between two evaluations on validation rows while training goes on; 0: none.
+    A multiple of training.checkpoint_every."""
+    validation_rows: int = Field(32, ge=1)
+    """every: training rows set aside to be evaluated on."""
+    patience: int = Field(0, ge=0)
+    """every: evaluations in a row without a better accuracy after which training ends; 0: never."""
+    select: Literal["last", "best"] = "last"
+    """Which weights are the result: the last, or those with the best accuracy on validation
+    rows."""
 
 
 class Outputs(Section):
@@ -341,6 +297,7 @@ class Config(Section):
     """Registered task name."""
     data_dir: str | None = None
     """Folder with one subfolder of JSONL files per task; None reads the hub."""
+    own_rows: OwnRows = OwnRows()
     output_dir: str = "runs"
     """Parent of all run folders."""
     model: Model = Model()
@@ -379,6 +336,14 @@ class Config(Section):
             raise ValueError(
                 "objective.divergence.top_k sends no hidden states; set objective.features.weight=0"
             )
+        every = self.evaluation.every
+        if every % self.training.checkpoint_every:
+            raise ValueError(
+                f"evaluation.every ({every}) must be a multiple of training.checkpoint_every "
+                f"({self.training.checkpoint_every})"
+            )
+        if not every and (self.evaluation.patience or self.evaluation.select == "best"):
+            raise ValueError("evaluation.patience and select=best need evaluation.every above 0")
         if self.model.finetune == "full" and self.generator.transport == "adapter":
             raise ValueError("model.finetune=full has no adapter; set generator.transport=merged")
         return self

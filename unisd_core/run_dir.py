@@ -65,7 +65,7 @@ class RunDir:
                 f"{path}: cannot be created ({error.strerror}); set output_dir=..."
             ) from None
         _check_owner(path, config, resume)
-        _replace(path / "config.yaml", dump_config(config))
+        replace_file(path / "config.yaml", dump_config(config))
         return cls(path, config.outputs)
 
     def resume_from(self, step: int) -> None:
@@ -79,7 +79,7 @@ class RunDir:
         metrics = self.path / "metrics.jsonl"
         if metrics.exists():
             lines = metrics.read_text(encoding="utf-8").splitlines()
-            _replace(metrics, "".join(f"{line}\n" for line in lines if _step(line) <= step))
+            replace_file(metrics, "".join(f"{line}\n" for line in lines if _step(line) <= step))
         for part in (self.path / "trajectories").glob("step-*.parquet"):
             if int(part.name.split("-")[1]) > step:
                 part.unlink()
@@ -115,7 +115,7 @@ class RunDir:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json`` atomically, which marks the run as finished."""
-        _replace(
+        replace_file(
             self.path / "summary.json",
             json.dumps(_plain(summary), indent=2, allow_nan=False) + "\n",
         )
@@ -189,7 +189,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """Write ``text`` to ``path``, which is never seen half written and survives a crash."""
     temporary = path.with_name(f"{path.name}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)

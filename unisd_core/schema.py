@@ -61,6 +61,7 @@ SCORED = pa.schema(
         pa.field("auxiliary_logprobs", pa.list_(_FLOATS)),  # (K, T) nats
         pa.field("negative_logprobs", _FLOATS),  # (T,) nats; null without a negative view
         pa.field("score_seconds", pa.float32()),  # this row's share of the scorer's time
+        pa.field("score_memory", pa.int64()),  # the scorer's peak, bytes
         # Null until the agreement stage has seen the whole batch.
         pa.field("token_weights", _FLOATS),  # (T,)
         pa.field("sequence_weight", pa.float32()),

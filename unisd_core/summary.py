@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from unisd_core.evaluation.bootstrap import paired_bootstrap
+from unisd_core.evaluation.resources import Resources
+from unisd_core.text_table import columns
 
 _PACKAGES = ("torch", "transformers", "peft", "ray", "vllm", "pyarrow", "numpy", "pydantic")
 # The engine's CPU build is distributed under a name of its own.
@@ -95,6 +97,7 @@ class Summary(_Record):
     tokens_per_second: dict[str, float]
     """By stage."""
     mechanisms: Mechanisms
+    resources: Resources
     config_sha256: str
     versions: dict[str, str]
     """Python and the main packages."""
@@ -164,21 +167,10 @@ def render_table(summary: Summary) -> str:
     mechanisms = _mechanism_line(summary.mechanisms.model_dump())
     if mechanisms:
         lines.append(mechanisms)
-    return "\n\n".join([_columns(accuracy), _columns(stages), "\n".join(lines)]) + "\n"
+    lines.append(f"cost       {summary.resources.line()}")
+    return "\n\n".join([columns(accuracy), columns(stages), "\n".join(lines)]) + "\n"
 
 
 def _mechanism_line(values: Mapping[str, float | None]) -> str:
     shown = [f"{name} {value:.3g}" for name, value in values.items() if value is not None]
     return f"mechanisms {', '.join(shown)}" if shown else ""
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows under each other: the first column left-aligned, the others right-aligned."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if number else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    )

@@ -51,6 +51,7 @@ def scored(count: int, hidden: int = 64, auxiliary: int = 2, seed: int = 0) -> p
             "auxiliary_logprobs": (-rng.random((auxiliary, tokens))).tolist(),
             "negative_logprobs": (-3 * rng.random(tokens)).tolist(),
             "score_seconds": 0.1,
+            "score_memory": 1000,
             "token_weights": (0.2 + 0.8 * rng.random(tokens)).tolist(),
             "sequence_weight": 1.0,
             "batch": 0,

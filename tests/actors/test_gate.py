@@ -44,7 +44,8 @@ def test_waits_for_a_step_then_admits_the_next_batch():
         await door.arrive([(*visit, 0) for visit in visits(first)], [])
         await asyncio.sleep(0.01)
         assert not waiting.done(), "a complete batch is waiting for its step, not for more rows"
-        assert await door.consume(visits(first)) == 1
+        assert await door.consume(visits(first)) == 3
+        assert door.ledger.version == 1
         second = await asyncio.wait_for(waiting, 1)
         assert [ticket.min_version for ticket in second] == [1] * 4
 
@@ -175,5 +176,20 @@ def test_a_ledger_of_another_order_is_refused():
         state = await gate().state()
         with pytest.raises(ValueError, match="another order of prompts"):
             await gate(batch=2).restore(state)
+
+    asyncio.run(scenario())
+
+
+def test_a_run_that_is_ended_early_takes_one_more_step_and_admits_nothing():
+    async def scenario():
+        door, stream = await opened(staleness=1, steps=9)
+        first = await stream.admit(4)
+        second = await stream.admit(4)
+        await door.arrive([(*visit, 0) for visit in visits(first + second)], [])
+        await door.end_soon()
+        waiting = asyncio.create_task(stream.admit(4))
+        assert await door.consume(visits(first)) == 1
+        assert await asyncio.wait_for(waiting, 1) == []
+        assert (await door.counters())["in_flight"] == 4
 
     asyncio.run(scenario())

@@ -49,22 +49,22 @@ def predictor(folder: Path, weights: str | None = "w") -> Predictor:
 def test_answers_come_in_the_order_of_the_prompts_and_are_asked_for_once(
     tmp_path: Path, asked: list[list[int]]
 ) -> None:
-    first = predictor(tmp_path).complete([[1], [0, 1, 2]], GREEDY)
+    first = predictor(tmp_path).complete([[1], [0, 1, 2]], [GREEDY] * 2)
     assert first == [Written("b", True), Written("abc", False)]
-    again = predictor(tmp_path).complete([[2], [0, 1, 2], [1]], GREEDY)
+    again = predictor(tmp_path).complete([[2], [0, 1, 2], [1]], [GREEDY] * 3)
     assert again == [Written("c", True), Written("abc", False), Written("b", True)]
     assert asked == [[1], [0, 1, 2], [2]]
 
 
 @pytest.mark.parametrize(
-    ("weights", "sampling", "number"),
-    [("other", GREEDY, 0), ("w", WARM, 0), ("w", GREEDY, 1), (None, GREEDY, 0)],
+    ("weights", "sampling"),
+    [("other", WARM), ("w", GREEDY), ("w", dataclasses.replace(WARM, seed=2)), (None, WARM)],
 )
-def test_nothing_of_other_weights_decoding_or_sample_is_read_back(
-    tmp_path: Path, asked: list[list[int]], weights: str | None, sampling: Sampling, number: int
+def test_nothing_of_other_weights_or_decoding_is_read_back(
+    tmp_path: Path, asked: list[list[int]], weights: str | None, sampling: Sampling
 ) -> None:
-    predictor(tmp_path).complete([[1]], GREEDY)
-    predictor(tmp_path, weights).complete([[1]], sampling, number)
+    predictor(tmp_path).complete([[1]], [WARM])
+    predictor(tmp_path, weights).complete([[1]], [sampling])
     assert asked == [[1], [1]]
 
 
@@ -72,6 +72,6 @@ def test_an_interrupted_evaluation_keeps_what_had_arrived(
     tmp_path: Path, asked: list[list[int]]
 ) -> None:
     with pytest.raises(ConnectionError):
-        predictor(tmp_path).complete([[1], [9], [2]], GREEDY)
-    predictor(tmp_path).complete([[1], [2]], GREEDY)
+        predictor(tmp_path).complete([[1], [9], [2]], [GREEDY] * 3)
+    predictor(tmp_path).complete([[1], [2]], [GREEDY] * 2)
     assert asked == [[1], [2]]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from unisd_core.evaluation.resources import Resources, StageUse, account
 from unisd_core.summary import (
     Ledger,
     Mechanisms,
@@ -34,6 +35,7 @@ def summary(**changes: Any) -> Summary:
         "seconds": Seconds(total=1234.5, generate=1, score=2, learn=3, push=4, evaluate=5),
         "tokens_per_second": {"generate": 1234.4, "learn": 99.0},
         "mechanisms": Mechanisms(ema_distance=0.125),
+        "resources": account(1234.5, 1, 50_000, {"learn": StageUse(seconds=3, tokens=50_000)}),
         "config_sha256": "0" * 64,
         "versions": {"python": "3"},
     }
@@ -61,6 +63,7 @@ def test_the_format_of_summary_json_is_stable() -> None:
             "ema_distance",
             "feature_distance",
         ],
+        "resources": sorted(Resources.model_fields),
         "config_sha256": "str",
         "versions": ["python"],
     }

@@ -38,15 +38,18 @@ def paired_bootstrap(
 
 
 def row_bootstrap(
-    change_B: npt.NDArray[np.int64], scale: int, resamples: int, seed: int
+    change_B: npt.NDArray[np.int64] | npt.NDArray[np.float64],
+    scale: int,
+    resamples: int,
+    seed: int,
 ) -> Interval:
     """95 % percentile interval of the mean of ``change_B / scale`` (B,) over resampled rows.
 
-    Whole numbers and a common denominator keep the sums exact.
+    Whole numbers with a common denominator keep the sums exact.
     """
     rows = change_B.size
     rng = np.random.default_rng(seed)
-    sums_R = np.empty(resamples, dtype=np.int64)
+    sums_R = np.empty(resamples, dtype=change_B.dtype)
     block = max(1, _INDICES_PER_BLOCK // rows)
     for start in range(0, resamples, block):
         count = min(block, resamples - start)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from unisd_core.errors import UserError
 from unisd_core.evaluation.bootstrap import Interval, row_bootstrap
+from unisd_core.text_table import points
 
 
 class _Record(BaseModel):
@@ -221,8 +222,5 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _points(interval: Interval) -> str:
-    # Adding zero turns a rounded -0.0 into 0.0.
-    middle, low, high = (
-        round(100 * value, 1) + 0.0 for value in (interval.difference, interval.low, interval.high)
-    )
+    middle, low, high = map(points, (interval.difference, interval.low, interval.high))
     return f"{middle:+.1f} [{low:+.1f}, {high:+.1f}]"

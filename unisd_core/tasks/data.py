@@ -6,6 +6,7 @@ read from, so that every complaint about a row can name it.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 from dataclasses import dataclass
@@ -63,6 +64,10 @@ class Record:
     def optional_integer(self, key: str, low: int, high: int) -> int | None:
         """Field ``key`` as an integer in [low, high] or None when absent or null."""
         return None if self.fields.get(key) is None else self.integer(key, low, high)
+
+    def plus(self, **fields: object) -> Record:
+        """The record with ``fields`` added or replaced."""
+        return dataclasses.replace(self, fields={**self.fields, **fields})
 
 
 def _found(fields: dict[str, Any], key: str) -> str:

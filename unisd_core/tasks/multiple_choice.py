@@ -46,6 +46,11 @@ class MultipleChoice(Task):
 
     def rows(self, split: str) -> list[Row]:
         """Rows of "train" or a test split in published order, read once; see Task.rows."""
+        if split == "train" and not self._dataset.trains:
+            raise UserError(
+                f"task {self.name}: has no training rows, it is only to be tested on; "
+                "train on another task"
+            )
         if split not in ("train", *self.test_splits):
             names = ", ".join(("train", *self.test_splits))
             raise UserError(f"task {self.name}: no split {split!r}; choose one of {names}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from unisd_core.errors import UserError
 from unisd_core.tasks.data import HubSource, Record, read_folder, read_hub
+
+logger = logging.getLogger(__name__)
 
 LETTERS = "ABCDEFGHIJ"
 REASONING_CHARACTERS = 360
@@ -40,56 +42,81 @@ class Dataset:
     max_completion_tokens: int
     explains: bool
     """Whether references hold an explanation, so that the prompt asks for one."""
-    hub: HubSource
-    from_hub: Callable[[Record], Record]
-    """A hub record under the field names of the JSONL files."""
+    from_hub: Callable[[str], list[Record]]
+    """Records of a split as the hub has it, under the field names of the JSONL files."""
+    from_folder: Callable[[str, str], list[Record]] | None = None
+    """Records of (data_dir, split) where they are not in a JSONL file."""
+    trains: bool = True
+    """Whether there is a training split."""
 
 
-def _cos_e(record: Record) -> Record:
-    choices, answer = record.texts("choices"), record.text("answer")
-    if answer not in choices:
-        raise UserError(f"{record.place}: field 'answer' must be one of the choices; fix the row")
-    return _with(
-        record,
-        answer_index=choices.index(answer),
-        rationale=record.optional_text("abstractive_explanation"),
-    )
+def _cos_e(split: str) -> list[Record]:
+    records = []
+    for record in read_hub(HubSource("Salesforce/cos_e", "v1.11"), split):
+        choices, answer = record.texts("choices"), record.text("answer")
+        if answer not in choices:
+            raise UserError(
+                f"{record.place}: field 'answer' must be one of the choices; fix the row"
+            )
+        rationale = record.optional_text("abstractive_explanation")
+        records.append(record.plus(answer_index=choices.index(answer), rationale=rationale))
+    return records
 
 
-def _scienceqa(record: Record) -> Record:
-    lecture = record.optional_text("lecture")
-    return _with(
-        record,
-        id=f"row-{record.index}",
-        answer_index=record.fields.get("answer"),
-        rationale=lecture + record.optional_text("solution"),
-        lecture_chars=len(lecture),
-    )
+def _scienceqa(split: str) -> list[Record]:
+    records = []
+    for record in read_hub(HubSource("derek-thomas/ScienceQA", image_column="image"), split):
+        lecture = record.optional_text("lecture")
+        records.append(
+            record.plus(
+                id=f"row-{record.index}",
+                answer_index=record.fields.get("answer"),
+                rationale=lecture + record.optional_text("solution"),
+                lecture_chars=len(lecture),
+            )
+        )
+    return records
 
 
-def _arc(record: Record) -> Record:
-    choices, key = record.fields.get("choices"), record.text("answerKey")
-    if not isinstance(choices, dict) or key not in choices.get("label", ()):
-        raise UserError(f"{record.place}: field 'answerKey' must be a label of 'choices'")
-    return _with(
-        record, choices=list(choices["text"]), answer_index=list(choices["label"]).index(key)
-    )
+def _arc(configuration: str) -> Callable[[str], list[Record]]:
+    def read(split: str) -> list[Record]:
+        records = []
+        for record in read_hub(HubSource("allenai/ai2_arc", configuration), split):
+            choices, key = record.fields.get("choices"), record.text("answerKey")
+            if not isinstance(choices, dict) or key not in choices.get("label", ()):
+                raise UserError(f"{record.place}: field 'answerKey' must be a label of 'choices'")
+            index = list(choices["label"]).index(key)
+            records.append(record.plus(choices=list(choices["text"]), answer_index=index))
+        return records
+
+    return read
 
 
-def _with(record: Record, **fields: object) -> Record:
-    return dataclasses.replace(record, fields={**record.fields, **fields})
+def _medmcqa(split: str) -> list[Record]:
+    """Rows whose label is hidden (cop -1) are left out, and their number is logged."""
+    published = read_hub(HubSource("openlifescienceai/medmcqa"), split)
+    labelled = [record for record in published if record.fields.get("cop") != -1]
+    if len(labelled) < len(published):
+        logger.warning(
+            "medmcqa/%s: %d of %d rows left out, since their label is hidden",
+            split, len(published) - len(labelled), len(published),
+        )  # fmt: skip
+    return [
+        record.plus(
+            choices=[record.text(f"op{letter}") for letter in "abcd"],
+            answer_index=record.integer("cop", 0, 3),
+            rationale=record.optional_text("exp"),
+            subject=record.optional_text("subject_name"),
+        )
+        for record in labelled
+    ]
 
 
-COS_E = Dataset(
-    "cos_e", ("validation",), 96, True, HubSource("Salesforce/cos_e", "v1.11"), _cos_e
-)  # fmt: skip
-SCIENCEQA = Dataset(
-    "scienceqa", ("test",), 128, True,
-    HubSource("derek-thomas/ScienceQA", image_column="image"), _scienceqa,
-)  # fmt: skip
-ARC_EASY = Dataset(
-    "arc_easy", ("test",), 64, False, HubSource("allenai/ai2_arc", "ARC-Easy"), _arc
-)  # fmt: skip
+COS_E = Dataset("cos_e", ("validation",), 96, True, _cos_e)
+SCIENCEQA = Dataset("scienceqa", ("test",), 128, True, _scienceqa)
+MEDMCQA = Dataset("medmcqa", ("validation",), 128, True, _medmcqa)
+ARC_EASY = Dataset("arc_easy", ("test",), 64, False, _arc("ARC-Easy"))
+ARC_CHALLENGE = Dataset("arc_challenge", ("test",), 64, False, _arc("ARC-Challenge"))
 
 
 def read_questions(dataset: Dataset, data_dir: str | None, split: str) -> list[Question]:
@@ -99,7 +126,9 @@ def read_questions(dataset: Dataset, data_dir: str | None, split: str) -> list[Q
     twice.
     """
     if data_dir is None:
-        records = [dataset.from_hub(record) for record in read_hub(dataset.hub, split)]
+        records = dataset.from_hub(split)
+    elif dataset.from_folder is not None:
+        records = dataset.from_folder(data_dir, split)
     else:
         records = read_folder(data_dir, dataset.name, split)
     seen: dict[str, str] = {}

@@ -14,9 +14,12 @@ from tests.unisd_core.tasks.test_published_rows import DATA_DIR
 from tests.unisd_core.toy_task import ToyTask, toy_row
 from unisd_core.config import Views
 from unisd_core.contexts import EXAMPLE_HEADER, build_contexts
+from unisd_core.errors import UserError
 from unisd_core.tasks import TASKS, Row, Task, load_task
 
 ROWS = 400
+STAND_IN = {"toolalpaca": "test", "humaneval": "test"}
+"""The split of a task whose training rows a data folder does not hold, or that has none."""
 
 
 def task_and_rows(name: str) -> tuple[Task, list[Row]]:
@@ -25,7 +28,12 @@ def task_and_rows(name: str) -> tuple[Task, list[Row]]:
     if name != "minitools" and not DATA_DIR:
         pytest.skip("no published rows: set UNISD_DATA_DIR to a folder that holds them")
     task = load_task(name, DATA_DIR or None, 0)
-    rows = task.rows("train")
+    try:
+        rows = task.rows(STAND_IN.get(name, "train"))
+    except UserError as error:
+        # Only to be tested on, or not among the published rows at hand.
+        assert "has no" in str(error)
+        pytest.skip(str(error))
     return task, random.Random(0).sample(rows, min(ROWS, len(rows)))
 
 
@@ -59,4 +67,4 @@ def test_no_context_holds_its_rows_own_question_or_answer(
                 flat = " ".join(text.casefold().split())
                 assert row.gold not in text
                 assert kind != "induction" or " ".join(row.gold.casefold().split()) not in flat
-    assert checked or name == "arc_easy"
+    assert checked or name.startswith("arc_")

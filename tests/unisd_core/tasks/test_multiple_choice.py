@@ -200,21 +200,43 @@ HUB_ROWS = {
         "id": "x", "question": "Which?", "answerKey": "2",
         "choices": {"text": ["no", "yes"], "label": ["1", "2"]},
     },
+    ("allenai/ai2_arc", "ARC-Challenge", "train"): {
+        "id": "x", "question": "Which?", "answerKey": "B",
+        "choices": {"text": ["no", "yes"], "label": ["A", "B"]},
+    },
+    ("openlifescienceai/medmcqa", None, "train"): {
+        "id": "x", "question": "Which?", "opa": "no", "opb": "yes", "opc": "may", "opd": "can",
+        "cop": 1, "exp": "yes it is", "subject_name": "Anatomy",
+    },
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["cos_e", "scienceqa", "arc_easy"])
+@pytest.mark.parametrize("name", ["cos_e", "scienceqa", "medmcqa", "arc_easy", "arc_challenge"])
 def test_hub_fields_are_read(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     def load_dataset(repository: str, configuration: str | None, split: str) -> Hub:
         return Hub([HUB_ROWS[repository, configuration, split]])
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
     (row,) = load_task(name, None, 0).rows("train")
-    answer = row.answer["options"]["ABC".index(row.answer["letter"])]
+    answer = row.answer["options"]["ABCD".index(row.answer["letter"])]
     assert answer == "yes"
     assert row.uid == f"{name}/train/{'row-0' if name == 'scienceqa' else 'x'}"
-    assert ("yes it is" in row.gold) == (name != "arc_easy")
+    assert ("yes it is" in row.gold) == (not name.startswith("arc"))
     assert ("Context: On words." in row.prompt) == (name == "scienceqa")
+
+
+def test_rows_with_a_hidden_label_are_left_out_and_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = HUB_ROWS["openlifescienceai/medmcqa", None, "train"]
+    rows = [row, {**row, "id": "hidden", "cop": -1}, {**row, "id": "y", "cop": 3}]
+    hub = SimpleNamespace(load_dataset=lambda *names, split: Hub(rows))
+    monkeypatch.setitem(sys.modules, "datasets", hub)
+    found = load_task("medmcqa", None, 0).rows("validation")
+    assert [row.uid for row in found] == ["medmcqa/validation/x", "medmcqa/validation/y"]
+    assert found[1].answer["options"]["ABCD".index(found[1].answer["letter"])] == "can"
+    assert found[1].category == "Anatomy"
+    assert "medmcqa/validation: 1 of 3 rows left out" in caplog.text
 
 
 def test_a_model_is_asked_to_argue_for_each_wrong_letter_in_turn(tmp_path: Path) -> None:

@@ -56,3 +56,31 @@ def test_gold_fits_the_decoding_limit(smollm2_tokenizer: Any, name: str, split: 
     lengths = [len(ids) for ids in smollm2_tokenizer(golds).input_ids]
     # One more token ends the turn.
     assert max(lengths) + 1 <= task.max_completion_tokens
+
+
+GPQA = {"main": 448, "diamond": 198, "extended": 546}
+
+
+@pytest.mark.parametrize("split", GPQA)
+def test_gpqa_loads_and_its_references_score_as_they_should(
+    smollm2_tokenizer: Any, split: str
+) -> None:
+    """Compares uids and lengths only: the authors ask that no row be shown."""
+    if not (Path(DATA_DIR) / "gpqa" / "dataset.zip").is_file():
+        pytest.skip("no gpqa/dataset.zip in the folder of published rows")
+    task = load_task("gpqa", DATA_DIR, 0)
+    rows = task.rows(split)
+    assert len({row.uid for row in rows}) == GPQA[split]
+    rng = random.Random(0)
+    misread, right_wrong, too_long = [], [], []
+    for row in rows:
+        if extract_choice(row.gold, "ABCD") != row.answer["letter"]:
+            misread.append(row.uid)
+        wrong = task.wrong_reference(row, rng)
+        if wrong is None or task.score(row, wrong.gold).correct:
+            right_wrong.append(row.uid)
+        if len(smollm2_tokenizer(row.gold).input_ids) + 1 > task.max_completion_tokens:
+            too_long.append(row.uid)
+    assert misread == []
+    assert right_wrong == []
+    assert too_long == []

@@ -6,7 +6,7 @@ from unisd_core.tasks.base import Task
 
 
 def test_every_registered_task_carries_its_name_and_splits() -> None:
-    for name in TASKS:
+    for name in [*TASKS, "own_rows"]:
         task = load_task(name, "somewhere", 0)
         assert isinstance(task, Task)
         assert task.name == name
@@ -16,11 +16,11 @@ def test_every_registered_task_carries_its_name_and_splits() -> None:
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UserError, match=r"'sums'.*arc_easy.*cos_e.*minitools.*scienceqa"):
+    with pytest.raises(UserError, match=r"'sums'.*arc_easy.*cos_e.*minitools.*own_rows.*scienceqa"):
         load_task("sums", None, 0)
 
 
-@pytest.mark.parametrize("name", sorted(TASKS))
+@pytest.mark.parametrize("name", sorted([*TASKS, "own_rows"]))
 def test_unknown_split_is_named(name: str) -> None:
     with pytest.raises(UserError, match="no split 'dev'"):
         load_task(name, "somewhere", 0).rows("dev")

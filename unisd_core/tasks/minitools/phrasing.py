@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import re
 
-from unisd_core.tasks.minitools.calls import Call
 from unisd_core.tasks.minitools.parameters import Value
 from unisd_core.tasks.minitools.tools import Tool
+from unisd_core.tasks.tool_calls import Call
 
 OPTIONAL_SHARE = 0.35
 """How often an optional argument is asked for."""

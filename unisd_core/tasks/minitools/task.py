@@ -7,15 +7,11 @@ import random
 
 from unisd_core.errors import UserError
 from unisd_core.tasks.base import NegativeRequest, Row, Score, Task
-from unisd_core.tasks.minitools.calls import (
-    Call,
-    argument_score,
-    read_calls,
-    write_calls,
-)
+from unisd_core.tasks.minitools.calls import read_calls
 from unisd_core.tasks.minitools.corruption import corrupt
 from unisd_core.tasks.minitools.generation import SIZES, describe, generate
 from unisd_core.tasks.minitools.mistakes import MISTAKES, mistake_prompt, read_wrong_calls
+from unisd_core.tasks.tool_calls import Call, score_calls, write_calls
 
 
 class MiniTools(Task):
@@ -66,15 +62,7 @@ class MiniTools(Task):
     def score(self, row: Row, completion: str) -> Score:
         """``correct`` asks for exactly the gold calls and no other text; ``parts["action"]`` is 1
         for the right tools in order, ``parts["arguments"]`` the share of right arguments."""
-        gold = _gold_calls(row)
-        reading = read_calls(completion)
-        action = [c.action for c in reading.calls] == [c.action for c in gold]
-        arguments = argument_score(reading.calls, gold)
-        return Score(
-            correct=reading.clean and action and arguments == 1.0,
-            extracted=bool(reading.calls),
-            parts={"action": float(action), "arguments": arguments},
-        )
+        return score_calls(read_calls(completion), _gold_calls(row))
 
 
 def _gold_calls(row: Row) -> list[Call]:

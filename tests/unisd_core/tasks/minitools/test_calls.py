@@ -1,17 +1,9 @@
-import json
-from typing import Any
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unisd_core.tasks.minitools.calls import (
-    Call,
-    argument_score,
-    read_calls,
-    same_value,
-    write_calls,
-)
+from unisd_core.tasks.minitools.calls import read_calls
+from unisd_core.tasks.tool_calls import Call, write_calls
 
 ONE = 'Action: get_wind\nAction Input: {"city": "Oslo", "days": 3}'
 WIND = Call("get_wind", {"city": "Oslo", "days": 3})
@@ -122,58 +114,3 @@ def test_what_is_written_is_read_back(calls: list[Call]) -> None:
     reading = read_calls(write_calls(calls))
     assert reading.clean
     assert list(reading.calls) == calls
-    assert argument_score(reading.calls, calls) == 1.0
-
-
-@given(calls_lists, calls_lists)
-@settings(max_examples=40)
-def test_argument_score_is_a_share_and_full_only_for_equal_arguments(
-    ours: list[Call], theirs: list[Call]
-) -> None:
-    score = argument_score(ours, theirs)
-    assert 0.0 <= score <= 1.0
-    padded = [*ours, *[Call("", {})] * len(theirs)], [*theirs, *[Call("", {})] * len(ours)]
-    equal = all(
-        a.arguments.keys() == b.arguments.keys()
-        and all(same_value(a.arguments[k], b.arguments[k]) for k in a.arguments)
-        for a, b in zip(*padded, strict=True)
-    )
-    assert (score == 1.0) == equal
-
-
-@pytest.mark.parametrize(
-    ("predicted", "gold", "same"),
-    [
-        (3, 3, True), (3.0, 3, False), ("3", 3, False), (True, 1, False), (1, True, False),
-        (4, 4.0, True), (4.0, 4.0, True), ("4.0", 4.0, False), (True, 1.0, False),
-        (12.5, 12.5, True), (12.50001, 12.5, False), ("Oslo", "oslo", False), (" a", "a", False),
-        (None, "a", False), ({"a": 1}, "a", False), (float("inf"), 4.0, False),
-        (False, False, True), ("false", False, False), (0, False, False),
-    ],
-)  # fmt: skip
-def test_value_comparison(predicted: Any, gold: Any, same: bool) -> None:
-    assert same_value(predicted, gold) is same
-
-
-@pytest.mark.parametrize(
-    ("predicted", "score"),
-    [
-        ([{"a": 1, "b": "x"}], 1.0),
-        ([{"b": "x", "a": 1}], 1.0),
-        ([{"a": 1}], 0.5),
-        ([{"a": 1, "b": "y"}], 0.5),
-        ([{"a": 1, "b": "x", "c": 0}], 2 / 3),
-        ([{"a": "1", "b": "x"}], 0.5),
-        ([], 0.0),
-        ([{"a": 1, "b": "x"}, {"a": 1, "b": "x"}], 0.5),
-    ],
-)
-def test_argument_score(predicted: list[dict[str, Any]], score: float) -> None:
-    gold = [Call("t", {"a": 1, "b": "x"})]
-    assert argument_score([Call("t", p) for p in predicted], gold) == pytest.approx(score)
-
-
-def test_written_json_is_plain() -> None:
-    text = write_calls([Call("t", {"day": "2026-03-05", "on": True, "kg": 12.5})])
-    assert text == 'Action: t\nAction Input: {"day": "2026-03-05", "on": true, "kg": 12.5}'
-    assert json.loads(text.split("Action Input: ")[1])["kg"] == 12.5

@@ -3,11 +3,11 @@ import re
 
 import pytest
 
-from unisd_core.tasks.minitools.calls import Call
 from unisd_core.tasks.minitools.catalogue import DOMAINS, TOOLS, UNSEEN, siblings
 from unisd_core.tasks.minitools.parameters import Parameter, date, number
 from unisd_core.tasks.minitools.phrasing import draw_call, fill, two_requests
 from unisd_core.tasks.minitools.tools import Tool
+from unisd_core.tasks.tool_calls import Call
 
 ALL = sorted(TOOLS)
 

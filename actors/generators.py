@@ -1,0 +1,70 @@
+"""Generator replicas alone: what evaluation and every run need; created and ended together."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import ray
+from ray.exceptions import RayError
+
+from actors.calls import ask, first_line
+from actors.messages import WeightUpdate
+from actors.plan import Share, check_plan, generator_share
+from actors.pool import START_TIMEOUT_S, GeneratorPool
+from unisd_core.config import Config
+
+log = logging.getLogger(__name__)
+
+
+class Generators:
+    """The generator pool, from the moment its replicas start to load.
+
+    A context manager: leaving it ends every actor. Raises UserError when the cluster lacks what
+    ``plan``, by default the replicas alone, reserves.
+    """
+
+    def __init__(self, config: Config, model_dir: Path, plan: list[Share] | None = None) -> None:
+        self.config, self.model_dir = config, model_dir
+        check_plan(plan or [generator_share(config)], ray.cluster_resources())
+        self.pool = light_actor(GeneratorPool).remote(config, str(model_dir))
+        # Engines take long to load; the caller prepares its prompts in the meantime.
+        self._starting = self.pool.start.remote()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            ask(self.pool.stop.remote(), "the generator pool")
+        except (RayError, TimeoutError) as failure:
+            log.warning("the generator pool did not stop: %s", first_line(failure))
+        finally:
+            for actor in self._actors():
+                ray.kill(actor)
+
+    def _actors(self) -> list[Any]:
+        return [self.pool]
+
+    def wait_ready(self) -> None:
+        """Return when every replica answers and reports its version; at once when called again."""
+        ask(self._starting, "the generator pool", START_TIMEOUT_S)
+
+    def load(self, update: WeightUpdate) -> None:
+        """Bring every replica to ``update`` and wait until each reports it."""
+        self.wait_ready()
+        limit = START_TIMEOUT_S + 2 * self.config.generator.timeout_s
+        ask(self.pool.push.remote(update), "the generator pool", limit)
+        ask(self.pool.reports.remote(update.version), "the generator pool", limit)
+
+
+def light_actor(cls: type) -> Any:
+    """An actor that only passes messages."""
+    return ray.remote(cls).options(num_cpus=0, max_concurrency=1000)

@@ -1,0 +1,8 @@
+"""What a pipeline says to the person who runs it."""
+
+from __future__ import annotations
+
+
+def say(line: str) -> None:
+    """One or more lines on standard output, at once."""
+    print(line, flush=True)

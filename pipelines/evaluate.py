@@ -1,0 +1,91 @@
+"""Accuracy of a model, or of weights trained from it, on any tasks, with intervals.
+
+Runs on the same generator pool as training. Answers are kept by weights, prompt and decoding:
+an interrupted evaluation goes on where it stopped, and no other checkpoint's answers are used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from pipelines.cli import build_parser, run_main
+from unisd_core.config import Config
+from unisd_core.config_io import dump_config
+
+
+def main(config: Config, args: argparse.Namespace) -> None:
+    """Evaluate args.weights, or the untrained config.model, on args.tasks."""
+    # Imported late: --help must not need torch.
+    from actors.fleet import connect
+    from actors.generators import Generators
+    from pipelines.evaluation import EvaluationPlan
+    from pipelines.evaluation_files import Scoreboard
+    from pipelines.perplexities import Perplexities
+
+    plan = EvaluationPlan.make(config, args)
+    if args.dry_run:
+        sys.stdout.write(dump_config(plan.config))
+        return
+    if args.export_harness:
+        plan.export(Path(args.export_harness))
+        return
+    board = Scoreboard(plan)
+    perplexities = Perplexities(plan)
+    connect()
+    with Generators(plan.config, plan.model.folder) as generators:
+        test_sets = plan.test_sets()
+        generators.wait_ready()
+        if plan.trained is not None:
+            generators.load(plan.trained)
+        for task, test_set in test_sets:
+            outcomes = plan.answer(generators.pool, task, test_set)
+            baseline = board.add(test_set, outcomes)
+            perplexities.add(task, test_set, outcomes, baseline)
+    board.finish(perplexities.read() if args.perplexity else {})
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of every pipeline, and what to evaluate on what."""
+    options = build_parser(__doc__)
+    options.add_argument(
+        "--tasks",
+        metavar="LIST",
+        help="tasks, all their test splits or one, as cos_e,minitools:unseen; default: task=...",
+    )
+    options.add_argument(
+        "--weights",
+        metavar="FOLDER",
+        help="a run, an adapter or a model folder; default: the untrained model.path",
+    )
+    options.add_argument(
+        "--baseline", metavar="FOLDER", help="an earlier evaluation to compare with row by row"
+    )
+    options.add_argument(
+        "--samples", type=int, default=1, metavar="N", help="answers to each row; default 1, greedy"
+    )
+    options.add_argument(
+        "--temperature", type=float, metavar="T", help="default: 0, or 0.7 for several samples"
+    )
+    options.add_argument(
+        "--pass-at", metavar="K,...", help="report pass@k; default: the number of samples"
+    )
+    options.add_argument(
+        "--perplexity",
+        action="store_true",
+        help="also read references and answers: gold fit, retention, distance to the base",
+    )
+    options.add_argument(
+        "--out", metavar="FOLDER", help="default: <output_dir>/evaluations/<weights>"
+    )
+    options.add_argument(
+        "--export-harness",
+        metavar="FOLDER",
+        help="only write the test sets as tasks of lm-evaluation-harness",
+    )
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main, parser()))

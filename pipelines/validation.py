@@ -1,0 +1,163 @@
+"""Evaluation while a run trains: learning curve, early stop, choice of the best weights.
+
+The rows go through the same replicas as the rollouts, so nothing waits for them. Weights may be
+replaced while they are answered; the versions that answered are recorded with the accuracy.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from actors import checkpoint as checkpoints
+from actors.calls import ask
+from actors.evaluator import sample
+from actors.fleet import Fleet
+from actors.predictor import as_text
+from pipelines.console import say
+from pipelines.setup import Workbench
+from unisd_core.config import Config
+from unisd_core.errors import UserError
+from unisd_core.evaluation.outcomes import score_outcomes
+from unisd_core.evaluation.scoreboard import score_set
+
+log = logging.getLogger(__name__)
+
+LINES, WEIGHTS = "validation.jsonl", "best.safetensors"
+INTERVAL_S = 1.0
+"""Seconds between two looks at the checkpoints."""
+
+
+class Validation:
+    """Follows the checkpoints of a run in a background thread of the driver.
+
+    Each evaluation is a line of ``validation.jsonl``; the weights of the best one are kept, see
+    ``best_weights``. Does nothing where evaluation.every is 0. A failure in the thread is raised
+    on leaving.
+    """
+
+    def __init__(self, bench: Workbench, fleet: Fleet, run_path: Path) -> None:
+        self.bench, self.fleet, self.path = bench, fleet, run_path
+        self.every = bench.config.evaluation.every
+        self.lines = _known_lines(run_path)
+        self._failure: BaseException | None = None
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Validation:
+        if self.every:
+            self.test_set = self.bench.validation_set()
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._done.set()
+        if self.every:
+            self._thread.join()
+        if self._failure is not None and error is None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            while not self._done.wait(INTERVAL_S):
+                self._look()
+            self._look(at_end=True)
+        except BaseException as failure:
+            self._failure = failure
+            log.warning("evaluation on validation rows ended: %s", failure)
+
+    def _look(self, at_end: bool = False) -> None:
+        folder = self.path / "checkpoints"
+        step = checkpoints.newest_step(folder) or 0
+        last = self.lines[-1]["step"] if self.lines else 0
+        due = step > last if at_end else step // self.every > last // self.every
+        found = checkpoints.newest(folder) if due else None
+        if found is None:
+            return
+        line = self._measure(found.version)
+        line["best"] = line["accuracy"] > max((one["accuracy"] for one in self.lines), default=-1)
+        if line["best"]:
+            _keep_best(self.path, found)
+        self.lines.append(line)
+        with (self.path / LINES).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        self._say(line)
+        if not at_end and is_over(self.lines, self.bench.config):
+            ask(self.fleet.gate.end_soon.remote(), "the gate")
+
+    def _measure(self, step: int) -> dict[str, Any]:
+        began = time.perf_counter()
+        rows, prompts = self.test_set.rows, self.test_set.prompts
+        settings = self.bench.config.evaluation
+        in_flight = 2 * self.bench.config.generator.replicas
+        greedy = [self.bench.greedy] * len(prompts)
+        answers = list(sample(self.fleet.pool, prompts, greedy, step, in_flight))
+        outcomes = score_outcomes(
+            self.bench.task,
+            rows,
+            [[as_text(self.bench.model.tokenizer, answer) for answer in answers]],
+        )
+        score = score_set(outcomes, None, resamples=settings.bootstrap)
+        return {
+            "step": step,
+            "accuracy": score.accuracy.value,
+            "low": score.accuracy.low,
+            "high": score.accuracy.high,
+            "rows": score.rows,
+            "versions": [
+                min(answer.version_first for answer in answers),
+                max(answer.version_last for answer in answers),
+            ],
+            "seconds": round(time.perf_counter() - began, 1),
+        }
+
+    def _say(self, line: dict[str, Any]) -> None:
+        versions = "-".join(str(version) for version in dict.fromkeys(line["versions"]))
+        say(
+            f"validation at step {line['step']}: {100 * line['accuracy']:.1f} % of {line['rows']} "
+            f"rows (answered by version {versions}){', best so far' if line['best'] else ''}"
+        )
+
+
+def best_weights(run_path: Path) -> tuple[int, dict[str, Tensor]]:
+    """Step and weights of the best evaluation. Raises UserError where there was none."""
+    best = [line["step"] for line in _known_lines(run_path) if line["best"]]
+    if not best:
+        raise UserError(f"{run_path}: nothing was evaluated yet; set evaluation.select=last")
+    return best[-1], load_file(run_path / WEIGHTS)
+
+
+def _keep_best(run_path: Path, found: checkpoints.Checkpoint) -> None:
+    temporary = run_path / f".{WEIGHTS}.tmp"
+    save_file(found.adapter, temporary)
+    os.replace(temporary, run_path / WEIGHTS)
+
+
+def _known_lines(run_path: Path) -> list[dict[str, Any]]:
+    """What was measured so far; a line that a crash cut off is left out."""
+    try:
+        text = (run_path / LINES).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def is_over(lines: list[dict[str, Any]], config: Config) -> bool:
+    """Whether the last evaluation.patience evaluations were all no better than an earlier one."""
+    patience = config.evaluation.patience
+    recent = [line["best"] for line in lines[-patience:]]
+    return 0 < patience < len(lines) and not any(recent)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.tiny import make_tiny_model
+from unisd_core.config import Lora
+from unisd_core.evaluation.reader import base_reader, reader
+from unisd_core.models import add_lora, hidden_states, load_base
+
+IDS_BT = torch.arange(11, 43).reshape(2, 16)
+
+
+@pytest.fixture(params=["smollm2", "llama3"])  # a tied head and one of its own
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return make_tiny_model(tmp_path / request.param, family=request.param)
+
+
+@torch.inference_mode()
+def test_one_module_is_read_with_its_adapter_on_and_off(folder: Path) -> None:
+    base_BTH = hidden_states(load_base(folder), IDS_BT)
+    model = add_lora(load_base(folder), Lora(rank=4), seed=0).eval()
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.normal_(std=0.2)
+    trained_BTH = hidden_states(model, IDS_BT)
+    trained, base = reader(model), base_reader(model)
+    assert not torch.allclose(trained_BTH, base_BTH, atol=0.1)
+    for _ in range(2):
+        assert torch.equal(base.states(IDS_BT), base_BTH)
+        assert torch.equal(trained.states(IDS_BT), trained_BTH)
+    assert base.head_VH is trained.head_VH
+    logits_BTV = trained.states(IDS_BT) @ trained.head_VH.T
+    torch.testing.assert_close(logits_BTV, model(input_ids=IDS_BT).logits, rtol=1e-5, atol=1e-5)
+
+
+def test_a_model_in_training_is_not_read(tiny_model: Path) -> None:
+    model = add_lora(load_base(tiny_model), Lora(rank=4), seed=0)
+    readers = [reader(model), base_reader(model)]
+    model.train()
+    for each in readers:
+        with pytest.raises(ValueError, match=r"training mode; call eval\(\)"):
+            each.states(IDS_BT)
+    model.eval()
+    for each in readers:
+        each.states(IDS_BT)

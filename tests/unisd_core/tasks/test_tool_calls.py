@@ -1,0 +1,284 @@
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unisd_core.tasks.tool_calls import (
+    Call,
+    Reading,
+    argument_score,
+    find_calls,
+    read_arguments,
+    same_value,
+    score_calls,
+    write_calls,
+)
+
+ONE = 'Action: get_wind\nAction Input: {"city": "Oslo", "days": 3}'
+WIND = Call("get_wind", {"city": "Oslo", "days": 3})
+OTHER = Call("stop", {})
+JSON = '{"Action": "get_wind", "Action_Input": {"city": "Oslo", "days": 3}}'
+TWO = f"{ONE}\nAction: stop\nAction Input: {{}}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ONE,
+        f"Thought: I need the wind.\n{ONE}",
+        f"Sure! Here it is:\n\n{ONE}\n\nHope this helps.",
+        f"{ONE}\nObservation: Action and Action Input were fine",
+        f"{ONE}\nThought: I know now\nFinal Answer: it is windy",
+        f"{ONE}}}",
+        ONE.replace("\n", "\r\n"),
+        ONE.lower().replace("oslo", "Oslo"),
+        ONE.replace("Action:", "ACTION:").replace("Action Input", "ACTION INPUT"),
+        ONE.replace("Action Input", "Action_Input"),
+        ONE.replace(": ", ":", 1).replace("Input: ", "Input:"),
+        ONE.replace("Action:", "**Action:**").replace("Action Input:", "**Action Input:**"),
+        ONE.replace("Action:", "**Action**:").replace("Action Input:", "**Action Input**:"),
+        ONE.replace("Action:", "- Action:").replace("Action Input:", "- Action Input:"),
+        ONE.replace("Action:", "### Action:").replace("Action Input:", "### Action Input:"),
+        ONE.replace("Action:", "> Action:").replace("Action Input:", "> Action Input:"),
+        ONE.replace("Action:", "Action 1:").replace("Action Input:", "Action 1 Input:"),
+        ONE.replace("Action:", "Action 1:").replace("Action Input:", "Action Input 1:"),
+        ONE.replace("get_wind", "`get_wind`"),
+        ONE.replace("get_wind", '"get_wind"'),
+        ONE.replace("get_wind", "**get_wind**"),
+        ONE.replace("Action: ", "Action:\n").replace("Input: ", "Input:\n"),
+        ONE.replace("\n", "\n\n\n"),
+        f"```\n{ONE}\n```",
+        ONE.replace("{", "\n```json\n{").replace("}", "}\n```"),
+        ONE.replace("{", "`{").replace("}", "}`"),
+        'Action: get_wind\nAction Input: {\n  "city": "Oslo",\n  "days": 3\n}',
+        'Action: get_wind\nAction Input: "{\\"city\\": \\"Oslo\\", \\"days\\": 3}"',
+        'Action: get_wind\nAction Input: {"city": "\\u004fslo", "days": 3}',
+        JSON,
+        f"[{JSON}]",
+        f'{{"tool_calls": [{JSON}]}}',
+        f"Here you are:\n```json\n{JSON}\n```\nAnything else?",
+        JSON.replace("Action_Input", "Action Input"),
+        '{"thought": "x", "action": "get_wind", "action_input": {"city": "Oslo", "days": 3}}',
+        '{"name": "get_wind", "arguments": {"city": "Oslo", "days": 3}}',
+        '<tool_call>\n{"name": "get_wind", "arguments": {"city": "Oslo", "days": 3}}\n</tool_call>',
+        '{"name": "get_wind", "arguments": "{\\"city\\": \\"Oslo\\", \\"days\\": 3}"}',
+    ],
+)  # fmt: skip
+def test_forms_of_one_call(text: str) -> None:
+    assert find_calls(text) == Reading((WIND,), True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TWO,
+        TWO.replace("\nAction: stop", '\nObservation: {"kmh": 9}\nThought: next\nAction: stop'),
+        f'{{"tool_calls": [{JSON}, {{"name": "stop", "arguments": {{}}}}]}}',
+        f'{JSON}\n{{"name": "stop", "arguments": {{}}}}',
+        f'```json\n{JSON}\n```\n```json\n{{"Action": "stop", "Action_Input": "{{}}"}}\n```',
+    ],
+)
+def test_forms_of_several_calls(text: str) -> None:
+    assert find_calls(text) == Reading((WIND, OTHER), True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{ONE}\nAction: stop",
+        f"{ONE}\nAction: stop\nAction Input:",
+        f"{ONE}\nAction: stop\nAction Input: none",
+        f"{ONE}\nAction: stop\nAction Input: {{'a': 1}}",
+        f'{ONE}\nAction: stop\nAction Input: {{"a": 1,}}',
+        f'{ONE}\nAction: stop\nAction Input: {{"a": 1, "a": 2}}',
+        f'{ONE}\nAction: stop\nAction Input: {{"a": NaN}}',
+        f'{ONE}\nAction: stop\nAction Input: {{"a": 1',
+        f'{ONE}\nAction: stop\nAction Input: ["a"]',
+        f"{ONE}\nAction Input: {{}}",
+        f"{ONE}\nAction:\nAction Input: {{}}",
+        f"{ONE}\nAction: stop\nThought: or not\nAction Input: {{}}",
+        f"Action: stop\n{ONE}",
+        f"{JSON}\n{{'name': 'stop'}}",
+        f'{JSON}\n{{"name": "stop"}}',
+        f'[{JSON}, {{"name": "", "arguments": {{}}}}]',
+        f"[{JSON}, 1]",
+    ],
+)
+def test_a_malformed_call_leaves_the_others_readable_but_not_clean(text: str) -> None:
+    assert find_calls(text) == Reading((WIND,), False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "get_wind",
+        "I would call get_wind(city='Oslo').",
+        "Action: get_wind",
+        'Action: get_wind Action Input: {"city": "Oslo"}',
+        "Final Answer: Action",
+        '{"city": "Oslo"}',
+        '{"tool_calls": []}',
+        '{"tool_calls": "none"}',
+        "Action: a\nAction Input: " + '{"a":' * 100_000,
+        "Action: a\nAction Input: " + '{"a":' * 40 + "1" + "}" * 40,
+        'Action: a\nAction Input: {"a": ' + "9" * 10_000 + "}",
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_call(text: str) -> None:
+    assert find_calls(text) == Reading((), False)
+
+
+def test_text_inside_an_argument_is_not_read_as_a_call() -> None:
+    tricky = Call("note", {"text": 'x\nAction: a\nAction Input: {"b": 1}'})
+    assert find_calls(write_calls([tricky, WIND])) == Reading((tricky, WIND), True)
+
+
+def test_other_scripts_are_written_as_they_are() -> None:
+    call = Call("cherche", {"ville": "Orléans", "国": "日本 🗻"})
+    assert '"日本 🗻"' in write_calls([call])
+    assert find_calls(write_calls([call])) == Reading((call,), True)
+
+
+PIECES = [
+    "Action", "Action:", "Action Input:", "action_input :", " a", "\n", "\r", "{", "}", "[", "]",
+    '"', '"k"', ":", "1", ",", "Thought:", "Observation:", "```", "**", "\\", "é", " ", "\t",
+    '"tool_calls"', '"name"', '"arguments"',
+]  # fmt: skip
+
+
+@given(st.one_of(st.text(), st.lists(st.sampled_from(PIECES)).map("".join)))
+def test_reading_never_raises(text: str) -> None:
+    reading = find_calls(text)
+    assert reading.calls or not reading.clean
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join))
+def test_reading_takes_linear_time(piece: str) -> None:
+    text = piece * (200_000 // len(piece))
+    start = time.process_time()
+    find_calls(text)
+    # A quadratic reader would take minutes.
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Action" + " " * 200_000,
+        "Action:" + " " * 200_000 + "x",
+        " " * 200_000 + "Action",
+        "Action: a\nAction Input:" + "\n" * 200_000,
+        'Action: a\nAction Input: {"' * 10_000,
+        'Action: a\nAction Input: {"\n' * 10_000,
+        "Action: a\nAction Input: x\n" * 10_000,
+        "Action: a\n" * 20_000,
+        '{"a": "' * 30_000,
+        "[]" * 100_000,
+    ],
+)
+def test_long_hostile_text_is_read_in_linear_time(text: str) -> None:
+    start = time.process_time()
+    find_calls(text)
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("value", "arguments"),
+    [
+        ({"a": 1}, {"a": 1}), ('{"a": 1}', {"a": 1}), (" {} ", {}), ("", None), ("{", None),
+        ("[1]", None), (None, None), (3, None), ('{"a": Infinity}', None), ('"{}"', None),
+    ],
+)  # fmt: skip
+def test_arguments_are_an_object_or_text_that_holds_one(value: Any, arguments: Any) -> None:
+    assert read_arguments(value) == arguments
+
+
+names = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True)
+values = st.one_of(st.text(), st.booleans(), st.integers(), st.floats(allow_nan=False, width=32))
+finite = values.filter(lambda v: not isinstance(v, float) or abs(v) < float("inf"))
+calls_lists = st.lists(
+    st.builds(Call, names, st.dictionaries(names, finite, max_size=4)), min_size=1, max_size=3
+)
+
+
+@given(calls_lists)
+@settings(max_examples=40)
+def test_what_is_written_is_read_back(calls: list[Call]) -> None:
+    assert find_calls(write_calls(calls)) == Reading(tuple(calls), True)
+    assert argument_score(calls, calls) == 1.0
+
+
+@given(calls_lists, calls_lists)
+@settings(max_examples=40)
+def test_argument_score_is_a_share_and_full_only_for_equal_arguments(
+    ours: list[Call], theirs: list[Call]
+) -> None:
+    score = argument_score(ours, theirs)
+    assert 0.0 <= score <= 1.0
+    padded = [*ours, *[Call("", {})] * len(theirs)], [*theirs, *[Call("", {})] * len(ours)]
+    equal = all(
+        a.arguments.keys() == b.arguments.keys()
+        and all(same_value(a.arguments[k], b.arguments[k]) for k in a.arguments)
+        for a, b in zip(*padded, strict=True)
+    )
+    assert (score == 1.0) == equal
+
+
+@pytest.mark.parametrize(
+    ("predicted", "gold", "same"),
+    [
+        (3, 3, True), (3.0, 3, False), ("3", 3, False), (True, 1, False), (1, True, False),
+        (4, 4.0, True), (4.0, 4.0, True), ("4.0", 4.0, False), (True, 1.0, False),
+        (12.5, 12.5, True), (12.50001, 12.5, False), ("Oslo", "oslo", False), (" a", "a", False),
+        (None, "a", False), ({"a": 1}, "a", False), (float("inf"), 4.0, False),
+        (False, False, True), ("false", False, False), (0, False, False),
+    ],
+)  # fmt: skip
+def test_value_comparison(predicted: Any, gold: Any, same: bool) -> None:
+    assert same_value(predicted, gold) is same
+
+
+@pytest.mark.parametrize(
+    ("predicted", "score"),
+    [
+        ([{"a": 1, "b": "x"}], 1.0),
+        ([{"b": "x", "a": 1}], 1.0),
+        ([{"a": 1}], 0.5),
+        ([{"a": 1, "b": "y"}], 0.5),
+        ([{"a": 1, "b": "x", "c": 0}], 2 / 3),
+        ([{"a": "1", "b": "x"}], 0.5),
+        ([], 0.0),
+        ([{"a": 1, "b": "x"}, {"a": 1, "b": "x"}], 0.5),
+    ],
+)
+def test_argument_score(predicted: list[dict[str, Any]], score: float) -> None:
+    gold = [Call("t", {"a": 1, "b": "x"})]
+    assert argument_score([Call("t", p) for p in predicted], gold) == pytest.approx(score)
+
+
+def test_written_json_is_plain() -> None:
+    text = write_calls([Call("t", {"day": "2026-03-05", "on": True, "kg": 12.5})])
+    assert text == 'Action: t\nAction Input: {"day": "2026-03-05", "on": true, "kg": 12.5}'
+    assert json.loads(text.split("Action Input: ")[1])["kg"] == 12.5
+
+
+def test_a_score_asks_for_clean_reading_names_order_and_arguments() -> None:
+    assert score_calls(Reading((WIND, OTHER), True), [WIND, OTHER]).correct
+    unclean = score_calls(Reading((WIND,), False), [WIND])
+    assert (unclean.correct, unclean.extracted) == (False, True)
+    assert unclean.parts == {"action": 1.0, "arguments": 1.0}
+    swapped = score_calls(Reading((OTHER, WIND), True), [WIND, OTHER])
+    assert (swapped.correct, swapped.parts) == (False, {"action": 0.0, "arguments": 0.0})
+    assert not score_calls(Reading((), False), [OTHER]).extracted
+
+
+def test_a_looser_comparison_can_be_given() -> None:
+    reading = Reading((Call("get_wind", {"city": "oslo", "days": "3"}),), True)
+    assert not score_calls(reading, [WIND]).correct
+    assert score_calls(reading, [WIND], lambda a, b: str(a).lower() == str(b).lower()).correct

@@ -1,0 +1,79 @@
+"""Sections of the configuration that stand alone: rows of one's own, and what each stage reserves.
+
+Imports no more than ``unisd_core/config.py``, where the tree is put together.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """Base of every section: immutable, no unknown keys, documented fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class OwnRows(Section):
+    train: str | None = None
+    """JSONL or Parquet file with the training rows of task=own_rows (columns: README)."""
+    test: str | None = None
+    """File with the test rows; None sets test_rows of the training rows aside."""
+    test_rows: int = Field(100, ge=1)
+    """Rows set aside where there is no test file: those whose uids come first by digest."""
+    metric: Literal["exact_match", "choice", "numeric", "json_call", "python_tests"] = "exact_match"
+    """How an answer is compared with the row's."""
+    max_completion_tokens: int = Field(256, ge=1)
+    """Decoding limit; it should fit every reference."""
+
+
+class Generator(Section):
+    replicas: int = Field(1, ge=1)
+    """vLLM engines, each in a Ray actor of its own."""
+    cpus: float = Field(0.5, gt=0)
+    """Logical CPUs a replica reserves in Ray."""
+    gpus: float = Field(0.0, ge=0)
+    """GPUs a replica reserves for each of its tensor-parallel ranks; 0 runs the CPU engine."""
+    tensor_parallel: int = Field(1, ge=1)
+    """GPUs one engine is split over."""
+    threads: int = Field(0, ge=0)
+    """Compute threads of a CPU engine; 0 takes all cores the process may use."""
+    max_sequences: int = Field(64, ge=1)
+    """Rollouts one engine keeps in flight."""
+    kv_cache_gib: float = Field(1.0, gt=0)
+    """Memory for keys and values on CPU, GiB."""
+    gpu_memory: float = Field(0.5, gt=0, le=1)
+    """Share of GPU memory the engine may take."""
+    transport: Literal["auto", "adapter", "merged"] = "auto"
+    """How new weights reach an engine: a LoRA adapter under a new name, or merged weights in place.
+    auto picks merged on CPU (its LoRA kernels are slow) and adapter on GPU."""
+    timeout_s: float = Field(600.0, gt=0)
+    """Longest wait for one answer of a replica before it is replaced."""
+
+
+class Scorer(Section):
+    workers: int = Field(1, ge=1)
+    """Actors of the scoring stage."""
+    cpus: float = Field(0.5, gt=0)
+    """Logical CPUs each reserves."""
+    gpus: float = Field(0.0, ge=0)
+    """GPUs each reserves."""
+    threads: int = Field(0, ge=0)
+    """Torch threads on CPU; 0 takes all cores the process may use."""
+    batch_tokens: int = Field(1024, ge=1)
+    """Padded tokens per forward pass. On CPU about a thousand is fastest; raise it on a GPU."""
+
+
+class Learner(Section):
+    workers: int = Field(1, ge=1)
+    """Data-parallel training processes; must divide training.batch."""
+    cpus: float = Field(0.5, gt=0)
+    """Logical CPUs each reserves."""
+    gpus: float = Field(0.0, ge=0)
+    """GPUs each reserves."""
+    threads: int = Field(0, ge=0)
+    """Torch threads on CPU; 0 divides the usable cores among the workers."""
+    sharding: Literal["ddp", "fsdp"] = "ddp"
+    """Several workers: each holds the whole model, or a shard of its blocks (FSDP2)."""

@@ -1,0 +1,138 @@
+"""Prompts with completions as token ids, and batches of similar length to read them in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from unisd_core.errors import UserError
+
+
+class Text(NamedTuple):
+    """A completion after its prompt. The completion counts with the token that ends the turn,
+    where it has one; the prompt, of one token at least, is read but not measured."""
+
+    prompt_ids: Sequence[int]
+    completion_ids: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is read at one time, and at all."""
+
+    batch_tokens: int = 8192
+    """Padded tokens of a forward pass; a longer text is read alone."""
+    chunk_tokens: int = 256
+    """Completion tokens whose logits exist at one time."""
+    max_tokens: int | None = None
+    """Texts of more tokens, prompt included, are left out and counted; none is ever cut."""
+
+
+class LeftOut(NamedTuple):
+    """Texts that were not read, by reason."""
+
+    empty: int
+    """Without a completion."""
+    too_long: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of B texts are read."""
+
+    rows: list[int]
+    """Their indices, by length."""
+    tokens_B: npt.NDArray[np.int64]
+    """Completion tokens; 0 for a text that is left out."""
+    left_out: LeftOut
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B texts, padded on the right, with N completion tokens."""
+
+    rows: list[int]
+    ids_BT: Tensor
+    """int64; the padding is arbitrary, as no position looks to its right."""
+    token_N: Tensor
+    """Completion tokens, text after text."""
+    starts: list[int]
+    """Where each completion begins."""
+    counts: list[int]
+    """Tokens of each completion."""
+
+    def predicting(self, states_BTH: Tensor) -> Tensor:
+        """The states (N, H) that predict ``token_N``: each stands one place before its token."""
+        return torch.cat(
+            [
+                states_TH[start - 1 : start - 1 + count]
+                for states_TH, start, count in zip(
+                    states_BTH, self.starts, self.counts, strict=True
+                )
+            ]
+        )
+
+    def row_sums(self, value_N: Tensor) -> list[float]:
+        """Sum of ``value_N`` over each completion, in float64."""
+        return [float(part.sum()) for part in value_N.double().cpu().split(self.counts)]
+
+
+def select(texts: Sequence[Text], limits: Limits) -> Selection:
+    """Leave out what cannot be read.
+
+    Raises ValueError for no texts or an empty prompt, since nothing would predict the first
+    token after it, and UserError when no text is left.
+    """
+    if not texts:
+        raise ValueError("no texts to read")
+    if not all(len(text.prompt_ids) for text in texts):
+        raise ValueError("a text has an empty prompt")
+    limit = limits.max_tokens
+    empty = {row for row, text in enumerate(texts) if not len(text.completion_ids)}
+    long = {row for row, text in enumerate(texts) if limit is not None and _length(text) > limit}
+    rows = sorted(set(range(len(texts))) - empty - long, key=lambda row: (_length(texts[row]), row))
+    left_out = LeftOut(len(empty), len(long - empty))
+    if not rows:
+        raise UserError(
+            f"none of {len(texts)} texts can be measured: {left_out.empty} have no completion, "
+            f"{left_out.too_long} are too long; check the completions or raise max_tokens={limit}"
+        )
+    tokens_B = np.zeros(len(texts), dtype=np.int64)
+    tokens_B[rows] = [len(texts[row].completion_ids) for row in rows]
+    return Selection(rows, tokens_B, left_out)
+
+
+def batches(texts: Sequence[Text], rows: Sequence[int], limits: Limits) -> Iterator[Batch]:
+    """The texts ``rows`` names, given by length, in batches of up to ``batch_tokens``."""
+    group: list[int] = []
+    for row in rows:
+        if group and (len(group) + 1) * _length(texts[row]) > limits.batch_tokens:
+            yield _batch(texts, group)
+            group = []
+        group.append(row)
+    if group:
+        yield _batch(texts, group)
+
+
+def _batch(texts: Sequence[Text], rows: list[int]) -> Batch:
+    chosen = [texts[row] for row in rows]
+    ids_BT = torch.zeros(len(rows), max(map(_length, chosen)), dtype=torch.long)
+    for ids_T, text in zip(ids_BT, chosen, strict=True):
+        ids_T[: _length(text)] = torch.tensor([*text.prompt_ids, *text.completion_ids])
+    return Batch(
+        rows=rows,
+        ids_BT=ids_BT,
+        token_N=torch.tensor([token for text in chosen for token in text.completion_ids]),
+        starts=[len(text.prompt_ids) for text in chosen],
+        counts=[len(text.completion_ids) for text in chosen],
+    )
+
+
+def _length(text: Text) -> int:
+    return len(text.prompt_ids) + len(text.completion_ids)

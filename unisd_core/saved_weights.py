@@ -1,0 +1,87 @@
+"""Finds trained weights on disk: a run's folder, a LoRA adapter, or a whole model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from unisd_core.config import Config, Lora
+from unisd_core.config_io import load_config
+from unisd_core.errors import UserError
+
+_PLAIN = {"bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False}
+"""What an adapter must be to be read as W + (alpha / rank) B A."""
+_EMPTY = ("rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform")
+
+
+@dataclass(frozen=True)
+class SavedWeights:
+    """``config`` with its model section set to what the weights belong to, and the adapter's
+    tensors by PEFT's names, None where the model is whole."""
+
+    config: Config
+    adapter: dict[str, Tensor] | None
+    base: str | None = None
+    """What a whole model of a run was trained from, as model.path; None where nothing says."""
+
+
+def find_saved(path: str, config: Config) -> SavedWeights:
+    """What ``path`` holds: a finished run (its ``adapter/`` or ``model/``), an adapter in PEFT's
+    format, to be used on config.model.path, or a whole model folder.
+
+    Raises UserError, naming the file, where it is none of them.
+    """
+    folder = Path(path).expanduser()
+    if (folder / "config.yaml").is_file():
+        run = load_config(str((folder / "config.yaml").resolve()), [], folder)
+        config = config.model_copy(update={"model": run.model})
+        for name in ("adapter", "model"):
+            if (folder / name).is_dir():
+                found = find_saved(str(folder / name), config)
+                return replace(found, base=run.model.path if found.adapter is None else None)
+        raise UserError(f"{path}: this run has no trained weights yet; finish it first")
+    if (folder / "adapter_config.json").is_file():
+        lora = _read_lora(folder / "adapter_config.json")
+        return SavedWeights(_with_model(config, lora=lora), _read_tensors(folder))
+    if (folder / "config.json").is_file():
+        return SavedWeights(_with_model(config, path=str(folder.resolve())), None)
+    raise UserError(f"{path}: neither a run folder nor an adapter nor a model; give one of them")
+
+
+def _with_model(config: Config, **changes: Any) -> Config:
+    return config.model_copy(update={"model": config.model.model_copy(update=changes)})
+
+
+def _read_lora(file: Path) -> Lora:
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(fields, dict):
+            raise ValueError("no JSON object")
+        for key, plain in _PLAIN.items():
+            if fields.get(key, plain) != plain:
+                raise ValueError(f"{key}={fields[key]!r} is not supported")
+        for key in _EMPTY:
+            if fields.get(key):
+                raise ValueError(f"{key} is not supported")
+        return Lora(
+            rank=fields["r"],
+            alpha=float(fields["lora_alpha"]),
+            targets=tuple(sorted(fields["target_modules"])),
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{file}: cannot be used as a LoRA adapter ({reason})") from None
+
+
+def _read_tensors(folder: Path) -> dict[str, Tensor]:
+    file = folder / "adapter_model.safetensors"
+    try:
+        return {name: tensor.float() for name, tensor in load_file(file).items()}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from None

@@ -1,0 +1,1 @@
+"""Python functions from a description, judged by running their tests: MBPP and HumanEval."""

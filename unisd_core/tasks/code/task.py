@@ -1,0 +1,160 @@
+"""MBPP and HumanEval: a function from its description, right when all tests pass.
+
+The prompt follows the published template in other words: description, signature, tests,
+notes, answer form. The signature is that of the function the tests call.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Sequence
+
+from unisd_core.errors import UserError
+from unisd_core.sandbox import Limits, Program, run_program, run_programs
+from unisd_core.tasks.base import NegativeRequest, Row, Score, Task
+from unisd_core.tasks.code.data import Dataset, Problem, read_problems
+from unisd_core.tasks.code.extraction import extract_code
+from unisd_core.tasks.code.mistakes import MISTAKES, as_reference, mistake_prompt
+from unisd_core.tasks.code.mutation import mutants
+from unisd_core.tasks.code.source import block, defines
+
+_SCORING = Limits(wall_s=10.0)
+"""The paper's time limit; the memory limit is ours."""
+_CHECKING = Limits(cpu_s=2)
+"""For wrong references: one that never ends is refused soon, whatever else the machine does."""
+_TRIES = 12
+"""Mutants run for one wrong reference before the row is left without."""
+
+_FROM_TASK = """Write a Python function for this task.
+Task: {text}
+Signature: {signature}
+It must pass these tests:
+{tests}
+"""
+_FROM_STUB = """{text}
+Complete the Python function {function} above.
+"""
+_NOTES = """Notes:
+- Keep the name {function}, which the tests call.{also}
+- Write the whole function with its signature, and import every module it uses.
+- Write the code alone, without tests or explanation, in one code block:
+```python
+<code>
+```"""
+
+
+class CodeTask(Task):
+    """Rows of one dataset, read from ``data_dir`` or, when None, the hub."""
+
+    max_completion_tokens = 512
+
+    def __init__(self, dataset: Dataset, data_dir: str | None) -> None:
+        self.name = dataset.name
+        self.test_splits = tuple(split for split in dataset.splits if split != "train")
+        self._dataset = dataset
+        self._data_dir = data_dir
+        self._rows: dict[str, list[Row]] = {}
+
+    def rows(self, split: str) -> list[Row]:
+        """Rows of a split in published order, read once; see Task.rows."""
+        if split not in self._dataset.splits:
+            if split == "train":
+                raise UserError(
+                    f"task {self.name}: has no training rows, it is only to be tested on; "
+                    "train on another task"
+                )
+            names = ", ".join(self._dataset.splits)
+            raise UserError(f"task {self.name}: no split {split!r}; choose one of {names}")
+        if split not in self._rows:
+            self._rows[split] = [
+                self._row(f"{self.name}/{split}/{problem.key}", problem)
+                for problem in read_problems(self._dataset, self._data_dir, split)
+            ]
+        return list(self._rows[split])
+
+    def _row(self, uid: str, problem: Problem) -> Row:
+        also = (
+            f" The tests also use {', '.join(problem.also)}; define that too."
+            if problem.also
+            else ""
+        )
+        fields = {**dataclasses.asdict(problem), "also": also}
+        return Row(
+            uid=uid,
+            prompt=((_FROM_STUB if problem.stub else _FROM_TASK) + _NOTES).format(**fields),
+            gold=block(problem.reference),
+            answer={
+                "function": problem.function,
+                "text": problem.text,
+                "tests": problem.tests,
+                "stub": problem.stub,
+                "code": problem.reference,
+            },
+            retrieval_text=problem.text,
+        )
+
+    def wrong_reference(self, row: Row, rng: random.Random) -> Row | None:
+        """The reference with one small mistake that makes a test fail; None where none of the
+        first mutants does."""
+        for _, code in zip(range(_TRIES), mutants(row.answer["code"], rng), strict=False):
+            if _fails(row, code):
+                return dataclasses.replace(row, gold=block(code))
+        return None
+
+    def negative_request(self, row: Row, rng: random.Random, number: int) -> NegativeRequest:
+        """One of the kinds of ``MISTAKES`` in turn; what comes back is rewritten in the form of
+        the reference, and refused unless it defines the function and fails a test."""
+        kind = list(MISTAKES)[number % len(MISTAKES)]
+
+        def read(text: str) -> Row | None:
+            found = _program(row, text)
+            code = found and as_reference(found)
+            if not code or code == row.answer["code"] or not defines(code, row.answer["function"]):
+                return None
+            # Code that cannot even be loaded, for want of a package perhaps, proves nothing.
+            if not run_program(Program(code, ""), _CHECKING).passed or not _fails(row, code):
+                return None
+            return dataclasses.replace(row, gold=block(code))
+
+        return NegativeRequest(
+            f"{self.name}/{kind}/1", mistake_prompt(kind, row.prompt, row.gold), read
+        )
+
+    def demonstration(self, row: Row) -> str:
+        """Description, tests and code; no instruction."""
+        tests = "" if row.answer["stub"] else f"Tests:\n{row.answer['tests']}\n"
+        return f"Task: {row.answer['text']}\n{tests}{row.gold}"
+
+    def score(self, row: Row, completion: str) -> Score:
+        """Whether the program in ``completion`` passes all tests of the row in the sandbox."""
+        return self.score_many([row], [completion])[0]
+
+    def score_many(self, rows: Sequence[Row], completions: Sequence[str]) -> list[Score]:
+        """``score`` of each pair, several programs at a time."""
+        found = [_program(row, text) for row, text in zip(rows, completions, strict=True)]
+        programs = [
+            Program(code, row.answer["tests"])
+            for row, code in zip(rows, found, strict=True)
+            if code is not None
+        ]
+        passed = iter(verdict.passed for verdict in run_programs(programs, _SCORING))
+        return [
+            Score(correct=code is not None and next(passed), extracted=code is not None)
+            for code in found
+        ]
+
+    def readable(self, row: Row, completion: str) -> bool:
+        """Whether ``completion`` holds Python that defines the function; nothing is run."""
+        return _program(row, completion) is not None
+
+
+def _program(row: Row, completion: str) -> str | None:
+    return extract_code(completion, row.answer["function"], row.answer["stub"])
+
+
+def _fails(row: Row, code: str) -> bool:
+    """Whether ``code`` ends with a failed test or an error. One that runs too long is not a
+    wrong answer that can be read as one."""
+    verdict = run_program(Program(code, row.answer["tests"]), _CHECKING)
+    return verdict.outcome == "failed"

@@ -1,0 +1,42 @@
+"""Training rows, less those that are set aside to choose weights by."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from unisd_core.config import Config
+from unisd_core.errors import UserError
+from unisd_core.tasks.base import Row, Task
+
+
+class TrainingRows(NamedTuple):
+    """Two parts of the task's training split, each in its order."""
+
+    train: list[Row]
+    validation: list[Row]
+    """Neither trained on nor shown as an example; empty where evaluation.every is 0."""
+
+
+def split_training(task: Task, config: Config) -> TrainingRows:
+    """Set evaluation.validation_rows rows aside, the same for every seed of a run.
+
+    Raises UserError when no training row is left.
+    """
+    rows = task.rows("train")
+    count = config.evaluation.validation_rows if config.evaluation.every else 0
+    if len(rows) <= count:
+        raise UserError(
+            f"task {task.name}: {len(rows)} training rows are too few to set "
+            f"evaluation.validation_rows={count} aside"
+            if rows
+            else f"task {task.name}: the training split is empty"
+        )
+    aside = {row.uid for row in sorted(rows, key=_lot)[:count]}
+    return TrainingRows(
+        [row for row in rows if row.uid not in aside], [row for row in rows if row.uid in aside]
+    )
+
+
+def _lot(row: Row) -> str:
+    return hashlib.sha256(f"validation/{row.uid}".encode()).hexdigest()
