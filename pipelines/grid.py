@@ -97,8 +97,15 @@ class Grid:
 
 
 def training_key(config: Config) -> str:
-    """SHA-256 of every setting but the run's name, its folder and its resources."""
-    kept = config.model_dump(mode="json", exclude={"name", "output_dir", *RESOURCES})
+    """SHA-256 of the settings that differ from their defaults, but for the run's name, its folder
+    and its resources.
+
+    A setting that is added later, with a default that leaves runs as they were, does not change
+    the key. Whoever changes a default has to start the results anew.
+    """
+    kept = config.model_dump(
+        mode="json", exclude={"name", "output_dir", *RESOURCES}, exclude_defaults=True
+    )
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

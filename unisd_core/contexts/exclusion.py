@@ -27,7 +27,8 @@ class ExamplePool:
         self.index = {row.uid: number for number, row in enumerate(self.rows)}
         self.demonstrations = [task.demonstration(row) for row in self.rows]
         self._questions = [_folded(row.prompt) for row in self.rows]
-        golds = Counter(row.gold.strip() for row in self.rows)
+        self._secrets = [task.secret(row).strip() for row in self.rows]
+        golds = Counter(self._secrets)
         threshold = max(_COMMON_ROWS, _COMMON_SHARE * len(self.rows))
         self._common = {gold for gold, count in golds.items() if count >= threshold or not gold}
 
@@ -38,21 +39,21 @@ class ExamplePool:
     def gives_away(self, row: Row, text: str) -> bool:
         """Whether ``text``, written by a model, holds the row's gold answer in any case and
         spacing. Golds that many rows share are waived as above."""
-        gold = row.gold.strip()
+        gold = self._secrets[self.index[row.uid]]
         return gold not in self._common and _folded(gold) in _folded(text)
 
     def choose(self, row: Row, ranking: Iterable[int], count: int) -> list[str] | None:
         """Demonstrations of the first ``count`` admissible rows in ``ranking`` (indices into
         ``rows``) that ask different questions; None when there are fewer."""
         own = self.index[row.uid]
-        gold = row.gold.strip()
+        gold = self._secrets[self.index[row.uid]]
         asked = {self._questions[own]}
         chosen: list[str] = []
         for other in ranking:
             question, text = self._questions[other], self.demonstrations[other]
             if question in asked:
                 continue
-            if gold not in self._common and (gold in text or gold == self.rows[other].gold.strip()):
+            if gold not in self._common and (gold in text or gold == self._secrets[other]):
                 continue
             asked.add(question)
             chosen.append(text)

@@ -81,6 +81,11 @@ class Task(ABC):
         makes any further choice."""
         return None
 
+    def secret(self, row: Row) -> str:
+        """The text that must not occur in the row's contexts: the reference, or the part of it
+        that gives the answer away under any other wrapping."""
+        return row.gold
+
     @abstractmethod
     def demonstration(self, row: Row) -> str:
         """``row`` as a solved example for the context of another row."""

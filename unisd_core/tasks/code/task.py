@@ -19,8 +19,9 @@ from unisd_core.tasks.code.mistakes import MISTAKES, as_reference, mistake_promp
 from unisd_core.tasks.code.mutation import mutants
 from unisd_core.tasks.code.source import block, defines
 
-_SCORING = Limits(wall_s=10.0)
-"""The paper's time limit; the memory limit is ours."""
+_SCORING = Limits(cpu_s=10, wall_s=30.0)
+"""The paper's ten seconds, of CPU time: a busy machine must not change a verdict. The memory limit
+is ours."""
 _CHECKING = Limits(cpu_s=2)
 """For wrong references: one that never ends is refused soon, whatever else the machine does."""
 _TRIES = 12
@@ -120,6 +121,10 @@ class CodeTask(Task):
         return NegativeRequest(
             f"{self.name}/{kind}/1", mistake_prompt(kind, row.prompt, row.gold), read
         )
+
+    def secret(self, row: Row) -> str:
+        """The code without its fence."""
+        return row.gold.removeprefix("```python\n").removesuffix("\n```")
 
     def demonstration(self, row: Row) -> str:
         """Description, tests and code; no instruction."""
