@@ -17,13 +17,16 @@ from unisd_core.errors import UserError
 
 _PLAIN = {"bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False}
 """What an adapter must be to be read as W + (alpha / rank) B A."""
+_LIMITS = {"max_prompt_tokens", "max_view_tokens"}
+"""What of a run's model section may be set anew where its weights are used."""
 _EMPTY = ("rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform")
 
 
 @dataclass(frozen=True)
 class SavedWeights:
-    """``config`` with its model section set to what the weights belong to, and the adapter's
-    tensors by PEFT's names, None where the model is whole."""
+    """``config`` with its model section set to what the weights belong to (limits of length that
+    it sets itself stay), and the adapter's tensors by PEFT's names, None where the model is
+    whole."""
 
     config: Config
     adapter: dict[str, Tensor] | None
@@ -40,7 +43,8 @@ def find_saved(path: str, config: Config) -> SavedWeights:
     folder = Path(path).expanduser()
     if (folder / "config.yaml").is_file():
         run = load_config(str((folder / "config.yaml").resolve()), [], folder)
-        config = config.model_copy(update={"model": run.model})
+        given = {key: getattr(config.model, key) for key in _LIMITS & config.model.model_fields_set}
+        config = config.model_copy(update={"model": run.model.model_copy(update=given)})
         for name in ("adapter", "model"):
             if (folder / name).is_dir():
                 found = find_saved(str(folder / name), config)

@@ -53,6 +53,9 @@ def test_a_run_brings_the_model_it_was_trained_from(adapter: Path, tmp_path: Pat
     found = find_saved(str(tmp_path), Config())
     assert found.config.model == run.model
     assert found.adapter is not None
+    longer = Config.model_validate({"model": {"max_prompt_tokens": 900, "dtype": "bfloat16"}})
+    kept = find_saved(str(tmp_path), longer).config.model
+    assert kept == run.model.model_copy(update={"max_prompt_tokens": 900})
 
 
 def test_a_whole_model_has_no_adapter(adapter: Path, tiny_model: Path, tmp_path: Path) -> None:
