@@ -182,10 +182,12 @@ class Gate:
         self.ledger.check()
         return self.ledger.state()
 
-    async def restore(self, state: dict[str, Any], agreement_scale: float | None = None) -> None:
-        """Return to a checkpoint's ledger, and the scale with which the next stream begins."""
+    async def restore(self, state: dict[str, Any], agreement_scale: float | None = None) -> int:
+        """Return to a checkpoint's ledger, and the scale with which the next stream begins. Returns
+        the step after which the run ends, which may have been moved."""
         async with self.changed:
             self.ledger.restore(state)
             self.agreement_scale = agreement_scale
             self.lost_since_step = 0
             self._notify()
+            return self.ledger.steps

@@ -124,12 +124,12 @@ class Learner:
             self._save()
         elif self.rank == 0:
             restore = self.job.gate.restore.remote(found.ledger, self.agreement_scale)
-            ask(restore, "the gate")
+            self.last_step = ask(restore, "the gate")
             self._publish(teacher_moved=not self.frozen)
             # Replicas may still serve versions that were rolled back.
             limit = START_TIMEOUT_S + self.config.generator.timeout_s
             ask(self.job.store.wait_pushed.remote(limit), "the weight store", 2 * limit)
-        self._gather(None)
+        self.last_step = self._gather(self.last_step)[0]
         self.waiting_since = time.perf_counter()
 
     def batches(self, shard: Any) -> Iterator[pa.Table]:

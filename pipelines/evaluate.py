@@ -32,7 +32,7 @@ def main(config: Config, args: argparse.Namespace) -> None:
         plan.export(Path(args.export_harness))
         return
     board = Scoreboard(plan)
-    perplexities = Perplexities(plan)
+    perplexities = Perplexities(plan) if args.perplexity else None
     connect()
     with Generators(plan.config, plan.model.folder) as generators:
         test_sets = plan.test_sets()
@@ -42,8 +42,9 @@ def main(config: Config, args: argparse.Namespace) -> None:
         for task, test_set in test_sets:
             outcomes = plan.answer(generators.pool, task, test_set)
             baseline = board.add(test_set, outcomes)
-            perplexities.add(task, test_set, outcomes, baseline)
-    board.finish(perplexities.read() if args.perplexity else {})
+            if perplexities is not None:
+                perplexities.add(task, test_set, outcomes, baseline)
+    board.finish(perplexities.read() if perplexities is not None else {})
 
 
 def parser() -> argparse.ArgumentParser:

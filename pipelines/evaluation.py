@@ -59,12 +59,12 @@ class EvaluationPlan:
         limit = config.rollout.max_completion_tokens
         config = with_completion_limit(saved.config if saved else config, longest)
         # There are no other views, so the engine need not read more than the student's prompts.
-        config = _with_model(config, max_view_tokens=config.model.max_prompt_tokens)
+        config = config.with_model(max_view_tokens=config.model.max_prompt_tokens)
         model = open_model(config)
         model.check_length("max_prompt_tokens")
         base = None
         if saved and saved.base:
-            base = open_model(_with_model(config, path=saved.base)).folder
+            base = open_model(config.with_model(path=saved.base)).folder
         temperature, pass_at = _decoding(args)
         adapter = saved.adapter if saved else None
         label = _label(args.weights or config.model.path)
@@ -157,7 +157,7 @@ class EvaluationPlan:
             self.model.tokenizer,
             self.weights,
             version=self.trained.version if self.trained else 0,
-            in_flight=2 * self.config.generator.replicas,
+            in_flight=self.config.generator.groups_in_flight,
         )
         answers = [
             predictor.complete(test_set.prompts, self.sampling(task, test_set, number))
@@ -175,10 +175,6 @@ class EvaluationPlan:
             dataclasses.replace(shared, seed=draw_seed(self.config.seed, row.uid, number))
             for row in test_set.rows
         ]
-
-
-def _with_model(config: Config, **changes: Any) -> Config:
-    return config.model_copy(update={"model": config.model.model_copy(update=changes)})
 
 
 def _choose_sets(listed: str, config: Config) -> tuple[tuple[Task, str], ...]:

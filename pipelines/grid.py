@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from unisd_core.config import Config
 from unisd_core.config_io import find_named, load_config, read_mapping
 from unisd_core.errors import UserError
+from unisd_core.frozen_model import FrozenModel
 
 GRIDS_DIR = Path(__file__).parent / "grids"
 
@@ -25,18 +26,14 @@ RESOURCES = ("generator", "scorer", "learner")
 """Sections that say what a run uses, not what it trains."""
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Entry(FrozenModel):
     preset: str
     seeds: list[int] = Field(min_length=1)
     settings: dict[str, Any] = {}
     label: str | None = None
 
 
-class _GridFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _GridFile(FrozenModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     task: str
     common: dict[str, Any] = {}

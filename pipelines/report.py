@@ -115,6 +115,6 @@ def _complete(bench: Workbench, pool: Any, prompts: list[list[int]], version: in
         bench.model.tokenizer,
         bench.model.weights if version == 0 else None,
         version=version,
-        in_flight=2 * bench.config.generator.replicas,
+        in_flight=bench.config.generator.groups_in_flight,
     )
     return predictor.complete(prompts, [bench.greedy] * len(prompts))

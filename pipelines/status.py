@@ -4,48 +4,31 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 from pathlib import Path
-from types import TracebackType
 
+from pipelines.follower import Follower
 from unisd_core.config import Config
 
-INTERVAL_S = 2.0
-"""Seconds between two looks at the metrics."""
 
+class StatusLine(Follower):
+    """Follows ``metrics.jsonl`` of a run."""
 
-class StatusLine:
-    """Follows ``metrics.jsonl`` of a run in a background thread of the driver."""
+    interval_s = 2.0
 
     def __init__(self, config: Config, run_path: Path) -> None:
+        super().__init__()
         self.steps = config.training.steps
         self.path = run_path / "metrics.jsonl"
         self.began = time.monotonic()
         self.first_step: int | None = None
         self.shown = -1
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> StatusLine:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._done.set()
-        self._thread.join()
+    def look(self, at_end: bool) -> None:
+        """Show the newest step; the line stays when the run has ended."""
         self._show()
-        if sys.stdout.isatty():
+        if at_end and sys.stdout.isatty():
             sys.stdout.write("\n")
-
-    def _run(self) -> None:
-        while not self._done.wait(INTERVAL_S):
-            self._show()
 
     def _show(self) -> None:
         metrics = _last_line(self.path)

@@ -7,12 +7,9 @@ replaced while they are answered; the versions that answered are recorded with t
 from __future__ import annotations
 
 import json
-import logging
 import os
-import threading
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from safetensors.torch import load_file, save_file
@@ -24,63 +21,37 @@ from actors.evaluator import sample
 from actors.fleet import Fleet
 from actors.predictor import as_text
 from pipelines.console import say
+from pipelines.follower import Follower
+from pipelines.heldout import HeldOutSet
 from pipelines.setup import Workbench
 from unisd_core.config import Config
 from unisd_core.errors import UserError
 from unisd_core.evaluation.outcomes import score_outcomes
 from unisd_core.evaluation.scoreboard import score_set
 
-log = logging.getLogger(__name__)
-
 LINES, WEIGHTS = "validation.jsonl", "best.safetensors"
-INTERVAL_S = 1.0
-"""Seconds between two looks at the checkpoints."""
 
 
-class Validation:
-    """Follows the checkpoints of a run in a background thread of the driver.
+class Validation(Follower):
+    """Follows the checkpoints of a run.
 
     Each evaluation is a line of ``validation.jsonl``; the weights of the best one are kept, see
-    ``best_weights``. Does nothing where evaluation.every is 0. A failure in the thread is raised
-    on leaving.
+    ``best_weights``. Does nothing where evaluation.every is 0.
     """
 
+    interval_s = 1.0
+
     def __init__(self, bench: Workbench, fleet: Fleet, run_path: Path) -> None:
+        super().__init__()
         self.bench, self.fleet, self.path = bench, fleet, run_path
         self.every = bench.config.evaluation.every
         self.lines = _known_lines(run_path)
-        self._failure: BaseException | None = None
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.test_set = bench.validation_set() if self.every else None
 
-    def __enter__(self) -> Validation:
-        if self.every:
-            self.test_set = self.bench.validation_set()
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._done.set()
-        if self.every:
-            self._thread.join()
-        if self._failure is not None and error is None:
-            raise self._failure
-
-    def _run(self) -> None:
-        try:
-            while not self._done.wait(INTERVAL_S):
-                self._look()
-            self._look(at_end=True)
-        except BaseException as failure:
-            self._failure = failure
-            log.warning("evaluation on validation rows ended: %s", failure)
-
-    def _look(self, at_end: bool = False) -> None:
+    def look(self, at_end: bool) -> None:
+        """Evaluate the newest checkpoint where one is due; the last one in any case."""
+        if self.test_set is None:
+            return
         folder = self.path / "checkpoints"
         step = checkpoints.newest_step(folder) or 0
         last = self.lines[-1]["step"] if self.lines else 0
@@ -88,7 +59,7 @@ class Validation:
         found = checkpoints.newest(folder) if due else None
         if found is None:
             return
-        line = self._measure(found.version)
+        line = self._measure(self.test_set, found.version)
         line["best"] = line["accuracy"] > max((one["accuracy"] for one in self.lines), default=-1)
         if line["best"]:
             _keep_best(self.path, found)
@@ -99,11 +70,11 @@ class Validation:
         if not at_end and is_over(self.lines, self.bench.config):
             ask(self.fleet.gate.end_soon.remote(), "the gate")
 
-    def _measure(self, step: int) -> dict[str, Any]:
+    def _measure(self, test_set: HeldOutSet, step: int) -> dict[str, Any]:
         began = time.perf_counter()
-        rows, prompts = self.test_set.rows, self.test_set.prompts
+        rows, prompts = test_set.rows, test_set.prompts
         settings = self.bench.config.evaluation
-        in_flight = 2 * self.bench.config.generator.replicas
+        in_flight = self.bench.config.generator.groups_in_flight
         greedy = [self.bench.greedy] * len(prompts)
         answers = list(sample(self.fleet.pool, prompts, greedy, step, in_flight))
         outcomes = score_outcomes(

@@ -26,7 +26,7 @@ def pool_writing(bench: Workbench, fleet: Fleet) -> Writing:
                 fleet.pool,
                 [bench.builder.user_turn(prompt) for prompt in prompts],
                 [Sampling(temperature, 1.0, max_tokens, seed, stops) for seed in seeds],
-                in_flight=2 * bench.config.generator.replicas,
+                in_flight=bench.config.generator.groups_in_flight,
             )
         )
         texts = bench.model.tokenizer.batch_decode(

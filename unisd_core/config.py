@@ -6,7 +6,7 @@ printed anywhere (``--dry-run``). Each field states its unit and what it changes
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -312,6 +312,10 @@ class Config(Section):
     learner: Learner = Learner()
     evaluation: Evaluation = Evaluation()
     outputs: Outputs = Outputs()
+
+    def with_model(self, **changes: Any) -> Config:
+        """The same settings but for these of the model section."""
+        return self.model_copy(update={"model": self.model.model_copy(update=changes)})
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from unisd_core.frozen_model import FrozenModel
 
 
-class Section(BaseModel):
-    """Base of every section: immutable, no unknown keys, documented fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+class Section(FrozenModel):
+    """Base of every section."""
 
 
 class OwnRows(Section):
@@ -51,6 +51,12 @@ class Generator(Section):
     auto picks merged on CPU (its LoRA kernels are slow) and adapter on GPU."""
     timeout_s: float = Field(600.0, gt=0)
     """Longest wait for one answer of a replica before it is replaced."""
+
+    @property
+    def groups_in_flight(self) -> int:
+        """Groups of requests outside the stream that are under way at a time: two for each
+        replica keep all busy."""
+        return 2 * self.replicas
 
 
 class Scorer(Section):

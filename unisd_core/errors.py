@@ -1,4 +1,4 @@
-"""The one exception a user is meant to read."""
+"""The one exception a user is meant to read, and the reasons it gives."""
 
 
 class UserError(Exception):
@@ -7,3 +7,8 @@ class UserError(Exception):
     The message is one line that names the file, key or row and what to do;
     pipelines print it without a traceback and exit with code 2.
     """
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what another library says of its failure, or the kind of error."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from unisd_core.config import Config, Lora
 from unisd_core.config_io import load_config
-from unisd_core.errors import UserError
+from unisd_core.errors import UserError, reason
 
 _PLAIN = {"bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False}
 """What an adapter must be to be read as W + (alpha / rank) B A."""
@@ -52,14 +51,10 @@ def find_saved(path: str, config: Config) -> SavedWeights:
         raise UserError(f"{path}: this run has no trained weights yet; finish it first")
     if (folder / "adapter_config.json").is_file():
         lora = _read_lora(folder / "adapter_config.json")
-        return SavedWeights(_with_model(config, lora=lora), _read_tensors(folder))
+        return SavedWeights(config.with_model(lora=lora), _read_tensors(folder))
     if (folder / "config.json").is_file():
-        return SavedWeights(_with_model(config, path=str(folder.resolve())), None)
+        return SavedWeights(config.with_model(path=str(folder.resolve())), None)
     raise UserError(f"{path}: neither a run folder nor an adapter nor a model; give one of them")
-
-
-def _with_model(config: Config, **changes: Any) -> Config:
-    return config.model_copy(update={"model": config.model.model_copy(update=changes)})
 
 
 def _read_lora(file: Path) -> Lora:
@@ -79,8 +74,7 @@ def _read_lora(file: Path) -> Lora:
             targets=tuple(sorted(fields["target_modules"])),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{file}: cannot be used as a LoRA adapter ({reason})") from None
+        raise UserError(f"{file}: cannot be used as a LoRA adapter ({reason(error)})") from None
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
@@ -88,4 +82,4 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
     try:
         return {name: tensor.float() for name, tensor in load_file(file).items()}
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{file}: cannot be read ({reason(error)})") from None

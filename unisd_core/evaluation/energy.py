@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from unisd_core.frozen_model import FrozenModel
 
 
-class PowerModel(BaseModel):
+class PowerModel(FrozenModel):
     """What a device-hour is taken to cost; the defaults are the paper's, for an A100 80GB PCIe.
 
     On other devices set ``device_watts``; the estimate is as good as that and ``utilisation``.
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(allow_inf_nan=False)
 
     device_watts: float = Field(300.0, gt=0)
     """Thermal design power of one device: a GPU, or the sockets where there is none."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unisd_core.errors import UserError
+from unisd_core.errors import UserError, reason
 from unisd_core.tasks.base import Row, Task
 from unisd_core.text_cache import Written
 
@@ -120,7 +120,7 @@ def read_outcomes(path: Path) -> Outcomes:
         if any([line["uid"] for line in row] != [row[0]["uid"]] * samples for row in by_row):
             raise ValueError("rows of different lengths")
     except (OSError, pa.ArrowException, ValueError, TypeError) as error:
-        raise UserError(f"{path}: holds no evaluated answers ({_reason(error)})") from None
+        raise UserError(f"{path}: holds no evaluated answers ({reason(error)})") from None
 
     def shaped(name: str) -> npt.NDArray[np.bool_]:
         return np.array([[line[name] for line in row] for row in by_row], dtype=np.bool_)
@@ -134,7 +134,3 @@ def read_outcomes(path: Path) -> Outcomes:
         correct_BN=shaped("correct"),
         parts=[[dict(line["parts"]) for line in row] for row in by_row],
     )
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from unisd_core.evaluation.energy import PowerModel
+from unisd_core.frozen_model import FrozenModel
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
+class _Finite(FrozenModel):
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
-class StageUse(_Record):
+class StageUse(_Finite):
     """One stage of a run."""
 
     seconds: float = Field(ge=0)
@@ -26,7 +26,7 @@ class StageUse(_Record):
     """Of its largest process, see ``peak_memory``; None where it was not read."""
 
 
-class Resources(_Record):
+class Resources(_Finite):
     """A run as a whole and by stage. ``estimated_*`` follow from time, devices and ``power``."""
 
     seconds: float = Field(ge=0)
@@ -88,9 +88,15 @@ def account(
         tokens=tokens,
         stages=dict(stages),
         power=power,
-        million_tokens_per_device_hour=millions / hours if hours else None,
+        million_tokens_per_device_hour=_ratio(millions, hours),
         peak_memory_bytes=max((peak for peak in peaks if peak is not None), default=None),
         estimated_kwh=kwh,
-        estimated_kwh_per_million_tokens=kwh / millions if millions else None,
+        estimated_kwh_per_million_tokens=_ratio(kwh, millions),
         estimated_kg_co2e=power.kg_co2e(kwh),
     )
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    """None where there is nothing to divide by, or next to nothing."""
+    ratio = part / whole if whole else math.inf
+    return ratio if math.isfinite(ratio) else None

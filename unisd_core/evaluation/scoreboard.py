@@ -7,19 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 
 from unisd_core.errors import UserError
 from unisd_core.evaluation.bootstrap import row_bootstrap
 from unisd_core.evaluation.outcomes import Outcomes
+from unisd_core.frozen_model import FrozenModel
 from unisd_core.text_table import columns, points
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Estimate(_Record):
+class Estimate(FrozenModel):
     """A mean over rows with its 95 % bootstrap interval, as fractions."""
 
     value: float
@@ -27,14 +23,14 @@ class Estimate(_Record):
     high: float
 
 
-class CategoryScore(_Record):
+class CategoryScore(FrozenModel):
     """Accuracy on the rows of one category."""
 
     rows: int
     accuracy: float
 
 
-class SetScore(_Record):
+class SetScore(FrozenModel):
     """One test set; all numbers but counts are fractions."""
 
     rows: int

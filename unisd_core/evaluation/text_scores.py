@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict
-
 from unisd_core.evaluation.model_distance import model_distance
 from unisd_core.evaluation.perplexity import Perplexity, gold_fit, retention
 from unisd_core.evaluation.reader import Reader
 from unisd_core.evaluation.scoreboard import Estimate
 from unisd_core.evaluation.texts import Limits, Text
+from unisd_core.frozen_model import FrozenModel
 from unisd_core.text_table import columns
 
 
-class TextScores(BaseModel):
+class TextScores(FrozenModel):
     """All but the counts are means over tokens with 95 % bootstrap intervals over rows."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     gold_fit: Estimate
     """PPLfit: the references under the model."""

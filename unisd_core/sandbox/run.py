@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from unisd_core.errors import UserError
 from unisd_core.sandbox.drive import LaunchError, Mode, drive
 from unisd_core.sandbox.program import Limits, Program, Verdict
+
+logger = logging.getLogger(__name__)
 
 MODES: dict[Mode, str] = {
     "namespaces": "namespaces: programs see no other process, no network and no file but the "
@@ -59,6 +62,8 @@ def _mode() -> Mode:
                 reasons.append(f"{mode}: {error}")
                 continue
             if verdict.passed:
+                if mode != "namespaces":
+                    logger.warning("generated programs run under %s", MODES[mode])
                 return mode
             reasons.append(f"{mode}: {verdict.detail}")
     raise UserError(f"generated programs cannot be run here ({'; '.join(reasons)})")

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from unisd_core.errors import UserError
+
 
 @dataclass(frozen=True)
 class Row:
@@ -60,6 +62,21 @@ class Task(ABC):
     """Names of the held-out sets, in the order they are reported."""
     max_completion_tokens: int
     """Decoding limit that fits every gold answer."""
+    trains: bool = True
+    """Whether there is a training split; without one the set only exists to be tested on."""
+
+    def check_split(self, split: str) -> None:
+        """Raise UserError for a split the task does not have."""
+        if split == "train" and not self.trains:
+            raise UserError(
+                f"task {self.name}: has no training rows, it is only to be tested on; "
+                "train on another task"
+            )
+        names = (*(("train",) if self.trains else ()), *self.test_splits)
+        if split not in names:
+            raise UserError(
+                f"task {self.name}: no split {split!r}; choose one of {', '.join(names)}"
+            )
 
     @abstractmethod
     def rows(self, split: str) -> list[Row]:

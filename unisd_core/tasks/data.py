@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unisd_core.errors import UserError
+from unisd_core.errors import UserError, reason
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,18 @@ def _found(fields: dict[str, Any], key: str) -> str:
         return "but it is missing"
     shown = repr(fields[key])
     return f"found {shown if len(shown) <= 40 else shown[:37] + '...'}"
+
+
+def check_unique(records: Sequence[Record], ids: Sequence[str]) -> None:
+    """Raise UserError naming both rows where two records have the same id, each given as it is to
+    be shown (``id 'q7'``)."""
+    places: dict[str, str] = {}
+    for record, name in zip(records, ids, strict=True):
+        if name in places:
+            raise UserError(
+                f"{record.place}: {name} is already used at {places[name]}; make ids unique"
+            )
+        places[name] = record.place
 
 
 @dataclass(frozen=True)
@@ -146,9 +159,8 @@ def read_hub(source: HubSource, split: str) -> list[Record]:
     # The hub client fails with many unrelated types (its own, httpx, OSError, ValueError); what
     # the user can do is the same for each.
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"data_dir: not set, and {place} could not be read from the hub ({reason}); "
+            f"data_dir: not set, and {place} could not be read from the hub ({reason(error)}); "
             "check the connection or set data_dir"
         ) from error
     text_only = [True] * len(dataset)

@@ -35,8 +35,7 @@ class Gsm8k(Task):
 
     def rows(self, split: str) -> list[Row]:
         """Rows of "train" or "test" in published order, read once; see Task.rows."""
-        if split not in ("train", *self.test_splits):
-            raise UserError(f"task {self.name}: no split {split!r}; choose one of train, test")
+        self.check_split(split)
         if split not in self._rows:
             records = (
                 read_hub(_HUB, split)

@@ -11,7 +11,6 @@ import dataclasses
 import random
 import re
 
-from unisd_core.errors import UserError
 from unisd_core.tasks.base import NegativeRequest, Row, Score, Task
 from unisd_core.tasks.choice_extraction import extract_choice
 from unisd_core.tasks.multiple_choice_data import (
@@ -38,6 +37,7 @@ class MultipleChoice(Task):
     def __init__(self, dataset: Dataset, data_dir: str | None, seed: int) -> None:
         self.name = dataset.name
         self.test_splits = dataset.test_splits
+        self.trains = dataset.trains
         self.max_completion_tokens = dataset.max_completion_tokens
         self._dataset = dataset
         self._data_dir = data_dir
@@ -46,14 +46,7 @@ class MultipleChoice(Task):
 
     def rows(self, split: str) -> list[Row]:
         """Rows of "train" or a test split in published order, read once; see Task.rows."""
-        if split == "train" and not self._dataset.trains:
-            raise UserError(
-                f"task {self.name}: has no training rows, it is only to be tested on; "
-                "train on another task"
-            )
-        if split not in ("train", *self.test_splits):
-            names = ", ".join(("train", *self.test_splits))
-            raise UserError(f"task {self.name}: no split {split!r}; choose one of {names}")
+        self.check_split(split)
         if split not in self._rows:
             self._rows[split] = [
                 self._row(f"{self.name}/{split}/{question.key}", question)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from unisd_core.errors import UserError
-from unisd_core.tasks.data import HubSource, Record, read_folder, read_hub
+from unisd_core.tasks.data import HubSource, Record, check_unique, read_folder, read_hub
 
 logger = logging.getLogger(__name__)
 
@@ -131,17 +131,8 @@ def read_questions(dataset: Dataset, data_dir: str | None, split: str) -> list[Q
         records = dataset.from_folder(data_dir, split)
     else:
         records = read_folder(data_dir, dataset.name, split)
-    seen: dict[str, str] = {}
-    questions = []
-    for record in records:
-        question = _question(record)
-        if question.key in seen:
-            raise UserError(
-                f"{record.place}: id {question.key!r} is already used at {seen[question.key]}; "
-                "make ids unique"
-            )
-        seen[question.key] = record.place
-        questions.append(question)
+    questions = [_question(record) for record in records]
+    check_unique(records, [f"id {question.key!r}" for question in questions])
     return questions
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import NamedTuple
 
 from unisd_core.config import Config
 from unisd_core.errors import UserError
 from unisd_core.tasks.base import Row, Task
+from unisd_core.tasks.lots import set_aside
 
 
 class TrainingRows(NamedTuple):
@@ -32,11 +32,4 @@ def split_training(task: Task, config: Config) -> TrainingRows:
             if rows
             else f"task {task.name}: the training split is empty"
         )
-    aside = {row.uid for row in sorted(rows, key=_lot)[:count]}
-    return TrainingRows(
-        [row for row in rows if row.uid not in aside], [row for row in rows if row.uid in aside]
-    )
-
-
-def _lot(row: Row) -> str:
-    return hashlib.sha256(f"validation/{row.uid}".encode()).hexdigest()
+    return TrainingRows(*set_aside(rows, count, "validation/"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from unisd_core.errors import UserError
 from unisd_core.tasks.code.source import defines, parse, written
-from unisd_core.tasks.data import HubSource, Record, read_folder, read_hub
+from unisd_core.tasks.data import HubSource, Record, check_unique, read_folder, read_hub
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,8 @@ def read_problems(dataset: Dataset, data_dir: str | None, split: str) -> list[Pr
         records = read_hub(source.hub, source.hub_split)
     else:
         records = read_folder(data_dir, dataset.name, source.file)
-    seen: dict[str, str] = {}
-    problems = []
-    for record in records:
-        problem = dataset.problem(record)
-        if problem.key in seen:
-            raise UserError(
-                f"{record.place}: task_id {problem.key} is already used at {seen[problem.key]}; "
-                "make ids unique"
-            )
-        seen[problem.key] = record.place
-        problems.append(problem)
+    problems = [dataset.problem(record) for record in records]
+    check_unique(records, [f"task_id {problem.key}" for problem in problems])
     return problems
 
 

@@ -10,22 +10,12 @@ import dataclasses
 import random
 from collections.abc import Sequence
 
-from unisd_core.errors import UserError
-from unisd_core.sandbox import Limits, Program, run_program, run_programs
 from unisd_core.tasks.base import NegativeRequest, Row, Score, Task
 from unisd_core.tasks.code.data import Dataset, Problem, read_problems
 from unisd_core.tasks.code.extraction import extract_code
+from unisd_core.tasks.code.judging import failing_mutant, fails, loads, score_programs
 from unisd_core.tasks.code.mistakes import MISTAKES, as_reference, mistake_prompt
-from unisd_core.tasks.code.mutation import mutants
 from unisd_core.tasks.code.source import block, defines
-
-_SCORING = Limits(cpu_s=10, wall_s=30.0)
-"""The paper's ten seconds, of CPU time: a busy machine must not change a verdict. The memory limit
-is ours."""
-_CHECKING = Limits(cpu_s=2)
-"""For wrong references: one that never ends is refused soon, whatever else the machine does."""
-_TRIES = 12
-"""Mutants run for one wrong reference before the row is left without."""
 
 _FROM_TASK = """Write a Python function for this task.
 Task: {text}
@@ -53,20 +43,14 @@ class CodeTask(Task):
     def __init__(self, dataset: Dataset, data_dir: str | None) -> None:
         self.name = dataset.name
         self.test_splits = tuple(split for split in dataset.splits if split != "train")
+        self.trains = "train" in dataset.splits
         self._dataset = dataset
         self._data_dir = data_dir
         self._rows: dict[str, list[Row]] = {}
 
     def rows(self, split: str) -> list[Row]:
         """Rows of a split in published order, read once; see Task.rows."""
-        if split not in self._dataset.splits:
-            if split == "train":
-                raise UserError(
-                    f"task {self.name}: has no training rows, it is only to be tested on; "
-                    "train on another task"
-                )
-            names = ", ".join(self._dataset.splits)
-            raise UserError(f"task {self.name}: no split {split!r}; choose one of {names}")
+        self.check_split(split)
         if split not in self._rows:
             self._rows[split] = [
                 self._row(f"{self.name}/{split}/{problem.key}", problem)
@@ -98,10 +82,8 @@ class CodeTask(Task):
     def wrong_reference(self, row: Row, rng: random.Random) -> Row | None:
         """The reference with one small mistake that makes a test fail; None where none of the
         first mutants does."""
-        for _, code in zip(range(_TRIES), mutants(row.answer["code"], rng), strict=False):
-            if _fails(row, code):
-                return dataclasses.replace(row, gold=block(code))
-        return None
+        code = failing_mutant(row.answer["code"], row.answer["tests"], rng)
+        return None if code is None else dataclasses.replace(row, gold=block(code))
 
     def negative_request(self, row: Row, rng: random.Random, number: int) -> NegativeRequest:
         """One of the kinds of ``MISTAKES`` in turn; what comes back is rewritten in the form of
@@ -114,7 +96,7 @@ class CodeTask(Task):
             if not code or code == row.answer["code"] or not defines(code, row.answer["function"]):
                 return None
             # Code that cannot even be loaded, for want of a package perhaps, proves nothing.
-            if not run_program(Program(code, ""), _CHECKING).passed or not _fails(row, code):
+            if not loads(code) or not fails(code, row.answer["tests"]):
                 return None
             return dataclasses.replace(row, gold=block(code))
 
@@ -124,7 +106,7 @@ class CodeTask(Task):
 
     def secret(self, row: Row) -> str:
         """The code without its fence."""
-        return row.gold.removeprefix("```python\n").removesuffix("\n```")
+        return str(row.answer["code"])
 
     def demonstration(self, row: Row) -> str:
         """Description, tests and code; no instruction."""
@@ -138,16 +120,7 @@ class CodeTask(Task):
     def score_many(self, rows: Sequence[Row], completions: Sequence[str]) -> list[Score]:
         """``score`` of each pair, several programs at a time."""
         found = [_program(row, text) for row, text in zip(rows, completions, strict=True)]
-        programs = [
-            Program(code, row.answer["tests"])
-            for row, code in zip(rows, found, strict=True)
-            if code is not None
-        ]
-        passed = iter(verdict.passed for verdict in run_programs(programs, _SCORING))
-        return [
-            Score(correct=code is not None and next(passed), extracted=code is not None)
-            for code in found
-        ]
+        return score_programs(found, [row.answer["tests"] for row in rows])
 
     def readable(self, row: Row, completion: str) -> bool:
         """Whether ``completion`` holds Python that defines the function; nothing is run."""
@@ -156,10 +129,3 @@ class CodeTask(Task):
 
 def _program(row: Row, completion: str) -> str | None:
     return extract_code(completion, row.answer["function"], row.answer["stub"])
-
-
-def _fails(row: Row, code: str) -> bool:
-    """Whether ``code`` ends with a failed test or an error. One that runs too long is not a
-    wrong answer that can be read as one."""
-    verdict = run_program(Program(code, row.answer["tests"]), _CHECKING)
-    return verdict.outcome == "failed"

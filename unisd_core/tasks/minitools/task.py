@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import random
 
-from unisd_core.errors import UserError
 from unisd_core.tasks.base import NegativeRequest, Row, Score, Task
 from unisd_core.tasks.minitools.calls import read_calls
 from unisd_core.tasks.minitools.corruption import corrupt
-from unisd_core.tasks.minitools.generation import SIZES, describe, generate
+from unisd_core.tasks.minitools.generation import describe, generate
 from unisd_core.tasks.minitools.mistakes import MISTAKES, mistake_prompt, read_wrong_calls
 from unisd_core.tasks.tool_calls import Call, score_calls, write_calls
 
@@ -28,8 +27,7 @@ class MiniTools(Task):
 
     def rows(self, split: str) -> list[Row]:
         """Rows of "train", "seen" or "unseen", generated once; UserError for another name."""
-        if split not in SIZES:
-            raise UserError(f"task minitools: no split {split!r}; choose one of {', '.join(SIZES)}")
+        self.check_split(split)
         if not self._splits:
             self._splits = generate(self._seed)
         return list(self._splits[split])

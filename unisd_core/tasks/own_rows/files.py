@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unisd_core.errors import UserError
+from unisd_core.errors import UserError, reason
 from unisd_core.tasks.data import Record, read_jsonl
 
 
@@ -23,8 +23,7 @@ def read_file(path: Path) -> list[Record]:
     try:
         rows = pq.read_table(path).to_pylist()
     except (OSError, pa.ArrowException) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path}: cannot be read as Parquet ({reason})") from error
+        raise UserError(f"{path}: cannot be read as Parquet ({reason(error)})") from error
     if not rows:
         raise UserError(f"{path}: no rows")
     return [Record(fields, index, f"{path}:{index + 1}") for index, fields in enumerate(rows)]

@@ -8,20 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unisd_core.errors import UserError
-from unisd_core.sandbox import Limits, Program, run_program, run_programs
 from unisd_core.tasks.base import Row, Score
 from unisd_core.tasks.code.extraction import extract_code
-from unisd_core.tasks.code.mutation import mutants
+from unisd_core.tasks.code.judging import failing_mutant, score_programs
 from unisd_core.tasks.code.source import parse, written
 from unisd_core.tasks.data import Record
 from unisd_core.tasks.own_rows.metrics import Metric
-
-_SCORING = Limits(wall_s=30.0)
-"""CPU time ends a program that does not; the wall clock leaves room for an overloaded machine."""
-_CHECKING = Limits(wall_s=10.0, cpu_s=2)
-"""For wrong references: one that never ends is refused."""
-_TRIES = 12
-"""Mutants run for one wrong reference before the row is left without."""
 
 
 class PythonTests(Metric):
@@ -57,16 +49,7 @@ class PythonTests(Metric):
             extract_code(text, answer["function"])
             for answer, text in zip(answers, completions, strict=True)
         ]
-        programs = [
-            Program(code, answer["tests"])
-            for answer, code in zip(answers, found, strict=True)
-            if code is not None
-        ]
-        passed = iter(verdict.passed for verdict in run_programs(programs, _SCORING))
-        return [
-            Score(correct=code is not None and next(passed), extracted=code is not None)
-            for code in found
-        ]
+        return score_programs(found, [answer["tests"] for answer in answers])
 
     def readable(self, answer: Mapping[str, Any], completion: str) -> bool:
         """Whether ``completion`` defines the function; nothing is run."""
@@ -79,7 +62,5 @@ class PythonTests(Metric):
         plain = written(tree) if tree else None
         if plain is None or code not in row.gold:
             return None
-        for _, mutant in zip(range(_TRIES), mutants(plain, rng), strict=False):
-            if run_program(Program(mutant, row.answer["tests"]), _CHECKING).outcome == "failed":
-                return str(row.gold).replace(code, mutant)
-        return None
+        mutant = failing_mutant(plain, row.answer["tests"], rng)
+        return None if mutant is None else str(row.gold).replace(code, mutant)

@@ -12,6 +12,7 @@ from unisd_core.config_sections import OwnRows
 from unisd_core.errors import UserError
 from unisd_core.tasks.base import Row, Score, Task
 from unisd_core.tasks.data import Record
+from unisd_core.tasks.lots import set_aside
 from unisd_core.tasks.own_rows.files import read_file
 from unisd_core.tasks.own_rows.json_call import JsonCall
 from unisd_core.tasks.own_rows.metrics import Choice, ExactMatch, Metric, Numeric
@@ -40,8 +41,7 @@ class OwnRowsTask(Task):
 
     def rows(self, split: str) -> list[Row]:
         """Rows of "train" or "test" in file order, read once; see Task.rows."""
-        if split not in ("train", *self.test_splits):
-            raise UserError(f"task own_rows: no split {split!r}; choose one of train, test")
+        self.check_split(split)
         if split not in self._rows:
             if self._settings.test is None:
                 self._rows = self._divided(self._read("train", self._settings.train))
@@ -56,12 +56,8 @@ class OwnRowsTask(Task):
                 f"own_rows.test_rows: {count} rows cannot be set aside of the {len(rows)} in "
                 f"{self._settings.train}; lower it or give own_rows.test"
             )
-        # The same rows whatever their order, and nearly the same when some are added.
-        aside = {row.uid for row in sorted(rows, key=lambda row: _digest(row.uid))[:count]}
-        return {
-            "train": [row for row in rows if row.uid not in aside],
-            "test": [row for row in rows if row.uid in aside],
-        }
+        train, test = set_aside(rows, count, "")
+        return {"train": train, "test": test}
 
     def _read(self, split: str, path: str | None) -> list[Row]:
         if path is None:

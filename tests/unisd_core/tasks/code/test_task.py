@@ -16,7 +16,7 @@ from tests.unisd_core.tasks.code.samples import (
 from unisd_core.sandbox import Program, Verdict
 from unisd_core.tasks import load_task
 from unisd_core.tasks.base import NegativeRequest, Row, Task
-from unisd_core.tasks.code import task as code_task
+from unisd_core.tasks.code import judging as code_judging
 from unisd_core.tasks.code.mistakes import MISTAKES
 
 MBPP: Task = load_task("mbpp", None, 0)
@@ -105,8 +105,8 @@ def test_readable_runs_nothing(row: Row, monkeypatch: pytest.MonkeyPatch) -> Non
     def refuse(*arguments: Any) -> None:
         raise AssertionError("a program was run")
 
-    monkeypatch.setattr(code_task, "run_programs", refuse)
-    monkeypatch.setattr(code_task, "run_program", refuse)
+    monkeypatch.setattr(code_judging, "run_programs", refuse)
+    monkeypatch.setattr(code_judging, "run_program", refuse)
     assert MBPP.readable(row, fence(MISTAKEN))
     assert not MBPP.readable(row, "no code")
 
@@ -185,7 +185,7 @@ def test_a_program_that_ran_out_of_time_proves_nothing(
     def slow(program: Program, limits: object) -> Verdict:
         return Verdict(False, "timeout", "wall clock", 10.0)
 
-    monkeypatch.setattr(code_task, "run_program", slow)
+    monkeypatch.setattr(code_judging, "run_program", slow)
     assert MBPP.wrong_reference(row, random.Random(0)) is None
 
 

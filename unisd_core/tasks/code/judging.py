@@ -1,0 +1,51 @@
+"""Programs against their tests, in the sandbox: for scores, and for mistakes that show."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from unisd_core.sandbox import Limits, Program, run_program, run_programs
+from unisd_core.tasks.base import Score
+from unisd_core.tasks.code.mutation import mutants
+
+_SCORING = Limits(cpu_s=10, wall_s=30.0)
+"""The paper's ten seconds, of CPU time: a busy machine must not change a verdict. The memory limit
+is ours."""
+_CHECKING = Limits(cpu_s=2)
+"""For wrong references: one that never ends is refused soon, whatever else the machine does."""
+_TRIES = 12
+"""Mutants run for one wrong reference before the row is left without."""
+
+
+def score_programs(codes: Sequence[str | None], tests: Sequence[str]) -> list[Score]:
+    """Right where ``codes[i]`` passes ``tests[i]``, readable where there is a program at all.
+    Several run at a time."""
+    programs = [
+        Program(code, test) for code, test in zip(codes, tests, strict=True) if code is not None
+    ]
+    passed = iter(verdict.passed for verdict in run_programs(programs, _SCORING))
+    return [
+        Score(correct=code is not None and next(passed), extracted=code is not None)
+        for code in codes
+    ]
+
+
+def loads(code: str) -> bool:
+    """Whether ``code`` runs by itself."""
+    return run_program(Program(code, ""), _CHECKING).passed
+
+
+def fails(code: str, tests: str) -> bool:
+    """Whether ``code`` ends with a failed test or an error. One that runs too long is not a
+    wrong answer that can be read as one."""
+    return run_program(Program(code, tests), _CHECKING).outcome == "failed"
+
+
+def failing_mutant(code: str, tests: str, rng: random.Random) -> str | None:
+    """``code``, in the form of ``source.written``, with one small mistake that makes a test fail;
+    None where none of the first mutants does."""
+    for _, mutant in zip(range(_TRIES), mutants(code, rng), strict=False):
+        if fails(mutant, tests):
+            return mutant
+    return None
