@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from unisd_core.config_sections import OwnRows
+from unisd_core.errors import UserError
 from unisd_core.tasks import Row, Task, load_task
 
 PREFIX = "unisd_"
@@ -36,9 +37,14 @@ def export_test_set(
 ) -> str:
     """Write one test set into ``folder``; returns the name under which the harness knows it.
 
-    ``arguments`` are those of ``load_task`` that make ``task`` again. Run as ``lm_eval
+    ``arguments`` are those of ``load_task`` that make ``task`` again. Raises UserError for rows
+    that are private. Run as ``lm_eval
     --include_path <folder> --tasks <name> --apply_chat_template``.
     """
+    if task.private:
+        raise UserError(
+            f"task {task.name}: its authors ask that rows are not written out; leave it"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     lines = [
         {"prompt": row.prompt, "task": arguments, "row": _plain(dataclasses.asdict(row))}

@@ -65,6 +65,10 @@ class Task(ABC):
     trains: bool = True
     """Whether there is a training split; without one the set only exists to be tested on."""
 
+    private: bool = False
+    """Whether the authors ask that the rows are not written out, so that none ends up in training
+    data."""
+
     def check_split(self, split: str) -> None:
         """Raise UserError for a split the task does not have."""
         if split == "train" and not self.trains:

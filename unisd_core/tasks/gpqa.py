@@ -65,4 +65,5 @@ GPQA = Dataset(
     from_hub=_from_hub,
     from_folder=_from_archive,
     trains=False,
+    private=True,
 )

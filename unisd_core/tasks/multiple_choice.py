@@ -38,6 +38,7 @@ class MultipleChoice(Task):
         self.name = dataset.name
         self.test_splits = dataset.test_splits
         self.trains = dataset.trains
+        self.private = dataset.private
         self.max_completion_tokens = dataset.max_completion_tokens
         self._dataset = dataset
         self._data_dir = data_dir

@@ -48,6 +48,8 @@ class Dataset:
     """Records of (data_dir, split) where they are not in a JSONL file."""
     trains: bool = True
     """Whether there is a training split."""
+    private: bool = False
+    """See ``Task.private``."""
 
 
 def _cos_e(split: str) -> list[Record]:

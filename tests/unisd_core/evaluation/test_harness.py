@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from unisd_core.config_sections import OwnRows
+from unisd_core.errors import UserError
 from unisd_core.evaluation.harness import MODULE, export_test_set, score_document
 from unisd_core.tasks import load_task
 
@@ -53,3 +54,10 @@ def test_exported_rows_are_scored_as_the_task_scores_them(exported: Path) -> Non
 
 def test_every_field_is_text_so_that_rows_of_one_file_have_one_type(exported: Path) -> None:
     assert all(isinstance(value, str) for line in documents(exported) for value in line.values())
+
+
+def test_private_rows_are_not_written(tmp_path: Path) -> None:
+    task = load_task("gpqa", str(tmp_path), 0)
+    with pytest.raises(UserError, match="gpqa.*not written out"):
+        export_test_set(tmp_path / "out", "gpqa_main", task, [], ARGUMENTS)
+    assert not (tmp_path / "out").exists()
