@@ -1,15 +1,17 @@
 """Runs outside the sandbox as a script: sets it up, starts ``child.py`` in it and cleans up.
 
 Three processes per program. The launcher makes the namespaces; ``drive`` stops everything by
-sending it a SIGTERM. The keeper is the first process of the new process namespace: it reaps
-orphans, reports how the program ended, and all processes of the namespace die with it, as it dies
-with the launcher. The program is a fresh interpreter without any right. Without namespaces the
-launcher itself hunts down what the program left behind.
+sending it a SIGTERM, and it ends when all is gone. The keeper is the first process of the new
+process namespace: it reaps orphans, reports how the program ended, and all processes of the
+namespace die with it, as it dies with the launcher. The program is a fresh interpreter without any
+right. Without namespaces the launcher itself hunts down what the program left behind.
 
 System calls go through ctypes because ``os.unshare`` is new in Python 3.12, mounts are in no
 module, and the ``unshare`` command would need a shell and one process per mount.
 """
 
+# The part of signal that is built in: importing the whole takes a tenth of a short program's time.
+import _signal as signal  # type: ignore[import-not-found]
 import ctypes
 import os
 import resource
@@ -20,8 +22,6 @@ NEW_USER = 0x10000000
 NEW_REST = 0x00020000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000
 READ_ONLY, NO_SUID, NO_DEVICES, NO_EXEC = 1, 2, 4, 8
 REMOUNT, BIND, RECURSIVE, PRIVATE = 32, 4096, 16384, 1 << 18
-# Importing signal takes a tenth of the time of a short program; only the weak modes need it.
-KILL, TERMINATE = 9, 15
 SET_DEATH_SIGNAL, SET_CHILD_SUBREAPER, SET_NO_NEW_PRIVILEGES = 1, 36, 38
 
 ROOT = "/proc"
@@ -131,10 +131,7 @@ def become_program(mode: str, launcher: int, limits: list[int], descriptors: lis
         # In a changed root the kernel refuses new user namespaces, and with them mounts.
         os.chroot(ROOT)
         os.chdir("/box")
-    else:
-        import signal
-
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if mode == "limits":
         processes += tasks_of_user()
     elif mode == "user" or os.getuid() == 0:
@@ -145,7 +142,7 @@ def become_program(mode: str, launcher: int, limits: list[int], descriptors: lis
         os.setuid(user)
     limit(cpu_s, memory_mib, file_mib, processes)
     # Changing the user forgets a death signal, so not earlier.
-    call("prctl", SET_DEATH_SIGNAL, KILL, 0, 0, 0)
+    call("prctl", SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
     call("prctl", SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     for descriptor in descriptors:
         os.set_inheritable(descriptor, True)
@@ -167,7 +164,7 @@ def keep(program: int, status: int) -> None:
 def die_with_parent(alive: int) -> None:
     """Have the kernel kill this process when its parent dies. ``alive`` is a pipe that only the
     parent can write to, since the parent may be dead already."""
-    call("prctl", SET_DEATH_SIGNAL, KILL, 0, 0, 0)
+    call("prctl", SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
     os.set_blocking(alive, False)
     try:
         os.read(alive, 1)
@@ -176,11 +173,9 @@ def die_with_parent(alive: int) -> None:
     os._exit(1)
 
 
-def hunt(keeper: int) -> None:
-    """Without namespaces: wait for the keeper or a SIGTERM, then kill the program and all that it
-    left behind. Its orphans come to this process."""
-    import signal
-
+def hunt(mode: str, keeper: int) -> None:
+    """Wait for the keeper or a SIGTERM, then kill and reap all that is left: the keeper, with whom
+    its namespace ends, and without namespaces the program's orphans, which come to this process."""
     while True:
         stop = signal.sigwait({signal.SIGTERM, signal.SIGCHLD}) == signal.SIGTERM
         reaped = 1
@@ -189,10 +184,16 @@ def hunt(keeper: int) -> None:
             stop = reaped == keeper
         if stop:
             break
+    if mode == "namespaces":
+        if reaped != keeper:
+            os.kill(keeper, signal.SIGKILL)
+            # Returns only when the kernel has ended the whole namespace.
+            os.waitpid(keeper, 0)
+        return
     while True:
         with open("/proc/thread-self/children") as file:
             for child in file.read().split():
-                os.kill(int(child), KILL)
+                os.kill(int(child), signal.SIGKILL)
         try:
             os.wait()
         except ChildProcessError:
@@ -206,15 +207,13 @@ def main(mode: str, *numbers: int) -> None:
     limits = list(numbers[3:])
     os.set_inheritable(status, False)
     try:
-        call("prctl", SET_DEATH_SIGNAL, TERMINATE, 0, 0, 0)
+        call("prctl", SET_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
         write("/proc/self/oom_score_adj", "1000")
         launcher = os.getpid()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD})
         if mode == "namespaces":
             isolate(limits[2])
         else:
-            import signal
-
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD})
             call("prctl", SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         alive, held = os.pipe()
         keeper = os.fork()
@@ -226,10 +225,7 @@ def main(mode: str, *numbers: int) -> None:
                 become_program(mode, launcher, limits, descriptors)
             keep(program, status)
             os._exit(0)
-        if mode == "namespaces":
-            os.waitpid(keeper, 0)
-        else:
-            hunt(keeper)
+        hunt(mode, keeper)
     except BaseException as error:
         os.write(status, f"error {error}\n".encode())
         os._exit(1)
