@@ -19,7 +19,16 @@ def ask(reference: Any, who: str, timeout: float = ANSWER_S) -> Any:
         raise TimeoutError(f"{who} did not answer within {timeout:.0f} s") from None
 
 
+def restarted() -> bool:
+    """Whether Ray has restarted the actor that asks. False outside of actors."""
+    if not ray.is_initialized() or ray.get_runtime_context().get_actor_id() is None:
+        return False
+    return bool(ray.get_runtime_context().was_current_actor_reconstructed)
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, in one line: the last of a remote traceback, which names the cause."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[-1].strip()}" if lines else type(error).__name__
+    # Ray goes on with every reason for which a process may have died.
+    said = lines[-1].strip().partition(" Worker exit type")[0] if lines else ""
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

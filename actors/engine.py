@@ -47,6 +47,8 @@ class Engine:
         self.settings = settings
         self._engine: Any = None
         self._adapter_ids = 0
+        self.steps = 0
+        """Engine steps that gave tokens; stands still while requests run only if it hangs."""
 
     async def start(self, lora_rank: int, adapters: int) -> None:
         """Load the model. ``adapters`` > 0 reserves room for that many LoRA versions of
@@ -89,7 +91,26 @@ class Engine:
                 "max_cpu_loras": adapters,
                 "max_lora_rank": _allowed_rank(lora_rank),
             }
-        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**options))
+        self._engine = AsyncLLM.from_engine_args(
+            AsyncEngineArgs(**options), stat_loggers=[self._step_counter()]
+        )
+
+    def _step_counter(self) -> Any:
+        from vllm.v1.metrics.loggers import StatLoggerBase
+
+        engine = self
+
+        class StepCounter(StatLoggerBase):
+            def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
+                pass
+
+            def record(self, _: Any, iteration_stats: Any, *__: Any, **___: Any) -> None:
+                engine.steps += iteration_stats is not None
+
+            def log_engine_initialized(self) -> None:
+                pass
+
+        return StepCounter
 
     def _set_cpu_environment(self) -> None:
         # vLLM's own thread binding sets one core aside, which on a small machine is half of it, and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +15,20 @@ import ray
 import ray.data
 import ray.train
 from ray.data import Dataset, ExecutionOptions
-from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-from ray.train.torch import TorchTrainer
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from ray.exceptions import RayActorError
+from ray.train import TrainingFailedError
 from ray.util.annotations import RayDeprecationWarning
 
 from actors.calls import ask
 from actors.engine import Sampling
 from actors.gate import Gate, patience
 from actors.generators import Generators, light_actor
-from actors.learner import LearnerJob, learn
+from actors.learner import LearnerJob
 from actors.messages import ReplicaReport
 from actors.plan import COORDINATOR_CPUS, resource_plan
 from actors.pool import START_TIMEOUT_S
 from actors.stages import Agree, Generate, Score
+from actors.trainer import Fit
 from actors.weights import PushStatus, WeightStore
 from unisd_core.config import Config
 from unisd_core.errors import UserError
@@ -41,13 +42,15 @@ NO_RESTART = {"max_restarts": 0, "max_task_retries": 0}
 the ledger counts as held. The learner then starts a new stream from its checkpoint."""
 
 
-def connect() -> None:
+def connect(config: Config) -> None:
     """Join the cluster named by RAY_ADDRESS, as in a Ray job, or start one on loopback."""
     for name in ("ray", "ray.data", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if not os.environ.get("RAY_ADDRESS"):
         options |= {"address": "local", "include_dashboard": False}
+    # Read by Ray Train's controller.
+    os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(config.learner.timeout_s)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options = STREAM_OPTIONS
@@ -64,7 +67,8 @@ class Fleet(Generators):
         self.gate: Any = None
 
     def _actors(self) -> list[Any]:
-        return [actor for actor in (self.gate, self.store, self.pool) if actor is not None]
+        mine = [actor for actor in (self.gate, self.store) if actor is not None]
+        return [*mine, *super()._actors()]
 
     def stream(self, prompts: pa.Table, sampling: Sampling) -> Dataset:
         """Admit, sample, score, weigh: one block per batch, in order."""
@@ -92,7 +96,7 @@ class Fleet(Generators):
             )
             .map_batches(
                 Score,
-                fn_constructor_args=(self.config, str(self.model_dir), self.store),
+                fn_constructor_args=(self.config, str(self.model_dir), self.store, self.watch),
                 num_cpus=self.config.scorer.cpus,
                 num_gpus=self.config.scorer.gpus,
                 **_stage(self.config.scorer.workers),
@@ -107,51 +111,42 @@ class Fleet(Generators):
             )
         )
 
-    def train(self, stream: Dataset, run_path: Path) -> None:
+    def train(self, stream: Dataset, run_path: Path, asked: threading.Event) -> bool:
         """Consume the stream until training.steps; returns when every replica serves the last
-        version."""
-        settings = self.config.learner
-        job = LearnerJob(self.config, self.model_dir, run_path, self.gate, self.store)
-        resources = {"CPU": settings.cpus} | ({"GPU": settings.gpus} if settings.gpus else {})
-        # Several learners: rank 0 reads whole batches and deals them out. Splitting the stream
-        # would cost a stage that reserves a CPU, and leave the pairing of shares to Ray Data.
-        whole = "all" if settings.workers == 1 else []
-        # A single learner needs no process group, whose store would listen on every interface.
-        trainer_type = TorchTrainer if settings.workers > 1 else DataParallelTrainer
-        trainer = trainer_type(
-            _learn,
-            train_loop_config={"job": job},
-            datasets={"train": stream},
-            dataset_config=DataConfig(datasets_to_split=whole, execution_options=STREAM_OPTIONS),
-            scaling_config=ScalingConfig(
-                num_workers=settings.workers,
-                use_gpu=settings.gpus > 0,
-                resources_per_worker=resources,
-            ),
-            run_config=RunConfig(
-                name="train",
-                storage_path=str(run_path / "ray"),
-                failure_config=FailureConfig(max_failures=self.config.training.max_restarts),
-            ),
-        )
-        try:
-            trainer.fit()
-        except TrainingFailedError:
+        version. False: it was ``asked`` to stop before, and the learners saved where they were, if
+        they could within training.stop_grace_s."""
+        job = LearnerJob(self.config, self.model_dir, run_path, self.gate, self.store, self.watch)
+        for _ in range(self.config.training.max_restarts + 1):
+            fit = Fit(job, stream)
+            fit.start()
+            while fit.is_alive() and not asked.is_set():
+                fit.join(0.2)
+            if asked.is_set():
+                ask(self.gate.halt.remote(), "the gate")
+                fit.join(self.config.training.stop_grace_s)
+                return False
+            if not isinstance(fit.error, RayActorError):
+                break
+            # Ray Train restarts workers; nobody restarts its controller.
+            note = self.watch.note.remote("Ray Train", "lost its controller; begun again")
+            ask(note, "the watch")
+        if isinstance(fit.error, TrainingFailedError):
             # Ray Train passes errors on as text; what a user can mend was noted at the gate.
             failure = ask(self.gate.failure.remote(), "the gate")
             if failure:
                 raise UserError(failure) from None
-            raise
+        if fit.error is not None:
+            raise fit.error
         limit = START_TIMEOUT_S + self.config.generator.timeout_s
         ask(self.store.wait_pushed.remote(limit), "the weight store", 2 * limit)
+        return True
 
     def outcome(self, version: int) -> Outcome:
-        """State of the ledger, the pushes and the replicas, once all replicas serve ``version``."""
+        """State of the pushes and the replicas, once all replicas serve ``version``."""
         limit = START_TIMEOUT_S + 2 * self.config.generator.timeout_s
         return Outcome(
             replicas=ask(self.pool.reports.remote(version), "the generator pool", limit),
             pushes=ask(self.store.status.remote(), "the weight store"),
-            counters=ask(self.gate.counters.remote(), "the gate"),
         )
 
 
@@ -161,11 +156,6 @@ class Outcome:
 
     replicas: list[ReplicaReport]
     pushes: PushStatus
-    counters: dict[str, Any]
-
-
-def _learn(settings: dict[str, Any]) -> None:
-    learn(settings["job"])
 
 
 def _stage(actors: int) -> dict[str, Any]:

@@ -5,13 +5,18 @@ room appears and is told which prompts to sample, so that no stage downstream ca
 hold a place that nobody fills. Slots of a stream are served strictly in their order, because the
 stream emits in that order: a later slot that took the room of an earlier one would
 wait behind it for ever.
+
+A gate that Ray restarted has forgotten the ledger. It refuses to answer, so that the learners start
+again from their checkpoint, until it is given the one in there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
+from actors.calls import restarted
 from actors.ledger import End, Ledger, Ticket
 from unisd_core.config import Config
 from unisd_core.errors import UserError
@@ -21,9 +26,9 @@ BATCHES_WITHOUT_STEP = 20
 
 
 def patience(config: Config) -> float:
-    """Seconds after which a stream that stands still is given up: an hour, or four timeouts of a
-    replica where those are longer."""
-    return max(3600.0, 4 * config.generator.timeout_s)
+    """Seconds after which a stream that stands still is given up: training.stream_timeout_s, or
+    four timeouts of a replica where those are longer."""
+    return max(config.training.stream_timeout_s, 4 * config.generator.timeout_s)
 
 
 class Gate:
@@ -41,10 +46,13 @@ class Gate:
         seed: int,
         patience: float = 3600.0,
     ) -> None:
-        self.ledger = Ledger(rows, batch, staleness, steps, seed)
+        self.forgot = restarted()
+        # Numbers that an earlier gate did not give out: what it admitted may still arrive here.
+        first = int(time.time()) if self.forgot else 0
+        self.ledger = Ledger(rows, batch, staleness, steps, seed, fence=first)
+        self.stream = first
         self.patience = patience
         self.changed = asyncio.Condition()
-        self.stream = 0
         self.next_slot = 0
         self.events = 0
         self.lost_since_step = 0
@@ -56,6 +64,7 @@ class Gate:
         Whatever an earlier one left open is handed out again, and its waiters get nothing more.
         """
         async with self.changed:
+            self._check_memory()
             self.stream += 1
             self.next_slot = 0
             self.ledger.repeat()
@@ -70,6 +79,7 @@ class Gate:
         RuntimeError when nothing has happened for too long.
         """
         async with self.changed:
+            self._check_memory()
             while not self._may_answer(stream, slot, count):
                 seen = self.events
                 try:
@@ -87,6 +97,10 @@ class Gate:
             tickets = self.ledger.admit(count)
             self._notify()
             return tickets
+
+    def _check_memory(self) -> None:
+        if self.forgot:
+            raise RuntimeError("the gate was restarted and has forgotten the ledger")
 
     def _may_answer(self, stream: int, slot: int, count: int) -> bool:
         ledger = self.ledger
@@ -130,6 +144,7 @@ class Gate:
         be used. ``dropped``: (position, attempt, reason); their room returns.
         """
         async with self.changed:
+            self._check_memory()
             kept = [self.ledger.hold(*visit) for visit in visits]
             for position, attempt, reason in dropped:
                 self.ledger.end(position, attempt, End.FILTERED, reason)
@@ -147,6 +162,7 @@ class Gate:
 
     async def _end(self, visits: list[tuple[int, int]], outcome: End, reason: str) -> None:
         async with self.changed:
+            self._check_memory()
             for position, attempt in visits:
                 self.ledger.end(position, attempt, outcome, reason)
             self.lost_since_step += len(visits)
@@ -156,6 +172,7 @@ class Gate:
         """One optimizer step was taken on exactly these rows. Returns the step after which the run
         ends."""
         async with self.changed:
+            self._check_memory()
             self.ledger.advance(visits)
             self.lost_since_step = 0
             self._notify()
@@ -167,8 +184,20 @@ class Gate:
             self.ledger.steps = min(self.ledger.steps, self.ledger.version + 1)
             self._notify()
 
+    async def halt(self) -> None:
+        """The run stops now: no more prompts are handed out, and what is in flight stays so."""
+        async with self.changed:
+            self.ledger.steps = min(self.ledger.steps, self.ledger.version)
+            self._notify()
+
+    async def last_step(self) -> int:
+        """The step after which the run ends."""
+        self._check_memory()
+        return self.ledger.steps
+
     async def counters(self) -> dict[str, Any]:
         """Checked ledger counters, the version, the restored scale and the reasons of losses."""
+        self._check_memory()
         self.ledger.check()
         return {
             **self.ledger.counters(),
@@ -179,14 +208,20 @@ class Gate:
 
     async def state(self) -> dict[str, Any]:
         """The ledger as it belongs into a checkpoint."""
+        self._check_memory()
         self.ledger.check()
         return self.ledger.state()
 
-    async def restore(self, state: dict[str, Any], agreement_scale: float | None = None) -> int:
-        """Return to a checkpoint's ledger, and the scale with which the next stream begins. Returns
-        the step after which the run ends, which may have been moved."""
+    async def restore(
+        self, state: dict[str, Any] | None, agreement_scale: float | None = None
+    ) -> int:
+        """Return to a checkpoint's ledger (None: nothing was saved yet), and the scale with which
+        the next stream begins. Returns the step after which the run ends, which may have been
+        moved."""
         async with self.changed:
-            self.ledger.restore(state)
+            self.forgot = False
+            if state is not None:
+                self.ledger.restore(state)
             self.agreement_scale = agreement_scale
             self.lost_since_step = 0
             self._notify()

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 from actors.engine import Engine
 from actors.messages import ReplicaReport, Request, Sampled, WeightUpdate
+from actors.reaper import reap_children
 from actors.transports import AdapterTransport, choose_transport
 from unisd_core.config import Config
 from unisd_core.evaluation.peak_memory import tree_memory
@@ -28,6 +30,7 @@ class GeneratorReplica:
         self.loading = asyncio.Lock()
         self.alone = asyncio.Lock()
         self.checksum = ""
+        self.reaper: Any = None
         self.tokens = 0
         self.running = 0
         self.busy_since = 0.0
@@ -39,6 +42,7 @@ class GeneratorReplica:
         if isinstance(self.transport, AdapterTransport):
             adapters = self.config.training.staleness + 2
         await self.engine.start(self.config.model.lora.rank, adapters)
+        self.reaper = reap_children()
         if update is not None:
             await self.load(update)
         return self.report()
@@ -102,6 +106,9 @@ class GeneratorReplica:
             tokens=self.tokens,
             busy_seconds=self.busy_seconds,
             peak_memory=tree_memory(),
+            progress=self.engine.steps,
+            # While weights are loaded, requests are meant to wait.
+            running=0 if self.loading.locked() else self.running,
         )
 
     async def check(self) -> ReplicaReport:

@@ -14,6 +14,7 @@ from actors.calls import ask, first_line
 from actors.messages import WeightUpdate
 from actors.plan import Share, check_plan, generator_share
 from actors.pool import START_TIMEOUT_S, GeneratorPool
+from actors.watch import Watch
 from unisd_core.config import Config
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,8 @@ class Generators:
     def __init__(self, config: Config, model_dir: Path, plan: list[Share] | None = None) -> None:
         self.config, self.model_dir = config, model_dir
         check_plan(plan or [generator_share(config)], ray.cluster_resources())
-        self.pool = light_actor(GeneratorPool).remote(config, str(model_dir))
+        self.watch = light_actor(Watch).remote()
+        self.pool = light_actor(GeneratorPool).remote(config, str(model_dir), self.watch)
         # Engines take long to load; the caller prepares its prompts in the meantime.
         self._starting = self.pool.start.remote()
 
@@ -51,7 +53,7 @@ class Generators:
                 ray.kill(actor)
 
     def _actors(self) -> list[Any]:
-        return [self.pool]
+        return [self.pool, self.watch]
 
     def wait_ready(self) -> None:
         """Return when every replica answers and reports its version; at once when called again."""
@@ -66,5 +68,8 @@ class Generators:
 
 
 def light_actor(cls: type) -> Any:
-    """An actor that only passes messages."""
-    return ray.remote(cls).options(num_cpus=0, max_concurrency=1000)
+    """An actor that only passes messages. Ray restarts it and asks it again; what it held, it has
+    forgotten."""
+    return ray.remote(cls).options(
+        num_cpus=0, max_concurrency=1000, max_restarts=-1, max_task_retries=-1
+    )

@@ -23,6 +23,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from actors import checkpoint as checkpoints
+from actors.batch_reader import BatchReader
 from actors.batch_totals import BatchTotals, batch_totals
 from actors.calls import ask
 from actors.device import use_threads
@@ -57,6 +58,7 @@ class LearnerJob:
     run_path: Path
     gate: Any
     store: Any
+    watch: Any
 
 
 def learn(job: LearnerJob) -> None:
@@ -72,6 +74,7 @@ def learn(job: LearnerJob) -> None:
             learner.step(table)
             if learner.version >= learner.last_step:
                 break
+        learner.ask_end()
     learner.finish()
     ray.train.report({"version": learner.version})
 
@@ -95,8 +98,8 @@ class Learner:
         # Messages between workers stay on the CPU, whatever the gradients use.
         self.control = None
         if world > 1:
-            # Others wait for rank 0 as long as it may wait for a batch.
-            limit = timedelta(seconds=2 * patience(self.config))
+            # Others wait for rank 0 longer than it may wait for a batch, so that it tells why.
+            limit = timedelta(seconds=3 * patience(self.config))
             self.control = dist.new_group(backend="gloo", timeout=limit)
 
     def begin(self) -> None:
@@ -109,6 +112,8 @@ class Learner:
             self.version, self.totals = found.version, BatchTotals(**found.totals)
             self.student.clip = found.thresholds["clip"]
             self.agreement_scale = found.thresholds["agreement_scale"]
+            if self.rank == 0:
+                self._note(f"go on from step {self.version}")
         weights = self.student.weights()
         starts = self._gather((self.version, adapter_checksum(weights)))
         if len(set(starts)) > 1:
@@ -120,12 +125,14 @@ class Learner:
         self._remember_head(0 if found is None or self.frozen else self.version)
         if self.rank == 0:
             self.run_dir.resume_from(self.version)
+        if self.rank == 0:
+            ledger = found and found.ledger
+            restore = self.job.gate.restore.remote(ledger, self.agreement_scale)
+            self.last_step = ask(restore, "the gate")
         if found is None:
             self._save()
         elif self.rank == 0:
-            restore = self.job.gate.restore.remote(found.ledger, self.agreement_scale)
-            self.last_step = ask(restore, "the gate")
-            self._publish(teacher_moved=not self.frozen)
+            self._publish(teacher_moved=not self.frozen, anew=True)
             # Replicas may still serve versions that were rolled back.
             limit = START_TIMEOUT_S + self.config.generator.timeout_s
             ask(self.job.store.wait_pushed.remote(limit), "the weight store", 2 * limit)
@@ -136,21 +143,33 @@ class Learner:
         """This worker's share of each global batch; rank 0 reads the stream and deals it out."""
         # The size is given because Ray Data cuts large blocks in two.
         size = self.config.training.batch
-        source: Iterator[pa.Table] = iter(())
+        reader = None
         if self.rank == 0:
-            source = iter(
-                shard.iter_batches(batch_size=size, batch_format="pyarrow", prefetch_batches=0)
+            batches = shard.iter_batches(
+                batch_size=size, batch_format="pyarrow", prefetch_batches=0
             )
-        if self.world == 1:
-            yield from source
-            return
+            reader = BatchReader(iter(batches), self._wants_more, 2 * patience(self.config))
         share: list[pa.Table | None] = [None]
         while True:
-            whole = next(source, None) if self.rank == 0 else None
+            whole = reader.next() if reader else None
+            if self.world == 1:
+                if whole is None:
+                    return
+                yield whole
+                continue
             dist.scatter_object_list(share, self._dealt(whole), src=0, group=self.control)
             if share[0] is None:
                 return
             yield share[0]
+
+    def _wants_more(self) -> bool:
+        return self.version < ask(self.job.gate.last_step.remote(), "the gate")
+
+    def ask_end(self) -> None:
+        """Learn whether the run is to end earlier than was known."""
+        if self.rank == 0:
+            self.last_step = ask(self.job.gate.last_step.remote(), "the gate")
+        self.last_step = self._gather(self.last_step)[0]
 
     def _dealt(self, whole: pa.Table | None) -> list[pa.Table | None] | None:
         """Equal shares of a batch, by rank; None for each when the stream has ended."""
@@ -286,10 +305,13 @@ class Learner:
         while len(self.history) > self.config.training.staleness + 1:
             self.history.popitem(last=False)
 
-    def _publish(self, teacher_moved: bool) -> None:
+    def _note(self, what: str) -> None:
+        ask(self.job.watch.note.remote("learners", what), "the watch")
+
+    def _publish(self, teacher_moved: bool, anew: bool = False) -> None:
         student = weight_update(self.version, self.history[self.version])
         teacher = weight_update(self.version, self.teacher.state()) if teacher_moved else None
-        ask(self.job.store.publish.remote(student, teacher), "the weight store")
+        ask(self.job.store.publish.remote(student, teacher, anew), "the weight store")
 
     def _gather(self, value: Any) -> list[Any]:
         """``value`` of every worker, by rank."""

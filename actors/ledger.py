@@ -49,9 +49,13 @@ class Ledger:
 
     Invariants: ``admitted == in_flight + ended`` at all times, and
     ``admitted - ended_without_step <= min(S + version + 1, steps) * B``.
+
+    Attempts are numbered from ``fence`` on.
     """
 
-    def __init__(self, rows: int, batch: int, staleness: int, steps: int, seed: int) -> None:
+    def __init__(
+        self, rows: int, batch: int, staleness: int, steps: int, seed: int, fence: int = 0
+    ) -> None:
         self.rows, self.batch, self.staleness, self.steps = rows, batch, staleness, steps
         self.seed = seed
         self.version = 0
@@ -59,7 +63,7 @@ class Ledger:
         self.reasons: Counter[str] = Counter()
         self._counts: Counter[End] = Counter()
         self._attempts: dict[int, int] = {}
-        self._fence = 0
+        self._fence = fence
         self._again: list[int] = []
         self._held: set[int] = set()
         self._epoch_order: tuple[int, list[int]] = (-1, [])
@@ -170,8 +174,7 @@ class Ledger:
 
     def counters(self) -> dict[str, int]:
         """The line that is printed: admitted = consumed + filtered + stale + failed + in_flight."""
-        names = {end.name.lower(): self._counts[end] for end in End}
-        return {"admitted": self.admitted, **names}
+        return counters_of(self.outcomes)
 
     def check(self) -> None:
         """Raise if the account does not close."""
@@ -222,6 +225,12 @@ class Ledger:
 
     def _open_positions(self) -> list[int]:
         return [p for p, code in enumerate(self.outcomes) if code == End.IN_FLIGHT]
+
+
+def counters_of(outcomes: bytes | bytearray) -> dict[str, int]:
+    """Visits by how they ended, of a ledger or of the one in a checkpoint."""
+    counted = Counter(outcomes)
+    return {"admitted": len(outcomes), **{end.name.lower(): counted[int(end)] for end in End}}
 
 
 def visited_rows(config: Config, rows: int) -> set[int]:

@@ -47,7 +47,8 @@ class WeightUpdate:
 @dataclass(frozen=True)
 class ReplicaReport:
     """What a replica says of itself: the version it serves, the checksum of what it loaded, its
-    work so far, and the peak of its main memory (actor and engine) in bytes."""
+    work so far, the peak of its main memory (actor and engine) in bytes, the steps its engine has
+    made, and the requests that wait for one."""
 
     replica: int
     version: int
@@ -55,3 +56,5 @@ class ReplicaReport:
     tokens: int
     busy_seconds: float
     peak_memory: int = 0
+    progress: int = 0
+    running: int = 0

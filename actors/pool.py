@@ -2,16 +2,13 @@
 
 A replica is ready when it has answered a call and reports the version it was last
 given. A request goes to the ready replica with the fewest requests running
-whose version is new enough. A replica that dies or does not answer in time is
+whose version is new enough. A replica that dies, does not answer in time or makes no progress is
 replaced in the background; its requests are sampled again elsewhere.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -20,43 +17,64 @@ from ray.exceptions import RayActorError, RayError
 from actors.calls import first_line
 from actors.generator import GeneratorReplica
 from actors.messages import ReplicaReport, Request, Sampled, WeightUpdate
+from actors.slots import Slot, Slots
 from unisd_core.config import Config
-
-log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 600.0
 """Longest wait for an engine to load its model."""
 MAX_ATTEMPTS = 3
 """Times a group of requests is tried before its error is reported."""
-
-
-@dataclass
-class Slot:
-    """Place of one replica; the actor in it may change."""
-
-    index: int
-    actor: Any = None
-    version: int = -1
-    running: int = 0
-    ready: bool = False
+MAX_STARTS = 3
+"""Replicas that may die in a row while they load, before their place is given up for a while."""
+RETRY_S = 60.0
+"""Pause before a place that was given up is tried again."""
 
 
 class GeneratorPool:
-    """Async actor that owns all replicas."""
+    """Async actor that owns all replicas. Ray may restart it: it then starts new ones.
 
-    def __init__(self, config: Config, model_dir: str) -> None:
-        self.config, self.model_dir = config, model_dir
-        self.slots = [Slot(index) for index in range(config.generator.replicas)]
-        self.changed = asyncio.Condition()
+    ``watch`` is told of every incident.
+    """
+
+    def __init__(self, config: Config, model_dir: str, watch: Any) -> None:
+        self.config, self.model_dir, self.watch = config, model_dir, watch
+        self.timeout = config.generator.timeout_s
+        self.slots = Slots(config.generator.replicas, START_TIMEOUT_S + self.timeout)
         self.newest: WeightUpdate | None = None
-        self.failure: str | None = None
         self.together = config.training.staleness == 0
-        self.replacing: set[asyncio.Task[None]] = set()
+        self.starting: asyncio.Task[list[ReplicaReport]] | None = None
+        self.background: set[asyncio.Task[None]] = set()
         self.stopping = False
 
     async def start(self) -> list[ReplicaReport]:
-        """Create all replicas and wait until each is ready."""
-        return list(await asyncio.gather(*(self._fill(slot) for slot in self.slots)))
+        """Create all replicas, once, and wait until each is ready."""
+        if self.starting is None:
+            self.starting = asyncio.create_task(self._start())
+            self._go(self._supervise())
+        return await asyncio.shield(self.starting)
+
+    async def _start(self) -> list[ReplicaReport]:
+        try:
+            return list(await asyncio.gather(*(self._fill_any(slot) for slot in self.slots.all)))
+        except (RayError, TimeoutError) as error:
+            await self.slots.fail(f"the generator pool cannot be started: {first_line(error)}")
+            raise
+
+    def _go(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self.background.add(task)
+        task.add_done_callback(self.background.discard)
+
+    async def _fill_any(self, slot: Slot) -> ReplicaReport:
+        """Fill ``slot``, with another replica where one dies while it loads."""
+        for start in range(1, MAX_STARTS + 1):
+            try:
+                return await self._fill(slot)
+            except (RayError, TimeoutError) as error:
+                ray.kill(slot.actor)
+                if start == MAX_STARTS or not isinstance(error, RayActorError):
+                    raise
+        raise AssertionError("unreachable")
 
     async def _fill(self, slot: Slot) -> ReplicaReport:
         settings = self.config.generator
@@ -68,21 +86,15 @@ class GeneratorPool:
         slot.actor = actor
         update = self.newest
         report = await self._ask(slot, actor.start.remote(update), START_TIMEOUT_S)
-        while not await self._mark_ready(slot, actor, report, update):
-            update = self.newest
+        while True:
+            async with self.slots.changed:
+                if slot.actor is not actor:
+                    return report  # somebody else fills this place now
+                if update is self.newest:
+                    await self.slots.open(slot, report)
+                    return report
+            update = self.newest  # published meanwhile
             report = await self._ask(slot, actor.load.remote(update), START_TIMEOUT_S)
-        return report
-
-    async def _mark_ready(
-        self, slot: Slot, actor: Any, report: ReplicaReport, update: WeightUpdate | None
-    ) -> bool:
-        """Open the slot for requests, unless a newer version has been published meanwhile."""
-        async with self.changed:
-            if slot.actor is not actor or update is not self.newest:
-                return slot.actor is not actor  # somebody else fills this slot now
-            slot.version, slot.ready = report.version, True
-            self.changed.notify_all()
-            return True
 
     async def _ask(self, slot: Slot, reference: Any, timeout: float) -> Any:
         try:
@@ -98,81 +110,69 @@ class GeneratorPool:
         Raises the last error after MAX_ATTEMPTS replicas have failed on them, and at once an
         error that lies in the requests.
         """
+        await self.start()
         for attempt in range(1, MAX_ATTEMPTS + 1):
-            slot = await self._acquire(min_version, len(requests))
+            slot = await self.slots.acquire(min_version, len(requests))
             actor = slot.actor
             try:
                 call = actor.generate.remote(_renamed(requests, attempt), self.together)
-                return await self._ask(slot, call, self.config.generator.timeout_s)
+                return await self._ask(slot, call, self.timeout)
             except (RayError, TimeoutError) as error:
                 if not _replica_is_lost(error):
                     raise
-                log.warning("replica %d failed: %s", slot.index, first_line(error))
-                self._replace(slot, actor)
+                self._replace(slot, actor, first_line(error))
                 if attempt == MAX_ATTEMPTS:
                     raise
             finally:
-                await self._release(slot, actor, len(requests))
+                await self.slots.release(slot, actor, len(requests))
         raise AssertionError("unreachable")
 
-    async def _until(self, ready: Callable[[], bool], late: Callable[[], str]) -> None:
-        """Wait, under the lock, until ``ready()``; it still holds when this returns.
-
-        Raises RuntimeError when a replica is lost for good, TimeoutError with ``late()``.
-        """
-        limit = START_TIMEOUT_S + self.config.generator.timeout_s
-        deadline = asyncio.get_running_loop().time() + limit
-        while not ready():
-            if self.failure:
-                raise RuntimeError(self.failure)
-            left = deadline - asyncio.get_running_loop().time()
-            try:
-                await asyncio.wait_for(self.changed.wait(), max(left, 0.0))
-            except TimeoutError:
-                if not ready():
-                    raise TimeoutError(f"{late()} within {limit:.0f} s") from None
-
-    async def _acquire(self, min_version: int, load: int) -> Slot:
-        def candidates() -> list[Slot]:
-            return [slot for slot in self.slots if slot.ready and slot.version >= min_version]
-
-        async with self.changed:
-            await self._until(
-                lambda: bool(candidates()),
-                lambda: (
-                    f"no generator replica reached version {min_version} "
-                    f"(they are at {[slot.version for slot in self.slots]})"
-                ),
-            )
-            slot = min(candidates(), key=lambda slot: (slot.running, slot.index))
-            slot.running += load
-            return slot
-
-    async def _release(self, slot: Slot, actor: Any, load: int) -> None:
-        async with self.changed:
-            if slot.actor is actor:
-                slot.running -= load
-            self.changed.notify_all()
-
-    def _replace(self, slot: Slot, actor: Any) -> None:
+    def _replace(self, slot: Slot, actor: Any, why: str) -> None:
         """Put a new replica in the place of ``actor``, unless that was done already."""
         if slot.actor is not actor or self.stopping:
             return
-        slot.ready, slot.running, slot.actor = False, 0, None
+        self.slots.close(slot)
         ray.kill(actor)
-        task = asyncio.create_task(self._refill(slot))
-        self.replacing.add(task)
-        task.add_done_callback(self.replacing.discard)
+        self._go(self._refill(slot, why))
 
-    async def _refill(self, slot: Slot) -> None:
+    async def _refill(self, slot: Slot, why: str) -> None:
+        await self._note(slot, f"lost ({why})")
+        lost_at = slot.lost_at or 0.0
+        while not slot.ready:
+            try:
+                await self._fill_any(slot)
+            except (RayError, TimeoutError) as error:
+                reason = f"cannot be restarted: {first_line(error)}"
+                await self._note(slot, reason)
+                if not self.slots.ready():
+                    return await self.slots.fail(f"generator replica {slot.index} {reason}")
+                async with self.slots.changed:
+                    slot.abandoned = True
+                    self.slots.changed.notify_all()
+                await asyncio.sleep(RETRY_S)
+        took = asyncio.get_running_loop().time() - lost_at
+        await self._note(slot, f"back after {took:.1f} s at version {slot.version}")
+
+    async def _note(self, slot: Slot, what: str) -> None:
+        await self.watch.note.remote(f"generator replica {slot.index}", what)
+
+    async def _supervise(self) -> None:
+        """Replace replicas that do not answer, or work without getting on."""
+        limit = self.config.generator.stall_s
+        while True:
+            await asyncio.sleep(min(10.0, limit / 4))
+            await asyncio.gather(*(self._look_at(slot, limit) for slot in self.slots.ready()))
+
+    async def _look_at(self, slot: Slot, limit: float) -> None:
+        actor, now = slot.actor, asyncio.get_running_loop().time()
         try:
-            await self._fill(slot)
+            report = await self._ask(slot, actor.check.remote(), limit)
         except (RayError, TimeoutError) as error:
-            async with self.changed:
-                self.failure = (
-                    f"generator replica {slot.index} cannot be restarted: {first_line(error)}"
-                )
-                self.changed.notify_all()
+            return self._replace(slot, actor, first_line(error))
+        if report.progress != slot.progress or not report.running:
+            slot.progress, slot.idle_since = report.progress, now
+        elif now - slot.idle_since > limit:
+            self._replace(slot, actor, f"works on {report.running} requests without progress")
 
     async def push(self, update: WeightUpdate) -> list[ReplicaReport]:
         """Bring every ready replica to ``update``; one that does not report it back is replaced.
@@ -180,65 +180,71 @@ class GeneratorPool:
         A replica that is being started takes the newest version before it becomes ready.
         """
         self.newest = update
-        ready = [(slot, slot.actor) for slot in self.slots if slot.ready]
+        await self.start()
+        ready = [(slot, slot.actor) for slot in self.slots.ready()]
         for slot, _ in ready:
             if slot.version > update.version:  # rolled back: what it serves must not be trained on
                 slot.version = -1
         reports = await asyncio.gather(*(self._push_one(*pair, update) for pair in ready))
-        if self.failure:
-            raise RuntimeError(self.failure)
+        if self.slots.failure:
+            raise RuntimeError(self.slots.failure)
         return [report for report in reports if report is not None]
 
     async def _push_one(self, slot: Slot, actor: Any, update: WeightUpdate) -> ReplicaReport | None:
         try:
-            call = actor.load.remote(update)
-            report = await self._ask(slot, call, self.config.generator.timeout_s)
+            report = await self._ask(slot, actor.load.remote(update), self.timeout)
             if (report.version, report.checksum) != (update.version, update.checksum):
                 raise TimeoutError(f"it reports version {report.version} after {update.version}")
         except (RayError, TimeoutError) as error:
-            log.warning("replica %d: push failed: %s", slot.index, first_line(error))
-            self._replace(slot, actor)
+            self._replace(slot, actor, f"push failed: {first_line(error)}")
             return None
-        async with self.changed:
+        async with self.slots.changed:
             if slot.actor is actor:
                 slot.version = report.version
-                self.changed.notify_all()
+                self.slots.changed.notify_all()
         return report
 
-    async def reports(self, version: int) -> list[ReplicaReport]:
-        """Version and work of all replicas, once each of them serves ``version``.
+    async def pushed(self) -> int | None:
+        """The version that was last to be pushed; None for a pool that knows of none."""
+        return None if self.newest is None else self.newest.version
 
-        Raises TimeoutError naming those that are late, RuntimeError when one is lost for good.
+    async def reports(self, version: int) -> list[ReplicaReport]:
+        """Version and work of all replicas that can be had, once each of them serves ``version``.
+
+        Raises TimeoutError naming those that are late, RuntimeError when none can be had.
         """
+        await self.start()
+
+        def wanted() -> list[Slot]:
+            return [slot for slot in self.slots.all if not slot.abandoned]
 
         def late() -> list[Slot]:
-            return [slot for slot in self.slots if not slot.ready or slot.version != version]
+            return [slot for slot in wanted() if not slot.ready or slot.version != version]
 
-        async with self.changed:
-            await self._until(
+        async with self.slots.changed:
+            await self.slots.until(
                 lambda: not late(),
                 lambda: (
                     f"not at version {version}: replicas "
                     + ", ".join(f"{slot.index} (at {slot.version})" for slot in late())
                 ),
             )
-            calls = [(slot, slot.actor.check.remote()) for slot in self.slots]
-        timeout = self.config.generator.timeout_s
-        return list(await asyncio.gather(*(self._ask(*call, timeout) for call in calls)))
+            calls = [(slot, slot.actor.check.remote()) for slot in wanted()]
+        return list(await asyncio.gather(*(self._ask(*call, self.timeout) for call in calls)))
 
     async def stop(self) -> None:
         """End all engines."""
         self.stopping = True
-        for task in self.replacing:
+        for task in self.background:
             task.cancel()
-        for slot in self.slots:
+        for slot in self.slots.all:
             actor = slot.actor
             if actor is None:
                 continue
             try:
                 await asyncio.wait_for(actor.stop.remote(), 10)
             except (RayError, TimeoutError) as error:
-                log.warning("replica %d did not stop: %s", slot.index, first_line(error))
+                await self._note(slot, f"did not stop: {first_line(error)}")
             ray.kill(actor)
 
 

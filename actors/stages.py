@@ -18,7 +18,7 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayError
 
-from actors.calls import ask, first_line
+from actors.calls import ask, first_line, restarted
 from actors.engine import Sampling
 from actors.ledger import Ticket
 from actors.messages import Request, Sampled
@@ -128,15 +128,31 @@ def _trajectory(visit: Visit, sampled: Sampled) -> dict[str, Any]:
 
 
 class Score:
-    """Reads each completion through the teacher's views (architecture, step 3)."""
+    """Reads each completion through the teacher's views (architecture, step 3).
 
-    def __init__(self, config: Config, model_dir: str, store: Any) -> None:
+    Tells the watch when it begins and ends, which replaces it where it hangs; Ray Data then gives
+    the chunk to its successor.
+    """
+
+    def __init__(self, config: Config, model_dir: str, store: Any, watch: Any) -> None:
         self.scorer = TeacherScorer(config, model_dir)
-        self.store = store
+        self.store, self.watch = store, watch
+        self.limit_s = config.scorer.timeout_s
+        context = ray.get_runtime_context()
+        self.actor, self.name = context.current_actor, context.get_actor_id()
+        if restarted():
+            watch.note.remote("scorer", "back")
 
     def __call__(self, table: pa.Table) -> pa.Table:
         if table.num_rows == 0:
             return SCORED.empty_table()
+        self.watch.begin.remote(self.name, "scorer", self.actor, self.limit_s)
+        try:
+            return self._score(table)
+        finally:
+            self.watch.end.remote(self.name)
+
+    def _score(self, table: pa.Table) -> pa.Table:
         if not self.scorer.idle:
             newest = self.store.teacher_if_not.remote(self.scorer.version)
             update = ask(newest, "the weight store")

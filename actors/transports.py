@@ -8,6 +8,7 @@ rollouts in flight continue under the new version and are stamped with both.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
@@ -54,8 +55,8 @@ class Transport(ABC):
 
         Raises ValueError when the bytes received are not those published.
         """
-        state = {name: torch.from_numpy(array.copy()) for name, array in update.adapter.items()}
-        checksum = adapter_checksum(state)
+        # Files and sums in a thread: the replica must answer while it loads.
+        state, checksum = await asyncio.to_thread(_received, update)
         if checksum != update.checksum:
             raise ValueError(
                 f"version {update.version}: received {checksum[:12]}, "
@@ -93,9 +94,10 @@ class MergedTransport(Transport):
 
     async def _load(self, state: dict[str, torch.Tensor], version: int, folder: Path) -> None:
         if self.config.model.finetune == "full":
-            save_full(self.model_dir, state, folder)
+            await asyncio.to_thread(save_full, self.model_dir, state, folder)
         else:
-            save_merged(self.model_dir, state, self.config.model.lora, folder)
+            lora = self.config.model.lora
+            await asyncio.to_thread(save_merged, self.model_dir, state, lora, folder)
         await self.engine.load_weights(folder)
         self.serving = Lease(version)
 
@@ -115,7 +117,8 @@ class AdapterTransport(Transport):
         self._loads = 0
 
     async def _load(self, state: dict[str, torch.Tensor], version: int, folder: Path) -> None:
-        save_adapter(state, self.config.model.lora, self.model_dir, folder)
+        lora = self.config.model.lora
+        await asyncio.to_thread(save_adapter, state, lora, self.model_dir, folder)
         self._loads += 1
         # A version can be published again after a rollback; its name is new all the same.
         adapter = await self.engine.load_adapter(f"v{version}-{self._loads}", folder)
@@ -138,6 +141,11 @@ class AdapterTransport(Transport):
             return
         if self._loaded.pop(serial, None) is not None:
             await self.engine.drop_adapter(lease.adapter)
+
+
+def _received(update: WeightUpdate) -> tuple[dict[str, torch.Tensor], str]:
+    state = {name: torch.from_numpy(array.copy()) for name, array in update.adapter.items()}
+    return state, adapter_checksum(state)
 
 
 def choose_transport(config: Config) -> type[Transport]:

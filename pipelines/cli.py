@@ -48,7 +48,8 @@ def run_main(
     """Parse ``argv``, resolve the configuration, call ``main(config, args)``; return the exit code.
 
     A UserError, also one that reached us inside a remote task's error, is printed as one
-    line and gives 2; an interrupt gives 130; any other exception is a bug and propagates.
+    line and gives 2; an interrupt gives 130 (Ctrl-C) or 143 (SIGTERM); any other exception is a
+    bug and propagates.
     """
     # Intermixed: overrides may stand before, between and after the options.
     args = (parser or build_parser(main.__doc__)).parse_intermixed_args(argv)
@@ -57,9 +58,9 @@ def run_main(
     try:
         config = load_config(args.preset, args.overrides, PRESETS_DIR)
         return main(config, args) or 0
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 130
+    except KeyboardInterrupt as interrupt:
+        sys.stderr.write(f"{interrupt or 'interrupted'}\n")
+        return getattr(interrupt, "exit_code", 130)
     except Exception as error:
         user_error = _user_error(error)
         if user_error is None:

@@ -22,7 +22,9 @@ def main(config: Config, args: argparse.Namespace) -> None:
     from actors.generators import Generators
     from pipelines.evaluation import EvaluationPlan
     from pipelines.evaluation_files import Scoreboard
+    from pipelines.incidents import IncidentLog
     from pipelines.perplexities import Perplexities
+    from pipelines.stopping import interruptible
 
     plan = EvaluationPlan.make(config, args)
     if args.dry_run:
@@ -33,8 +35,12 @@ def main(config: Config, args: argparse.Namespace) -> None:
         return
     board = Scoreboard(plan)
     perplexities = Perplexities(plan) if args.perplexity else None
-    connect()
-    with Generators(plan.config, plan.model.folder) as generators:
+    connect(plan.config)
+    with (
+        interruptible(),
+        Generators(plan.config, plan.model.folder) as generators,
+        IncidentLog(generators.watch, plan.folder),
+    ):
         test_sets = plan.test_sets()
         generators.wait_ready()
         if plan.trained is not None:

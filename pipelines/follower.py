@@ -14,6 +14,8 @@ class Follower(ABC):
     run failed as well."""
 
     interval_s: float
+    failed = False
+    """At the last look: whether the run was stopped or failed."""
 
     def __init__(self) -> None:
         self._failure: BaseException | None = None
@@ -34,6 +36,7 @@ class Follower(ABC):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.failed = error is not None
         self._done.set()
         self._thread.join()
         if self._failure is not None and error is None:

@@ -15,6 +15,7 @@ from actors import checkpoint as checkpoints
 from actors.batch_totals import BatchTotals
 from actors.fleet import Fleet
 from actors.learner import weight_update
+from actors.ledger import counters_of
 from actors.messages import ReplicaReport
 from actors.plan import resource_plan
 from pipelines.console import say
@@ -77,6 +78,7 @@ def finish(
     if config.outputs.merged_model and config.model.finetune == "lora":
         save_merged(bench.model.folder, result.weights, config.model.lora, run.path / "merged")
     outcome = fleet.outcome(result.served)
+    counters = counters_of(last.ledger["outcomes"])
     totals = BatchTotals(**last.totals)
     generated = sum(report.tokens for report in outcome.replicas)
     generating = sum(report.busy_seconds for report in outcome.replicas)
@@ -95,7 +97,7 @@ def finish(
             max=totals.staleness_max,
             mean=totals.staleness_sum / totals.rows if totals.rows else None,
         ),
-        ledger=Ledger(**{name: outcome.counters[name] for name in Ledger.model_fields}),
+        ledger=Ledger(**{name: counters[name] for name in Ledger.model_fields}),
         seconds=Seconds(
             total=seconds,
             generate=generating,

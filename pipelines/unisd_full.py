@@ -26,9 +26,12 @@ def main(config: Config, args: argparse.Namespace) -> None:
     # Imported late: a dry run must not need torch.
     from actors.fleet import Fleet, connect
     from pipelines import report
+    from pipelines.incidents import IncidentLog
     from pipelines.outcome import choose_result, finish
     from pipelines.setup import prepare
     from pipelines.status import StatusLine
+    from pipelines.stopping import interruptible
+    from pipelines.training import train
     from pipelines.validation import Validation
     from pipelines.writing import pool_writing
     from unisd_core.run_dir import RunDir
@@ -36,8 +39,12 @@ def main(config: Config, args: argparse.Namespace) -> None:
     began = time.perf_counter()
     bench = prepare(config)
     run = RunDir.create(bench.config, resume=args.resume)
-    connect()
-    with Fleet(bench.config, bench.model.folder) as fleet:
+    connect(bench.config)
+    with (
+        interruptible(),
+        Fleet(bench.config, bench.model.folder) as fleet,
+        IncidentLog(fleet.watch, run.path),
+    ):
         prompts = bench.training_prompts(pool_writing(bench, fleet) if bench.writes else None)
         test_sets = bench.test_sets()
         report.announce(bench, prompts, test_sets)
@@ -46,7 +53,7 @@ def main(config: Config, args: argparse.Namespace) -> None:
         before = report.evaluate(bench, fleet.pool, test_sets, run, "base")
         stream = fleet.stream(prompts.table, bench.sampling)
         with StatusLine(bench.config, run.path), Validation(bench, fleet, run.path):
-            fleet.train(stream, run.path)
+            train(fleet, stream, run)
         result = choose_result(bench, fleet, run)
         after = report.evaluate(bench, fleet.pool, test_sets, run, "final", result.served)
         finish(bench, fleet, run, result, before, after, time.perf_counter() - began)

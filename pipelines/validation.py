@@ -50,7 +50,7 @@ class Validation(Follower):
 
     def look(self, at_end: bool) -> None:
         """Evaluate the newest checkpoint where one is due; the last one in any case."""
-        if self.test_set is None:
+        if self.test_set is None or self.failed:
             return
         folder = self.path / "checkpoints"
         step = checkpoints.newest_step(folder) or 0

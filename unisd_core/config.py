@@ -251,8 +251,13 @@ class Training(Section):
     """Optimizer steps between two checkpoints."""
     checkpoint_keep: int = Field(2, ge=1)
     """Newest checkpoints kept on disk."""
-    max_restarts: int = Field(2, ge=0)
-    """Times a failed learner group is started again from the last checkpoint."""
+    max_restarts: int = Field(8, ge=0)
+    """Times a failed learner group, or a stream that broke, is started again from the last
+    checkpoint."""
+    stream_timeout_s: float = Field(3600.0, gt=0)
+    """Seconds after which a stream in which nothing moves is given up and started again."""
+    stop_grace_s: float = Field(120.0, gt=0)
+    """Seconds a run that is told to stop (Ctrl-C, SIGTERM) may take to save the step it is at."""
 
 
 class Evaluation(Section):

@@ -50,7 +50,10 @@ class Generator(Section):
     """How new weights reach an engine: a LoRA adapter under a new name, or merged weights in place.
     auto picks merged on CPU (its LoRA kernels are slow) and adapter on GPU."""
     timeout_s: float = Field(600.0, gt=0)
-    """Longest wait for one answer of a replica before it is replaced."""
+    """Longest wait in seconds for one answer of a replica before it is replaced."""
+    stall_s: float = Field(120.0, gt=0)
+    """Seconds without a new token while requests run, or without an answer to a question after its
+    health, after which a replica is replaced."""
 
     @property
     def groups_in_flight(self) -> int:
@@ -70,6 +73,8 @@ class Scorer(Section):
     """Torch threads on CPU; 0 takes all cores the process may use."""
     batch_tokens: int = Field(1024, ge=1)
     """Padded tokens per forward pass. On CPU about a thousand is fastest; raise it on a GPU."""
+    timeout_s: float = Field(600.0, gt=0)
+    """Longest time in seconds an actor may be at one chunk of rollouts before it is replaced."""
 
 
 class Learner(Section):
@@ -83,3 +88,5 @@ class Learner(Section):
     """Torch threads on CPU; 0 divides the usable cores among the workers."""
     sharding: Literal["ddp", "fsdp"] = "ddp"
     """Several workers: each holds the whole model, or a shard of its blocks (FSDP2)."""
+    timeout_s: float = Field(600.0, gt=0)
+    """Seconds a worker may leave Ray's health checks unanswered before the group is restarted."""

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from actors import gate as gate_module
 from actors.gate import BATCHES_WITHOUT_STEP, Gate
 from unisd_core.errors import UserError
 
@@ -205,5 +206,48 @@ def test_a_group_that_starts_again_after_the_end_was_moved_is_told_so():
         assert await door.restore(await door.state()) == 1
         again = Stream(door, await door.open_stream())
         assert await asyncio.wait_for(again.admit(4), 1) == []
+
+    asyncio.run(scenario())
+
+
+def test_a_halt_lets_nobody_in_and_leaves_what_is_in_flight_open():
+    async def scenario():
+        door, stream = await opened(staleness=1)
+        first = await stream.admit(4)
+        second = await stream.admit(4)
+        waiting = asyncio.create_task(stream.admit(4))
+        await asyncio.sleep(0.01)
+        await door.halt()
+        assert await asyncio.wait_for(waiting, 1) == []
+        await door.arrive([(*visit, 0) for visit in visits(first)], [])
+        assert await door.consume(visits(first)) == 0, "the learner ends after the step it is at"
+        counters = await door.counters()
+        assert (counters["consumed"], counters["in_flight"]) == (4, len(second))
+        resumed, again = await opened(staleness=1)
+        assert await resumed.restore(await door.state()) == 3
+        assert [ticket.position for ticket in await again.admit(4)] == [4, 5, 6, 7]
+
+    asyncio.run(scenario())
+
+
+def test_a_restarted_gate_refuses_until_it_has_a_ledger(monkeypatch):
+    async def scenario():
+        door, stream = await opened(staleness=1)
+        before = [*await stream.admit(4), *await stream.admit(4)]
+        await door.consume(visits(before[:4]))
+        saved = await door.state()
+        monkeypatch.setattr(gate_module, "restarted", lambda: True)
+        fresh = gate(staleness=1)
+        for call in (fresh.open_stream(), fresh.consume(visits(before[4:])), fresh.state()):
+            with pytest.raises(RuntimeError, match="forgotten the ledger"):
+                await call
+        await fresh.restore(saved)
+        number = await fresh.open_stream()
+        assert number != stream.number
+        assert await fresh.admit(stream.number, 2, 4) == [], "the old stream gets nothing more"
+        again = await fresh.admit(number, 0, 4)
+        assert [ticket.position for ticket in again] == [4, 5, 6, 7]
+        kept = await fresh.arrive([(*visit, 1) for visit in visits(before[4:])], [])
+        assert kept == [False] * 4, "rows of the old stream are refused"
 
     asyncio.run(scenario())

@@ -3,62 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 
 import pytest
 import ray
 
 from actors import pool as pool_module
 from actors.engine import Sampling
-from actors.messages import ReplicaReport, Request, Sampled, WeightUpdate
+from actors.generators import light_actor
+from actors.messages import Request, WeightUpdate
 from actors.pool import GeneratorPool
+from actors.watch import Watch
+from tests.actors.scripted_replica import ScriptedReplica
 from unisd_core.config import Config
 
 SAMPLING = Sampling(1.0, 1.0, 4, None, ())
-
-
-class ScriptedReplica:
-    """A replica without an engine that dies, hangs or refuses when told to, once per file."""
-
-    def __init__(self, config: Config, model_dir: str, index: int):
-        self.index, self.version, self.folder = index, 0, model_dir
-
-    async def start(self, update: WeightUpdate | None) -> ReplicaReport:
-        self.version = update.version if update else 0
-        return self.check()
-
-    async def load(self, update: WeightUpdate) -> ReplicaReport:
-        if self.index == 1 and self._first_time("deaf"):
-            await asyncio.sleep(60)
-        self.version = update.version
-        return ReplicaReport(self.index, self.version, update.checksum, 0, 0.0)
-
-    async def generate(self, requests: list[Request], together: bool) -> list[Sampled]:
-        for request in requests:
-            if request.prompt_ids == [1] and self._first_time("die"):
-                os._exit(1)
-            if request.prompt_ids == [2] and self._first_time("hang"):
-                await asyncio.sleep(60)
-            if request.prompt_ids == [3]:
-                raise ValueError("prompt is empty")
-        await asyncio.sleep(0.05)
-        return [
-            Sampled(request.prompt_ids, [0.0], "stop", self.version, self.version, self.index)
-            for request in requests
-        ]
-
-    def check(self) -> ReplicaReport:
-        return ReplicaReport(self.index, self.version, "", 0, 0.0)
-
-    async def stop(self) -> None:
-        pass
-
-    def _first_time(self, what: str) -> bool:
-        path = os.path.join(self.folder, what)
-        if not os.path.exists(path):
-            return False
-        os.unlink(path)
-        return True
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +30,14 @@ def cluster():
 def scripted(cluster, monkeypatch, tmp_path):
     """Runs a scenario with a started pool of two replicas and a folder of scheduled faults."""
     monkeypatch.setattr(pool_module, "GeneratorReplica", ScriptedReplica)
-    config = Config.model_validate({"generator": {"replicas": 2, "cpus": 0.5, "timeout_s": 3.0}})
 
-    def run(scenario):
+    def run(scenario, timeout_s=3.0, stall_s=60.0):
+        generator = {"replicas": 2, "cpus": 0.5, "timeout_s": timeout_s, "stall_s": stall_s}
+        config = Config.model_validate({"generator": generator})
+
         async def whole():
-            pool = GeneratorPool(config, str(tmp_path))
+            watch = light_actor(Watch).remote()
+            pool = GeneratorPool(config, str(tmp_path), watch)
             await pool.start()
             try:
                 await asyncio.wait_for(scenario(pool, tmp_path), 60)
@@ -105,6 +66,10 @@ def test_work_is_spread_and_answers_keep_their_order(scripted):
     scripted(scenario)
 
 
+async def incidents(pool: GeneratorPool) -> list[str]:
+    return [f"{one.who}: {one.what}" for one in await pool.watch.take.remote()]
+
+
 @pytest.mark.parametrize(("fault", "prompt"), [("die", 1), ("hang", 2)])
 def test_a_lost_replica_is_replaced_at_the_newest_version(scripted, fault, prompt):
     async def scenario(pool, folder):
@@ -114,16 +79,72 @@ def test_a_lost_replica_is_replaced_at_the_newest_version(scripted, fault, promp
         assert answer.version_first == 4
         reports = await pool.reports(4)
         assert [report.version for report in reports] == [4, 4]
+        lost, back = await incidents(pool)
+        assert ": lost (" in lost and ": back after" in back and "at version 4" in back
+
+    scripted(scenario)
+
+
+@pytest.mark.parametrize(("fault", "prompt"), [("stall", 4), ("freeze", 5)])
+def test_a_replica_without_progress_or_answer_is_replaced_long_before_its_time_limit(
+    scripted, fault, prompt
+):
+    async def scenario(pool, folder):
+        await pool.push(update(1))
+        (folder / fault).touch()
+        (answer,) = await asyncio.wait_for(pool.generate(requests(prompt), min_version=1), 40)
+        assert answer.version_first == 1
+        await pool.reports(1)
+        lost, *_ = await incidents(pool)
+        assert ("without progress" if fault == "stall" else "did not answer") in lost
+
+    scripted(scenario, timeout_s=300.0, stall_s=2.0)
+
+
+def test_a_replica_that_dies_while_it_loads_is_started_again(scripted):
+    async def scenario(pool, folder):
+        (folder / "die").touch()
+        (folder / "stillborn").touch()
+        await pool.generate(requests(1))
+        assert [report.version for report in await pool.reports(0)] == [0, 0]
+
+    scripted(scenario)
+
+
+def test_the_others_go_on_without_a_replica_that_cannot_be_restarted(scripted, monkeypatch):
+    async def scenario(pool, folder):
+        async def nobody(slot):
+            raise TimeoutError("no room")
+
+        monkeypatch.setattr(pool, "_fill_any", nobody)
+        (folder / "die").touch()
+        (answer,) = await pool.generate(requests(1))
+        assert [report.replica for report in await pool.reports(0)] == [answer.replica]
+        assert "cannot be restarted: TimeoutError: no room" in (await incidents(pool))[1]
+
+    scripted(scenario)
+
+
+def test_waiting_ends_when_no_replica_can_be_had(scripted, monkeypatch):
+    async def scenario(pool, folder):
+        async def nobody(slot):
+            raise TimeoutError("no room")
+
+        monkeypatch.setattr(pool, "_fill_any", nobody)
+        for slot in pool.slots.all:
+            pool._replace(slot, slot.actor, "test")
+        with pytest.raises(RuntimeError, match="cannot be restarted: TimeoutError: no room"):
+            await pool.generate(requests(7))
 
     scripted(scenario)
 
 
 def test_an_error_of_the_request_does_not_cost_a_replica(scripted):
     async def scenario(pool, _):
-        actors = [slot.actor for slot in pool.slots]
+        actors = [slot.actor for slot in pool.slots.all]
         with pytest.raises(ray.exceptions.RayTaskError, match="prompt is empty"):
             await pool.generate(requests(3))
-        assert [slot.actor for slot in pool.slots] == actors
+        assert [slot.actor for slot in pool.slots.all] == actors
 
     scripted(scenario)
 

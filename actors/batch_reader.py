@@ -1,0 +1,59 @@
+"""Reads the stream for the learner without ever waiting blindly."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+
+LOOK_S = 2.0
+"""Seconds between two looks at whether a batch is still wanted."""
+
+
+class BatchReader:
+    """Takes batches from a stream one at a time, on demand, in a thread of its own.
+
+    ``wanted`` is asked every LOOK_S seconds of waiting; ``limit_s`` is the longest wait.
+    """
+
+    def __init__(
+        self, source: Iterator[pa.Table], wanted: Callable[[], bool], limit_s: float
+    ) -> None:
+        self.wanted, self.limit_s = wanted, limit_s
+        self._asked: queue.Queue[None] = queue.Queue()
+        self._answers: queue.Queue[pa.Table | BaseException | None] = queue.Queue()
+        # A daemon: a stream that hangs must not keep the process alive.
+        threading.Thread(target=self._serve, args=(source,), daemon=True).start()
+
+    def next(self) -> pa.Table | None:
+        """The next batch; None when the stream has ended or nobody wants one any more.
+
+        Raises the stream's error, and TimeoutError after ``limit_s`` seconds.
+        """
+        self._asked.put(None)
+        deadline = time.monotonic() + self.limit_s
+        while True:
+            try:
+                answer = self._answers.get(timeout=LOOK_S)
+            except queue.Empty:
+                if not self.wanted():
+                    return None
+                if time.monotonic() > deadline:
+                    raise TimeoutError(
+                        f"the stream gave no batch within {self.limit_s:.0f} s"
+                    ) from None
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+    def _serve(self, source: Iterator[pa.Table]) -> None:
+        while True:
+            self._asked.get()
+            try:
+                self._answers.put(next(source, None))
+            except BaseException as error:
+                self._answers.put(error)

@@ -1,0 +1,105 @@
+"""The places of the pool's replicas: who is ready, at which version, and who waits for one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from actors.messages import ReplicaReport
+
+
+@dataclass
+class Slot:
+    """Place of one replica; the actor in it may change."""
+
+    index: int
+    actor: Any = None
+    version: int = -1
+    running: int = 0
+    """Requests it has been given and not answered."""
+    ready: bool = False
+    abandoned: bool = False
+    """It could not be filled again; the others do its work until it can."""
+    lost_at: float | None = None
+    """Time of the event loop at which its replica was lost; None while it has one."""
+    progress: int = -1
+    """Engine steps at the last look, and since when (loop time) there have been no more."""
+    idle_since: float = 0.0
+
+
+class Slots:
+    """All places and the condition under which they change.
+
+    ``patience`` is the longest wait for a replica, in seconds.
+    """
+
+    def __init__(self, count: int, patience: float) -> None:
+        self.all = [Slot(index) for index in range(count)]
+        self.patience = patience
+        self.changed = asyncio.Condition()
+        self.failure: str | None = None
+
+    def ready(self, min_version: int = -1) -> list[Slot]:
+        """Places that may be given requests which need ``min_version``."""
+        return [slot for slot in self.all if slot.ready and slot.version >= min_version]
+
+    async def acquire(self, min_version: int, load: int) -> Slot:
+        """The ready place with the fewest requests, with ``load`` more. Waits for one.
+
+        Raises RuntimeError when a replica is lost for good, TimeoutError with the versions they
+        are at."""
+        async with self.changed:
+            await self.until(
+                lambda: bool(self.ready(min_version)),
+                lambda: (
+                    f"no generator replica reached version {min_version} "
+                    f"(they are at {[slot.version for slot in self.all]})"
+                ),
+            )
+            slot = min(self.ready(min_version), key=lambda slot: (slot.running, slot.index))
+            slot.running += load
+            return slot
+
+    async def release(self, slot: Slot, actor: Any, load: int) -> None:
+        """``actor`` has answered, or never will."""
+        async with self.changed:
+            if slot.actor is actor:
+                slot.running -= load
+            self.changed.notify_all()
+
+    async def open(self, slot: Slot, report: ReplicaReport) -> None:
+        """Give ``slot`` requests from now on. Under the lock."""
+        slot.version, slot.ready, slot.abandoned = report.version, True, False
+        slot.progress, slot.lost_at = -1, None
+        self.failure = None
+        self.changed.notify_all()
+
+    def close(self, slot: Slot) -> None:
+        """No more requests for ``slot``; its replica is lost."""
+        slot.ready, slot.running, slot.actor = False, 0, None
+        if slot.lost_at is None:
+            slot.lost_at = asyncio.get_running_loop().time()
+
+    async def fail(self, message: str) -> None:
+        """Nobody can be served any more; those who wait are told so."""
+        async with self.changed:
+            self.failure = message
+            self.changed.notify_all()
+
+    async def until(self, ready: Callable[[], bool], late: Callable[[], str]) -> None:
+        """Wait, under the lock, until ``ready()``; it still holds when this returns.
+
+        Raises RuntimeError when a replica is lost for good, TimeoutError with ``late()``.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self.patience
+        while not ready():
+            if self.failure:
+                raise RuntimeError(self.failure)
+            try:
+                await asyncio.wait_for(self.changed.wait(), max(deadline - clock(), 0.0))
+            except TimeoutError:
+                if not ready():
+                    raise TimeoutError(f"{late()} within {self.patience:.0f} s") from None

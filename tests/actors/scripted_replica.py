@@ -1,0 +1,62 @@
+"""A stand-in for a generator replica; in a file of its own, so that it imports no torch."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+from actors.messages import ReplicaReport, Request, Sampled, WeightUpdate
+from unisd_core.config import Config
+
+
+class ScriptedReplica:
+    """A replica without an engine that dies, hangs or refuses when told to, once per file."""
+
+    def __init__(self, config: Config, model_dir: str, index: int):
+        self.index, self.version, self.folder = index, 0, model_dir
+        self.running = 0
+
+    async def start(self, update: WeightUpdate | None) -> ReplicaReport:
+        if self._first_time("stillborn"):
+            os._exit(1)
+        self.version = update.version if update else 0
+        return self.check()
+
+    async def load(self, update: WeightUpdate) -> ReplicaReport:
+        if self.index == 1 and self._first_time("deaf"):
+            await asyncio.sleep(60)
+        self.version = update.version
+        return ReplicaReport(self.index, self.version, update.checksum, 0, 0.0)
+
+    async def generate(self, requests: list[Request], together: bool) -> list[Sampled]:
+        for request in requests:
+            if request.prompt_ids == [1] and self._first_time("die"):
+                os._exit(1)
+            if request.prompt_ids == [2] and self._first_time("hang"):
+                await asyncio.sleep(60)
+            if request.prompt_ids == [4] and self._first_time("stall"):
+                self.running = 1
+                await asyncio.sleep(60)
+            if request.prompt_ids == [5] and self._first_time("freeze"):
+                os.kill(os.getpid(), signal.SIGSTOP)
+            if request.prompt_ids == [3]:
+                raise ValueError("prompt is empty")
+        await asyncio.sleep(0.05)
+        return [
+            Sampled(request.prompt_ids, [0.0], "stop", self.version, self.version, self.index)
+            for request in requests
+        ]
+
+    def check(self) -> ReplicaReport:
+        return ReplicaReport(self.index, self.version, "", 0, 0.0, running=self.running)
+
+    async def stop(self) -> None:
+        pass
+
+    def _first_time(self, what: str) -> bool:
+        path = os.path.join(self.folder, what)
+        if not os.path.exists(path):
+            return False
+        os.unlink(path)
+        return True

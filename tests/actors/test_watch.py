@@ -1,0 +1,74 @@
+"""The watch ends work that takes too long, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from actors import watch as watch_module
+from actors.watch import Watch
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the actors that were killed, to be restarted."""
+    names: list[str] = []
+
+    def kill(actor: str, *, no_restart: bool) -> None:
+        assert not no_restart
+        names.append(actor)
+
+    monkeypatch.setattr(watch_module, "INTERVAL_S", 0.01)
+    monkeypatch.setattr(watch_module.ray, "kill", kill)
+    return names
+
+
+def played(scenario: Callable) -> Watch:
+    async def whole() -> Watch:
+        watch = Watch()
+        await scenario(watch)
+        await asyncio.sleep(0.15)
+        return watch
+
+    return asyncio.run(whole())
+
+
+def test_work_that_ends_in_time_is_left_alone(killed: list[str]) -> None:
+    async def scenario(watch: Watch) -> None:
+        await watch.begin("a", "scorer", "first", 0.05)
+        await watch.end("a")
+        await watch.begin("b", "scorer", "second", 60.0)
+
+    assert played(scenario).incidents == [] and killed == []
+
+
+def test_work_that_takes_too_long_is_ended_once_and_noted(killed: list[str]) -> None:
+    async def scenario(watch: Watch) -> None:
+        await watch.begin("a", "scorer", "first", 0.02)
+        await watch.begin("b", "scorer", "second", 60.0)
+
+    (incident,) = played(scenario).incidents
+    assert killed == ["first"]
+    assert incident.who == "scorer" and incident.what.startswith("stuck for")
+
+
+def test_an_actor_that_begins_again_gets_its_time_again(killed: list[str]) -> None:
+    async def scenario(watch: Watch) -> None:
+        for _ in range(5):
+            await watch.begin("a", "scorer", "first", 0.1)
+            await asyncio.sleep(0.04)
+        await watch.end("a")
+
+    played(scenario)
+    assert killed == []
+
+
+def test_incidents_are_handed_out_once() -> None:
+    async def scenario(watch: Watch) -> None:
+        await watch.note("gate", "lost")
+        assert [one.what for one in await watch.take()] == ["lost"]
+        assert await watch.take() == []
+
+    played(scenario)

@@ -1,0 +1,124 @@
+"""Faults at random times and places, one after the other: python -m tests.faults.campaign
+
+Each run of the campaign is one job that has to survive a list of faults drawn from its seed; the
+results go to a JSONL file, a line per fault, and the table of docs/reliability.md is made of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.faults.job import STALENESS, Job, check, command
+from tests.faults.kinds import KINDS
+from tests.tiny import make_tiny_model
+
+RECOVERY_S = 300.0
+"""A run that is not FURTHER this long after a fault hangs."""
+FURTHER = STALENESS + 2
+"""Steps after which nothing is left of what was in flight when the fault hit."""
+
+
+@dataclass(frozen=True)
+class Injected:
+    """One fault: its kind, what exactly was done, the step it hit, and the seconds until the run
+    was FURTHER steps beyond that."""
+
+    seed: int
+    kind: str
+    did: str
+    step: int
+    seconds: float
+
+
+def schedule(seed: int, count: int) -> list[str]:
+    """``count`` kinds in a random order, every kind once before one comes again."""
+    rng = random.Random(seed)
+    kinds: list[str] = []
+    while len(kinds) < count:
+        kinds += rng.sample(sorted(KINDS), len(KINDS))
+    return kinds[:count]
+
+
+def run_faults(seed: int, kinds: list[str], model: Path, out: Path) -> list[Injected]:
+    """One job that meets ``kinds`` and must end as if nothing had happened. Raises AssertionError,
+    TimeoutError or RuntimeError when it does not."""
+    rng = random.Random(f"faults/{seed}")
+    steps = (FURTHER + 1) * len(kinds) + 4
+    name = f"seed-{seed}"
+    job = Job(command(model, out, name, steps), out / name)
+    job.start()
+    results = []
+    job.wait_for(2, RECOVERY_S)
+    for kind in kinds:
+        time.sleep(rng.uniform(0, 2))
+        did = _inject(job, kind, rng)
+        hit, began = job.step(), time.monotonic()
+        if KINDS[kind].restart:
+            job.start()
+        job.wait_for(hit + FURTHER, RECOVERY_S)
+        results.append(Injected(seed, kind, did, hit, round(time.monotonic() - began, 1)))
+        print(f"  {kind}: {results[-1].seconds} s ({did} at step {hit})", flush=True)
+    job.finish(RECOVERY_S + 5.0 * steps)
+    check(out / name, steps)
+    left = job.left_behind()
+    assert not left, f"processes are left: {left}"
+    return results
+
+
+def _inject(job: Job, kind: str, rng: random.Random) -> str:
+    """Victims may just be being replaced; then the fault waits for the next one."""
+    deadline = time.monotonic() + RECOVERY_S
+    while True:
+        try:
+            return KINDS[kind].inject(job, rng)
+        except (LookupError, ProcessLookupError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def table(results: list[Injected]) -> str:
+    """Kinds, counts and seconds to recover as Markdown."""
+    lines = ["| fault | times | median s | slowest s |", "| --- | ---: | ---: | ---: |"]
+    for kind in KINDS:
+        seconds = [one.seconds for one in results if one.kind == kind]
+        if seconds:
+            median = statistics.median(seconds)
+            lines.append(f"| {kind} | {len(seconds)} | {median:.0f} | {max(seconds):.0f} |")
+    every = [one.seconds for one in results]
+    lines.append(f"| all | {len(every)} | {statistics.median(every):.0f} | {max(every):.0f} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run the campaign and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", default="0,1,2,3,4", help="one run each")
+    parser.add_argument("--faults", type=int, default=13, help="faults in a run")
+    parser.add_argument("--kinds", help="these kinds instead of random ones, comma separated")
+    parser.add_argument("--out", type=Path, help="folder for runs and results")
+    args = parser.parse_args()
+    out = args.out or Path(tempfile.mkdtemp(prefix="unisd-faults-"))
+    out.mkdir(parents=True, exist_ok=True)
+    model = make_tiny_model(out / "model")
+    results: list[Injected] = []
+    for seed in map(int, args.seeds.split(",")):
+        kinds = args.kinds.split(",") if args.kinds else schedule(seed, args.faults)
+        print(f"seed {seed}: {len(kinds)} faults", flush=True)
+        results += run_faults(seed, kinds, model, out)
+        with (out / "faults.jsonl").open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(asdict(one)) + "\n" for one in results if one.seed == seed)
+    print(f"\n{table(results)}\n\n{out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

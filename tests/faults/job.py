@@ -1,0 +1,172 @@
+"""A small job with the real engine that faults are injected into, and what must hold of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).parents[2]
+STALENESS = 2
+BATCH = 4
+
+
+def command(model: Path, out: Path, name: str, steps: int, *overrides: str) -> list[str]:
+    """The command line of a run whose parties are given up after seconds instead of minutes."""
+    return [
+        sys.executable,
+        str(ROOT / "pipelines" / "unisd_full.py"),
+        "--preset=unisd_full",
+        f"name={name}",
+        f"output_dir={out}",
+        f"model.path={model}",
+        "model.max_prompt_tokens=1000",
+        "model.max_view_tokens=1900",
+        "rollout.chunk=2",
+        "rollout.max_completion_tokens=12",
+        "views.count=2",
+        f"training.steps={steps}",
+        f"training.batch={BATCH}",
+        f"training.staleness={STALENESS}",
+        "training.learning_rate=1e-4",
+        "training.checkpoint_every=2",
+        "training.max_restarts=1000",
+        "training.stream_timeout_s=60",
+        "generator.replicas=2",
+        "generator.cpus=0.25",
+        "generator.kv_cache_gib=0.125",
+        "generator.timeout_s=20",
+        "generator.stall_s=10",
+        "scorer.cpus=0.25",
+        "scorer.timeout_s=10",
+        "learner.cpus=0.25",
+        "learner.timeout_s=20",
+        "evaluation.rows=8",
+        "evaluation.teacher_rows=0",
+        "outputs.tensorboard=false",
+        *overrides,
+    ]
+
+
+class Job:
+    """The processes of one run, started again by the same command after it was ended."""
+
+    def __init__(self, arguments: list[str], path: Path) -> None:
+        self.arguments, self.path = arguments, path
+        self.seen: dict[int, psutil.Process] = {}
+        self.driver: subprocess.Popen[bytes] | None = None
+        self.log = path.parent / f"{path.name}.log"
+
+    def start(self) -> None:
+        """Run the command in the background; its output is added to ``log``."""
+        with self.log.open("ab") as log:
+            self.driver = subprocess.Popen(
+                self.arguments, stdout=log, stderr=log, cwd=ROOT, start_new_session=True
+            )
+
+    def processes(self, title: str = "") -> list[psutil.Process]:
+        """Descendants of the driver whose title begins with ``title``."""
+        assert self.driver is not None
+        try:
+            found = psutil.Process(self.driver.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+        self.seen |= {process.pid: process for process in found}
+        return [process for process in found if title_of(process).startswith(title)]
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The metrics so far."""
+        return read_lines(self.path / "metrics.jsonl")
+
+    def step(self) -> int:
+        """The last step that was taken; 0 before the first."""
+        lines = self.lines()
+        return lines[-1]["step"] if lines else 0
+
+    def wait_for(self, step: int, limit_s: float) -> float:
+        """Seconds until ``step`` was taken or the run ended well. Raises TimeoutError; and
+        RuntimeError when the run ended badly."""
+        began = time.monotonic()
+        assert self.driver is not None
+        while self.step() < step:
+            code = self.driver.poll()
+            if code == 0:
+                break
+            if code is not None:
+                raise RuntimeError(f"the run ended with code {code}:\n{self.tail()}")
+            if time.monotonic() - began > limit_s:
+                raise TimeoutError(f"no step {step} within {limit_s:.0f} s:\n{self.tail()}")
+            self.processes()
+            time.sleep(0.1)
+        return time.monotonic() - began
+
+    def finish(self, limit_s: float) -> None:
+        """Wait for the end of the run, which must be a good one."""
+        assert self.driver is not None
+        code = self.driver.wait(limit_s)
+        assert code == 0, f"code {code}:\n{self.tail()}"
+
+    def tail(self) -> str:
+        """The end of what the run printed."""
+        return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
+
+    def left_behind(self, patience_s: float = 30.0) -> list[str]:
+        """Titles of processes of the run that are still there after it."""
+        deadline = time.monotonic() + patience_s
+        while True:
+            alive = [one for one in self.seen.values() if one.is_running() and _lives(one)]
+            if not alive or time.monotonic() > deadline:
+                return [f"{one.pid} {title_of(one)}" for one in alive]
+            time.sleep(0.2)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def title_of(process: psutil.Process) -> str:
+    """How a process calls itself; Ray's actors and vLLM's engines do so by their role."""
+    try:
+        return " ".join(process.cmdline()).strip()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Complete lines of a JSONL file that is being written."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def check(path: Path, steps: int) -> dict[str, Any]:
+    """What must hold of every finished run, whatever happened to it; returns its summary."""
+    summary = json.loads((path / "summary.json").read_text())
+    ledger = summary["ledger"]
+    assert ledger["consumed"] == BATCH * steps, ledger
+    ended = sum(ledger[name] for name in ("consumed", "filtered", "stale", "failed"))
+    assert ledger["admitted"] == ended + ledger["in_flight"], ledger
+    assert ledger["failed"] == 0, ledger
+    table = pq.read_table(path / "trajectories", columns=["position", "version_first"])
+    twice = [p for p, n in Counter(table["position"].to_pylist()).items() if n > 1]
+    assert not twice, f"trained twice: {twice}"
+    assert table.num_rows == BATCH * steps
+    lines = read_lines(path / "metrics.jsonl")
+    assert [line["step"] for line in lines] == list(range(1, steps + 1))
+    assert max(line["staleness_max"] for line in lines) <= STALENESS
+    gaps = [line.get("engine_learner_logprob_gap") for line in lines]
+    assert max(gap for gap in gaps if gap is not None) < 1e-3, "a replica served other weights"
+    assert set(summary["replica_versions"]) == {steps}
+    return summary
