@@ -27,6 +27,7 @@ def main(config: Config, args: argparse.Namespace) -> None:
     from actors.fleet import Fleet, connect
     from pipelines import report
     from pipelines.outcome import choose_result, finish
+    from pipelines.recovery import recover
     from pipelines.setup import prepare
     from pipelines.status import StatusLine
     from pipelines.validation import Validation
@@ -36,6 +37,7 @@ def main(config: Config, args: argparse.Namespace) -> None:
     began = time.perf_counter()
     bench = prepare(config)
     run = RunDir.create(bench.config, resume=args.resume)
+    recover(bench.config, run)
     connect()
     with Fleet(bench.config, bench.model.folder) as fleet:
         prompts = bench.training_prompts(pool_writing(bench, fleet) if bench.writes else None)
