@@ -314,6 +314,7 @@ class Learner:
         if self.rank == 0:
             # Before the snapshot is taken: memory holds one at a time, however slow the disk is.
             self.writer.wait()
+        self._gather(None)  # the group of this has more patience than that of the gradients
         optimizer = self.student.optimizer_state()
         if self.rank:
             return
