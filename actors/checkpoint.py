@@ -1,138 +1,125 @@
-"""Checkpoints of a run: complete or not there at all.
+"""The checkpoints of a run: each is complete or not there at all, and only the newest are kept.
 
-A checkpoint is written under a temporary name, flushed to disk, and renamed; its marker with the
-checksum of every file comes last. Tensors are safetensors, the rest is JSON.
+A checkpoint is written under a temporary name, flushed to disk, and renamed.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import logging
 import os
+import re
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from actors.checkpoint_files import (
+    MARKER,
+    BrokenCheckpoint,
+    Checkpoint,
+    flush,
+    is_complete,
+    read,
+    write,
+)
 
 log = logging.getLogger(__name__)
 
-MARKER = "complete.json"
+Note = Callable[[str], None]
+"""Takes a line that a person should see."""
 
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Everything a run needs to go on after ``version`` optimizer steps."""
-
-    version: int
-    adapter: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
-    teacher: dict[str, Tensor]
-    ledger: dict[str, Any]
-    totals: dict[str, Any]
-    """Sums over all rows trained so far (ages, tokens, seconds)."""
-    thresholds: dict[str, float | None]
-    """What earlier batches leave to later ones: ``clip`` and ``agreement_scale``."""
+_NAME = re.compile(r"step-(\d{6,})")
+_REPLACED = re.compile(r"\.step-(\d{6,})\.old")
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write ``folder/step-<version>`` and delete all but the newest ``keep`` checkpoints."""
+    """Write ``folder/step-<version>`` and delete all but the newest ``keep`` checkpoints, as well
+    as whatever killed writers have left."""
     folder.mkdir(parents=True, exist_ok=True)
-    final = folder / f"step-{checkpoint.version:06d}"
-    temporary = folder / f".{final.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    for name in ("adapter", "optimizer", "teacher"):
-        save_file(getattr(checkpoint, name), temporary / f"{name}.safetensors")
-    ledger = dict(checkpoint.ledger)
-    ledger["outcomes"] = base64.b64encode(ledger["outcomes"]).decode()
-    state = {
-        "version": checkpoint.version,
-        "ledger": ledger,
-        "totals": checkpoint.totals,
-        "thresholds": checkpoint.thresholds,
-    }
-    (temporary / "state.json").write_text(json.dumps(state, indent=1))
-    checksums = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
-    (temporary / MARKER).write_text(json.dumps(checksums, indent=1))
-    for path in [*temporary.iterdir(), temporary]:
-        _flush(path)
-    if final.exists():  # written again after a rollback; never be without one
-        old = folder / f".{final.name}.old"
-        shutil.rmtree(old, ignore_errors=True)
-        os.replace(final, old)
-        os.replace(temporary, final)
-        shutil.rmtree(old)
-    else:
-        os.replace(temporary, final)
-    _flush(folder)
-    for old in _complete(folder)[keep:]:
-        shutil.rmtree(old)
+    final = folder / name_of(checkpoint.version)
+    temporary = temporary_for(final)
+    write(temporary, checkpoint)
+    install(temporary, final)
+    _prune(folder, checkpoint.version, keep)
     return final
 
 
-def newest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint whose files match their checksums; broken ones are skipped with a
-    line."""
-    for path in _complete(folder):
-        problem = _problem(path)
-        if problem is None:
-            return _load(path)
-        log.warning("checkpoint %s is skipped: %s", path.name, problem)
+def newest(folder: Path, note: Note = log.warning) -> Checkpoint | None:
+    """The newest checkpoint that is whole; each broken one is skipped with a line for ``note``."""
+    tried: set[Path] = set()
+    # Listed again each time: what was listed may be pruned by now, and a newer one be there.
+    while left := [entry for entry in _listed(folder) if entry[1] not in tried]:
+        step, path = left[0]
+        try:
+            return read(path, step)
+        except BrokenCheckpoint as problem:
+            tried.add(path)
+            note(f"checkpoint {path.name} is skipped: {problem}")
     return None
 
 
 def newest_step(folder: Path) -> int | None:
-    """Step of the newest complete checkpoint, without reading it."""
-    found = _complete(folder)
-    return int(found[0].name.removeprefix("step-")) if found else None
+    """Step of the newest checkpoint that has a sound marker and all files. Their contents are not
+    read, so ``newest`` may still skip it."""
+    return next((step for step, path in _listed(folder) if is_complete(path)), None)
 
 
-def _load(path: Path) -> Checkpoint:
-    state = json.loads((path / "state.json").read_text())
-    ledger = state["ledger"]
-    ledger["outcomes"] = base64.b64decode(ledger["outcomes"])
-    tensors = {
-        name: load_file(path / f"{name}.safetensors")
-        for name in ("adapter", "optimizer", "teacher")
-    }
-    return Checkpoint(
-        version=state["version"],
-        ledger=ledger,
-        totals=state["totals"],
-        thresholds=state["thresholds"],
-        **tensors,
-    )
+def name_of(step: int) -> str:
+    """Name of the folder that holds the checkpoint of ``step``."""
+    return f"step-{step:06d}"
 
 
-def _problem(path: Path) -> str | None:
-    try:
-        checksums = json.loads((path / MARKER).read_text())
-        for name, checksum in checksums.items():
-            if _sha256(path / name) != checksum:
-                return f"{name} does not match its checksum"
-    except (OSError, ValueError, AttributeError) as error:
-        return f"{type(error).__name__}: {error}"
-    return None
+def step_of(name: str) -> int | None:
+    """The inverse of ``name_of``; None for any other name."""
+    found = _NAME.fullmatch(name)
+    return int(found[1]) if found else None
 
 
-def _complete(folder: Path) -> list[Path]:
-    """Checkpoints with a marker, newest first."""
-    return sorted((path.parent for path in folder.glob(f"step-*/{MARKER}")), reverse=True)
+def temporary_for(final: Path) -> Path:
+    """An empty folder in which ``final`` can be prepared; those of dead writers are removed."""
+    for leftover in final.parent.glob(".step-*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = final.with_name(f".{final.name}.tmp")
+    temporary.mkdir()
+    return temporary
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def install(temporary: Path, final: Path) -> None:
+    """Give the files in ``temporary`` their final name, once they have reached the disk."""
+    for path in [*temporary.iterdir(), temporary]:
+        flush(path)
+    if final.exists():  # written again after a rollback; one of the two can always be read
+        old = final.with_name(f".{final.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(final, old)
+    os.replace(temporary, final)
+    flush(final.parent)
 
 
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _prune(folder: Path, version: int, keep: int) -> None:
+    """Later steps than ``version`` were rolled back; they would take the places of what is kept."""
+    kept = [
+        path
+        for step, path in _listed(folder)
+        if step <= version and _NAME.fullmatch(path.name) and is_complete(path)
+    ][:keep]
+    for _, path in _listed(folder):
+        if path not in kept:
+            # Without its marker it is no checkpoint any more, however far the rest gets.
+            with suppress(OSError):
+                (path / MARKER).unlink()
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _listed(folder: Path) -> list[tuple[int, Path]]:
+    """Step and folder of every checkpoint, whole or not, the newest first."""
+    # Of two with the same step, the one that was moved out of the way comes last.
+    return sorted(_found(folder), key=lambda entry: (entry[0], entry[1].name[0] != "."))[::-1]
+
+
+def _found(folder: Path) -> Iterator[tuple[int, Path]]:
+    with suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            name = _NAME.fullmatch(path.name) or _REPLACED.fullmatch(path.name)
+            if name:
+                yield int(name[1]), path

@@ -26,6 +26,7 @@ from actors import checkpoint as checkpoints
 from actors.batch_reader import BatchReader
 from actors.batch_totals import BatchTotals, batch_totals
 from actors.calls import ask
+from actors.checkpoint_writer import CheckpointWriter
 from actors.device import use_threads
 from actors.gate import patience
 from actors.messages import WeightUpdate
@@ -94,6 +95,7 @@ class Learner:
         self.history: OrderedDict[int, dict[str, Tensor]] = OrderedDict()
         self.totals = BatchTotals()
         self.run_dir = RunDir(job.run_path, self.config.outputs)
+        self.writer = CheckpointWriter(self.config, job.run_path)
         self.waiting_since = time.perf_counter()
         # Messages between workers stay on the CPU, whatever the gradients use.
         self.control = None
@@ -105,7 +107,7 @@ class Learner:
     def begin(self) -> None:
         """Load the newest checkpoint, or write the first one; make gate and generators agree with
         it. Raises RuntimeError when the workers do not find the same one."""
-        found = checkpoints.newest(self._checkpoint_folder)
+        found = self._newest_checkpoint()
         if found is not None:
             self.student.restore(found.adapter, found.optimizer)
             self.teacher.load_state_dict(found.teacher)
@@ -237,10 +239,12 @@ class Learner:
         self.waiting_since = time.perf_counter()
 
     def finish(self) -> None:
-        """The last version gets a checkpoint; the run directory is closed."""
+        """The last version gets a checkpoint, which is complete on return; the run directory is
+        closed."""
         if self.version % self.config.training.checkpoint_every:
             self._save()
         self.run_dir.close()
+        self.writer.wait()
 
     def _split_by_age(self, table: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Rows within the staleness limit, and the others."""
@@ -321,14 +325,22 @@ class Learner:
         dist.all_gather_object(parts, value, group=self.control)
         return parts
 
-    @property
-    def _checkpoint_folder(self) -> Path:
-        return self.job.run_path / "checkpoints"
+    def _newest_checkpoint(self) -> checkpoints.Checkpoint | None:
+        """The newest checkpoint; the mirror's where the run's folder has none."""
+        if self.rank == 0:
+            self.writer.fetch_missing()
+        self._gather(None)  # the others look when it is there
+        return checkpoints.newest(self.writer.folder)
 
     def _save(self) -> None:
+        if self.rank == 0:
+            # Before the snapshot is taken: memory holds one at a time, however slow the disk is.
+            self.writer.wait()
+        self._gather(None)  # the group of this has more patience than that of the gradients
         optimizer = self.student.optimizer_state()
         if self.rank:
             return
+        # Nothing in here changes with the next step: the writer reads it while training goes on.
         checkpoint = checkpoints.Checkpoint(
             version=self.version,
             adapter=self.history[self.version],
@@ -338,7 +350,10 @@ class Learner:
             totals=dataclasses.asdict(self.totals),
             thresholds={"clip": self.student.clip, "agreement_scale": self.agreement_scale},
         )
-        checkpoints.save(self._checkpoint_folder, checkpoint, self.config.training.checkpoint_keep)
+        self.writer.submit(checkpoint)
+        if self.version == 0:
+            # A learner group that fails before the next one starts again from here.
+            self.writer.wait()
 
 
 def weight_update(version: int, adapter: dict[str, Tensor]) -> WeightUpdate:

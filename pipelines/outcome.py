@@ -51,7 +51,7 @@ class Result:
 
 def choose_result(bench: Workbench, fleet: Fleet, run: RunDir) -> Result:
     """The last weights, or the best on validation rows, which then are served again."""
-    last = checkpoints.newest(run.path / "checkpoints")
+    last = checkpoints.newest(run.path / "checkpoints", note=say)
     if last is None:
         raise RuntimeError(f"{run.path}: training ended without a checkpoint")
     if bench.config.evaluation.select == "last":
@@ -152,7 +152,9 @@ def _mechanisms(metrics: Path, config: Config) -> Mechanisms:
         "ema_distance": config.teacher.kind != "ema",
         "clipped_fraction": not terms.divergence.weight or terms.divergence.clip is None,
     }
-    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    # There are none where the last step was fetched from a mirror.
+    text = metrics.read_text() if metrics.exists() else ""
+    lines = [json.loads(line) for line in text.splitlines()]
     means = {}
     for name in Mechanisms.model_fields:
         known = [] if off.get(name) else lines

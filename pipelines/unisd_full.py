@@ -28,6 +28,7 @@ def main(config: Config, args: argparse.Namespace) -> None:
     from pipelines import report
     from pipelines.incidents import IncidentLog
     from pipelines.outcome import choose_result, finish
+    from pipelines.recovery import recover
     from pipelines.setup import prepare
     from pipelines.status import StatusLine
     from pipelines.stopping import interruptible
@@ -39,6 +40,7 @@ def main(config: Config, args: argparse.Namespace) -> None:
     began = time.perf_counter()
     bench = prepare(config)
     run = RunDir.create(bench.config, resume=args.resume)
+    recover(bench.config, run)
     connect(bench.config)
     with (
         interruptible(),

@@ -46,6 +46,8 @@ class Validation(Follower):
         self.bench, self.fleet, self.path = bench, fleet, run_path
         self.every = bench.config.evaluation.every
         self.lines = _known_lines(run_path)
+        self.seen = self.lines[-1]["step"] if self.lines else 0
+        """Step up to which every checkpoint was looked at."""
         self.test_set = bench.validation_set() if self.every else None
 
     def look(self, at_end: bool) -> None:
@@ -54,10 +56,12 @@ class Validation(Follower):
             return
         folder = self.path / "checkpoints"
         step = checkpoints.newest_step(folder) or 0
-        last = self.lines[-1]["step"] if self.lines else 0
+        last = self.seen
         due = step > last if at_end else step // self.every > last // self.every
-        found = checkpoints.newest(folder) if due else None
-        if found is None:
+        found = checkpoints.newest(folder, note=say) if due else None
+        # A broken one is looked at once; the one before it has been measured already.
+        self.seen = max(last, step if due else 0, found.version if found else 0)
+        if found is None or found.version <= last:
             return
         line = self._measure(self.test_set, found.version)
         line["best"] = line["accuracy"] > max((one["accuracy"] for one in self.lines), default=-1)

@@ -251,6 +251,9 @@ class Training(Section):
     """Optimizer steps between two checkpoints."""
     checkpoint_keep: int = Field(2, ge=1)
     """Newest checkpoints kept on disk."""
+    checkpoint_mirror: str | None = None
+    """fsspec URL, as s3://bucket/folder, to whose <run name> each complete checkpoint is copied. A
+    run whose own folder has none, as on a new machine after a preemption, goes on from there."""
     max_restarts: int = Field(8, ge=0)
     """Times a failed learner group, or a stream that broke, is started again from the last
     checkpoint."""

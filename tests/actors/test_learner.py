@@ -1,8 +1,10 @@
-"""What the learner carries from one batch to the next, without Ray: thresholds, heads, resuming."""
+"""What the learner carries from one batch to the next, without Ray: thresholds, heads,
+checkpoints."""
 
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from actors import checkpoint as checkpoints
 from actors import learner as learning
 from actors.learner import SMALLEST_CLIP, Learner, LearnerJob
 from actors.ledger import Ledger
@@ -38,12 +41,17 @@ class Actor:
 
 @pytest.fixture
 def start(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Makes a learner that has begun, in the run folder of the test."""
+    """Makes a learner that has begun, in the run folder of the test. What the one before it has to
+    write is written by then."""
     monkeypatch.setattr(learning, "ask", lambda answer, *_: answer)
+    begun: list[Learner] = []
 
     def begin(run: str = "run", **settings: Any) -> Learner:
         (tmp_path / run).mkdir(exist_ok=True)
+        for earlier in begun:
+            earlier.writer.wait()
         training = {"batch": BATCH, "learning_rate": 1e-2, "checkpoint_every": 1, "staleness": 1}
+        training |= settings.pop("training", {})
         tree = {
             "training": training,
             "rollout": {"chunk": BATCH},
@@ -57,6 +65,7 @@ def start(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         job = LearnerJob(Config.model_validate(tree), tiny_model, tmp_path / run, gate, store)
         learner = Learner(job, rank=0, world=1)
         learner.begin()
+        begun.append(learner)
         return learner
 
     return begin
@@ -180,3 +189,79 @@ def test_trajectories_on_disk_hold_no_states_of_the_teacher(start, tmp_path: Pat
     names = pq.read_schema(next((tmp_path / "run" / "trajectories").glob("*.parquet"))).names
     assert "auxiliary_logprobs" in names
     assert not {"teacher_hidden", "teacher_features", "teacher_topk_logprobs"} & set(names)
+
+
+def newest_of(learner: Learner) -> checkpoints.Checkpoint:
+    found = checkpoints.newest(learner.writer.folder)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("steps", [0, 2, 3])
+def test_the_first_and_the_last_checkpoint_are_complete_on_return(start, steps: int) -> None:
+    learner = start(training={"checkpoint_every": 2})
+    assert newest_of(learner).version == 0
+    for version in range(steps):
+        learner.step(batch(version))
+    learner.finish()
+    assert newest_of(learner).version == steps
+
+
+@pytest.mark.parametrize("finetune", ["lora", "full"])
+def test_steps_taken_during_a_write_do_not_change_what_is_written(
+    start, monkeypatch: pytest.MonkeyPatch, finetune: str
+) -> None:
+    teacher = {"kind": "ema", "ema_rate": 0.5}
+    learner = start(model={"finetune": finetune}, teacher=teacher, training={"checkpoint_every": 2})
+    save, free = checkpoints.save, threading.Event()
+
+    def slow(*arguments: Any) -> Path:
+        assert free.wait(60)
+        return save(*arguments)
+
+    monkeypatch.setattr(checkpoints, "save", slow)
+    learner.step(batch(0))
+    learner.step(batch(1, teacher_version=1))
+    copy = {name: tensor.clone() for name, tensor in learner.student.weights().items()}
+    moments = {name: tensor.clone() for name, tensor in learner.student.optimizer_state().items()}
+    average = {name: tensor.clone() for name, tensor in learner.teacher.state_dict().items()}
+    rows = learner.totals.rows
+    learner.step(batch(2, teacher_version=2))
+    free.set()
+    learner.writer.wait()
+    found = newest_of(learner)
+    assert found.version == 2 and found.totals["rows"] == rows
+    for read, expected in (
+        (found.adapter, copy),
+        (found.optimizer, moments),
+        (found.teacher, average),
+    ):
+        assert read.keys() == expected.keys()
+        assert all(torch.equal(read[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("where", ["next save", "end"])
+def test_a_checkpoint_that_cannot_be_written_fails_the_learner(
+    start, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def full(*_: Any) -> Path:
+        raise OSError(28, "No space left on device")
+
+    learner = start()
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save", full)
+        learner.step(batch(0))
+        with pytest.raises(RuntimeError, match="checkpoint of step 1 was not written"):
+            learner.step(batch(1)) if where == "next save" else learner.finish()
+    assert newest_of(learner).version == 0
+
+
+def test_a_run_in_a_new_folder_goes_on_from_its_mirror(start, tmp_path: Path) -> None:
+    training = {"checkpoint_mirror": (tmp_path / "mirror").as_uri()}
+    first = start("one", training=training)
+    first.step(batch(0))
+    first.finish()
+    second = start("two", training=training)
+    assert second.version == 1
+    expected, got = first.student.weights(), second.student.weights()
+    assert all(torch.equal(got[name], expected[name]) for name in expected)

@@ -129,3 +129,8 @@ def test_limits_beyond_the_model(fail):
 
 def test_a_cluster_that_is_too_small(fail):
     assert "1.7 CPUs but the cluster has 1.0" in fail("model.max_view_tokens=1900")
+
+
+def test_a_mirror_that_cannot_be_reached(fail):
+    line = fail("training.checkpoint_mirror=nowhere://bucket")
+    assert "training.checkpoint_mirror=nowhere://bucket: Protocol not known" in line

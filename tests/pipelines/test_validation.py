@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from pipelines.validation import LINES, WEIGHTS, best_weights, is_over
+from actors import checkpoint as checkpoints
+from pipelines.validation import LINES, WEIGHTS, Validation, best_weights, is_over
+from tests.actors.checkpoints import make
 from tests.unisd_core.toy_task import ToyTask, toy_row
 from unisd_core.config import Config
 from unisd_core.errors import UserError
@@ -84,3 +88,46 @@ def test_too_few_rows_are_an_error_that_names_the_setting() -> None:
 def test_settings_that_contradict_each_other_are_refused(evaluation: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"evaluation\.(every|patience)"):
         config(**evaluation)
+
+
+class Measured(Validation):
+    """Validation that notes which steps it measures; every accuracy is the same."""
+
+    def __init__(self, run_path: Path, every: int) -> None:
+        bench: Any = SimpleNamespace(config=config(every=every), validation_set=lambda: "rows")
+        super().__init__(bench, SimpleNamespace(), run_path)  # type: ignore[arg-type]
+
+    def _measure(self, test_set: Any, step: int) -> dict[str, Any]:
+        spread = {"low": 0.0, "high": 1.0, "rows": 4, "versions": [step, step]}
+        return {"step": step, "accuracy": 0.5, **spread}
+
+
+def steps_measured(run_path: Path) -> list[int]:
+    text = (run_path / LINES).read_text() if (run_path / LINES).exists() else ""
+    return [json.loads(line)["step"] for line in text.splitlines()]
+
+
+def test_each_due_checkpoint_is_measured_once_and_the_last_in_any_case(tmp_path: Path) -> None:
+    validation = Measured(tmp_path, every=10)
+    for version in (0, 10, 15, 20, 25):
+        checkpoints.save(tmp_path / "checkpoints", make(1, version=version), keep=1)
+        for _ in range(2):
+            validation.look(at_end=False)
+    assert steps_measured(tmp_path) == [10, 20]
+    validation.look(at_end=True)
+    assert steps_measured(tmp_path) == [10, 20, 25]
+
+
+def test_a_broken_checkpoint_is_named_once_and_the_one_before_not_measured_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    validation = Measured(tmp_path, every=10)
+    folder = tmp_path / "checkpoints"
+    checkpoints.save(folder, make(1, version=10), keep=2)
+    validation.look(at_end=False)
+    path = checkpoints.save(folder, make(1, version=20), keep=2)
+    (path / "state.json").write_text("{}")
+    for at_end in (False, False, True):
+        validation.look(at_end)
+    assert steps_measured(tmp_path) == [10]
+    assert capsys.readouterr().out.count("step-000020 is skipped") == 1
