@@ -217,9 +217,13 @@ class Gate:
     ) -> int:
         """Return to a checkpoint's ledger (None: nothing was saved yet), and the scale with which
         the next stream begins. Returns the step after which the run ends, which may have been
-        moved."""
+        moved. Raises RuntimeError when steps were taken of which nothing was saved."""
         async with self.changed:
             self.forgot = False
+            if state is None and self.ledger.version > 0:
+                raise RuntimeError(
+                    f"{self.ledger.version} steps were taken, but no checkpoint can be read"
+                )
             if state is not None:
                 self.ledger.restore(state)
             self.agreement_scale = agreement_scale

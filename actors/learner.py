@@ -114,8 +114,7 @@ class Learner:
             self.version, self.totals = found.version, BatchTotals(**found.totals)
             self.student.clip = found.thresholds["clip"]
             self.agreement_scale = found.thresholds["agreement_scale"]
-            if self.rank == 0:
-                self._note(f"go on from step {self.version}")
+            self._note(f"go on from step {self.version}")
         weights = self.student.weights()
         starts = self._gather((self.version, adapter_checksum(weights)))
         if len(set(starts)) > 1:
@@ -310,7 +309,8 @@ class Learner:
             self.history.popitem(last=False)
 
     def _note(self, what: str) -> None:
-        ask(self.job.watch.note.remote("learners", what), "the watch")
+        if self.rank == 0:
+            ask(self.job.watch.note.remote("learners", what), "the watch")
 
     def _publish(self, teacher_moved: bool, anew: bool = False) -> None:
         student = weight_update(self.version, self.history[self.version])
@@ -330,7 +330,7 @@ class Learner:
         if self.rank == 0:
             self.writer.fetch_missing()
         self._gather(None)  # the others look when it is there
-        return checkpoints.newest(self.writer.folder)
+        return checkpoints.newest(self.writer.folder, self._note)
 
     def _save(self) -> None:
         if self.rank == 0:

@@ -17,7 +17,7 @@ from pipelines.unisd_full import main
 @pytest.fixture
 def fail(capsys, tmp_path, monkeypatch, tiny_model):
     """Run the job with overrides; returns the single error line."""
-    monkeypatch.setattr(fleet, "connect", lambda: None)
+    monkeypatch.setattr(fleet, "connect", lambda _: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 1.0})
 
     def run(*overrides: str) -> str:
