@@ -15,7 +15,7 @@ LARGEST = ("staleness_max", "score_memory", "learn_memory")
 @dataclass
 class BatchTotals:
     """Sums over rows, but for ``LARGEST``; ``seconds`` is the learner's own time, and memory is the
-    peak of one process in bytes."""
+    peak of one process in bytes. ``bad_rows`` were lost to bad numbers, from ``bad_batches``."""
 
     rows: int = 0
     staleness_max: int = 0
@@ -29,6 +29,8 @@ class BatchTotals:
     seconds: float = 0.0
     score_memory: int = 0
     learn_memory: int = 0
+    bad_rows: int = 0
+    bad_batches: int = 0
 
     @classmethod
     def together(cls, parts: Iterable[BatchTotals]) -> BatchTotals:

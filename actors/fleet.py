@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import threading
@@ -19,6 +20,7 @@ from ray.exceptions import RayActorError
 from ray.train import TrainingFailedError
 from ray.util.annotations import RayDeprecationWarning
 
+from actors.bad_rows import BadRow, write_down
 from actors.calls import ask
 from actors.engine import Sampling
 from actors.gate import Gate, patience
@@ -65,6 +67,7 @@ class Fleet(Generators):
         super().__init__(config, model_dir, resource_plan(config))
         self.store = light_actor(WeightStore).remote(self.pool)
         self.gate: Any = None
+        self.uids: list[str] = []
 
     def _actors(self) -> list[Any]:
         mine = [actor for actor in (self.gate, self.store) if actor is not None]
@@ -73,6 +76,7 @@ class Fleet(Generators):
     def stream(self, prompts: pa.Table, sampling: Sampling) -> Dataset:
         """Admit, sample, score, weigh: one block per batch, in order."""
         training = self.config.training
+        self.uids = prompts["uid"].to_pylist()
         self.gate = light_actor(Gate).remote(
             prompts.num_rows,
             training.batch,
@@ -134,12 +138,22 @@ class Fleet(Generators):
             # Ray Train passes errors on as text; what a user can mend was noted at the gate.
             failure = ask(self.gate.failure.remote(), "the gate")
             if failure:
-                raise UserError(failure) from None
+                raise UserError(failure + self._lost_rows(run_path)) from None
         if fit.error is not None:
             raise fit.error
         limit = START_TIMEOUT_S + self.config.generator.timeout_s
         ask(self.store.wait_pushed.remote(limit), "the weight store", 2 * limit)
         return True
+
+    def _lost_rows(self, run_path: Path) -> str:
+        """Write down the last rows that were lost; says where they are found."""
+        lost = ask(self.gate.lost.remote(), "the gate")
+        if not lost:
+            return ""
+        file = write_down(
+            run_path, [BadRow(self.uids[row], **dataclasses.asdict(visit)) for row, visit in lost]
+        )
+        return f"; the last {len(lost)} of them are in {file}"
 
     def outcome(self, version: int) -> Outcome:
         """State of the pushes and the replicas, once all replicas serve ``version``."""

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from actors.calls import restarted
-from actors.ledger import End, Ledger, Ticket
+from actors.ledger import End, Ledger, Lost, Ticket
 from unisd_core.config import Config
 from unisd_core.errors import UserError
 
@@ -57,6 +58,7 @@ class Gate:
         self.events = 0
         self.lost_since_step = 0
         self.agreement_scale: float | None = None
+        self.given_up: str | None = None
 
     async def open_stream(self) -> int:
         """A new stream starts; returns its number.
@@ -118,9 +120,12 @@ class Gate:
 
     @property
     def _hopeless(self) -> bool:
-        return self.lost_since_step > BATCHES_WITHOUT_STEP * self.ledger.batch
+        lost_too_many = self.lost_since_step > BATCHES_WITHOUT_STEP * self.ledger.batch
+        return lost_too_many or self.given_up is not None
 
     def _failure(self) -> str:
+        if self.given_up is not None:
+            return self.given_up
         reasons = ", ".join(f"{n} {reason}" for reason, n in self.ledger.reasons.most_common(2))
         return (
             f"{self.lost_since_step} rows in a row ended without a training step "
@@ -134,6 +139,20 @@ class Gate:
     async def failure(self) -> str | None:
         """Why no more prompts are handed out, where that is a user's to mend."""
         return self._failure() if self._hopeless else None
+
+    async def lost(self) -> list[tuple[int, Lost]]:
+        """The last visits that ended without a training step, each after the index of its
+        prompt; none where the learner gave up, which has written them down itself."""
+        if self.given_up is not None:
+            return []
+        return [(self.ledger.row_of(visit.position), visit) for visit in self.ledger.lost]
+
+    async def give_up(self, problem: str) -> None:
+        """The learner ends the run for a reason that is a user's to mend. A group that starts
+        again meets the same error at once."""
+        async with self.changed:
+            self.given_up = problem
+            self._notify()
 
     async def arrive(
         self, visits: list[tuple[int, int, int]], dropped: list[tuple[int, int, str]]
@@ -154,26 +173,36 @@ class Gate:
 
     async def fail(self, visits: list[tuple[int, int]], error: str) -> None:
         """The completion could not be made; the error is kept with the account."""
-        await self._end(visits, End.FAILED, error)
+        await self._end([(*visit, error) for visit in visits], End.FAILED)
+
+    async def leave_out(self, rows: list[tuple[int, int, str]]) -> None:
+        """The learner took no step on these rows: (position, attempt, reason)."""
+        await self._end(rows, End.FAILED)
 
     async def drop_stale(self, visits: list[tuple[int, int]]) -> None:
         """The learner met rows older than the limit."""
-        await self._end(visits, End.STALE, "older than the limit at the learner")
+        reason = "older than the limit at the learner"
+        await self._end([(*visit, reason) for visit in visits], End.STALE)
 
-    async def _end(self, visits: list[tuple[int, int]], outcome: End, reason: str) -> None:
+    async def _end(self, rows: list[tuple[int, int, str]], outcome: End) -> None:
         async with self.changed:
             self._check_memory()
-            for position, attempt in visits:
+            for position, attempt, reason in rows:
                 self.ledger.end(position, attempt, outcome, reason)
-            self.lost_since_step += len(visits)
+            self.lost_since_step += len(rows)
             self._notify()
 
-    async def consume(self, visits: list[tuple[int, int]]) -> int:
-        """One optimizer step was taken on exactly these rows. Returns the step after which the run
-        ends."""
+    async def consume(
+        self, visits: list[tuple[int, int]], left_out: Sequence[tuple[int, int, str]] = ()
+    ) -> int:
+        """One optimizer step was taken on exactly these rows; ``left_out`` of their batch were
+        (position, attempt, reason). Returns the step after which the run ends."""
         async with self.changed:
             self._check_memory()
             self.ledger.advance(visits)
+            # After the step: what takes their room has to be sampled by the next version.
+            for position, attempt, reason in left_out:
+                self.ledger.end(position, attempt, End.FAILED, reason)
             self.lost_since_step = 0
             self._notify()
             return self.ledger.steps

@@ -23,9 +23,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from actors import checkpoint as checkpoints
+from actors.bad_rows import BadBatches, BadRow, write_down
 from actors.batch_reader import BatchReader
 from actors.batch_totals import BatchTotals, batch_totals
 from actors.calls import ask
+from actors.careful_update import careful_update, visits_of
 from actors.checkpoint_writer import CheckpointWriter
 from actors.device import use_threads
 from actors.gate import patience
@@ -34,8 +36,9 @@ from actors.pool import START_TIMEOUT_S
 from actors.student import Student
 from unisd_core.adapters import adapter_checksum
 from unisd_core.config import Config
+from unisd_core.errors import UserError
 from unisd_core.evaluation.peak_memory import peak_memory
-from unisd_core.objective.metrics import add_metrics, finalise_metrics
+from unisd_core.objective.metrics import finalise_metrics
 from unisd_core.run_dir import RunDir
 from unisd_core.teacher import make_teacher
 
@@ -94,6 +97,7 @@ class Learner:
         self.last_step = self.config.training.steps
         self.history: OrderedDict[int, dict[str, Tensor]] = OrderedDict()
         self.totals = BatchTotals()
+        self.bad = BadBatches(self.config.training.max_bad_batches, job.run_path)
         self.run_dir = RunDir(job.run_path, self.config.outputs)
         self.writer = CheckpointWriter(self.config, job.run_path)
         self.waiting_since = time.perf_counter()
@@ -185,11 +189,12 @@ class Learner:
         ]
 
     def step(self, table: pa.Table) -> None:
-        """Train on one batch: check ages, update, account, publish, log."""
+        """Train on one batch: check ages, update, account, publish, log. Raises UserError when too
+        many batches in a row have bad numbers."""
         began = time.perf_counter()
         waited = began - self.waiting_since
         fresh, stale = self._split_by_age(table)
-        parts = self._gather((_visits(fresh), _visits(stale)))
+        parts = self._gather((visits_of(fresh), visits_of(stale)))
         visits = [visit for kept, _ in parts for visit in kept]
         late = [visit for _, old in parts for visit in old]
         if len(visits) + len(late) != self.config.training.batch:
@@ -204,10 +209,17 @@ class Learner:
             ask(self.job.gate.drop_stale.remote(late), "the gate")
         if not visits:
             return
-        sums = add_metrics(*self._gather(self.student.update(fresh, self.version, len(visits))))
+        done = careful_update(self.student, fresh, self.version, self._gather)
+        self._count_bad(done.bad)
+        failed = [row.account for row in done.bad]
+        if done.sums is None:
+            if self.rank == 0:
+                ask(self.job.gate.leave_out.remote(failed), "the gate")
+            return
+        fresh, visits = done.rows, done.visits
         totals = batch_totals(fresh, self.version)
         batch = BatchTotals.together(self._gather(totals))
-        metrics = finalise_metrics(sums) | self.student.last | batch.metrics()
+        metrics = finalise_metrics(done.sums) | self.student.last | batch.metrics()
         metrics |= self._move_thresholds(fresh)
         # Shards are whole only while all workers read; replicas leave it to the first.
         if "engine_learner_logprob_gap" not in metrics and (self.rank == 0 or self.student.sharded):
@@ -222,7 +234,7 @@ class Learner:
         if self.rank == 0:
             # The gate moves first: a checkpoint or a version that the ledger does not know must
             # not exist.
-            self.last_step = ask(self.job.gate.consume.remote(visits), "the gate")
+            self.last_step = ask(self.job.gate.consume.remote(visits, failed), "the gate")
             self._publish(teacher_moved)
         self.last_step = self._gather(self.last_step)[0]
         self.run_dir.write_trajectories(self.version, fresh.drop_columns(list(NOT_KEPT)), self.rank)
@@ -231,11 +243,29 @@ class Learner:
         self.totals = BatchTotals.together([self.totals, batch])
         metrics |= {"seconds_wait": waited, "seconds_learn": learned}
         metrics["memory_learn"] = batch.learn_memory
+        metrics |= {"bad_rows": self.totals.bad_rows, "bad_batches": self.totals.bad_batches}
         if self.rank == 0:
             self.run_dir.log(self.version, metrics)
         if self.version % self.config.training.checkpoint_every == 0:
             self._save()
         self.waiting_since = time.perf_counter()
+
+    def _count_bad(self, bad: list[BadRow]) -> None:
+        """Account a batch that lost rows to bad numbers; past the limit the run ends with a
+        UserError, on every worker."""
+        if bad:
+            lost = BatchTotals(bad_rows=len(bad), bad_batches=1)
+            self.totals = BatchTotals.together([self.totals, lost])
+            if self.rank == 0:
+                write_down(self.job.run_path, bad)
+        problem = self.bad.count(bad)
+        if problem is None:
+            return
+        if self.rank == 0:
+            ask(self.job.gate.give_up.remote(problem), "the gate")
+        # The first worker that fails ends the others; the gate has to know the reason before.
+        self._gather(None)
+        raise UserError(problem)
 
     def finish(self) -> None:
         """The last version gets a checkpoint, which is complete on return; the run directory is
@@ -360,8 +390,3 @@ def weight_update(version: int, adapter: dict[str, Tensor]) -> WeightUpdate:
     """An adapter ready to travel."""
     arrays = {name: tensor.numpy() for name, tensor in adapter.items()}
     return WeightUpdate(version, arrays, adapter_checksum(adapter))
-
-
-def _visits(table: pa.Table) -> list[tuple[int, int]]:
-    pairs = table.select(["position", "attempt"]).to_pylist()
-    return [(pair["position"], pair["attempt"]) for pair in pairs]

@@ -8,7 +8,7 @@ are admitted in ascending order, so one byte per position is the whole ledger.
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -40,6 +40,19 @@ class Ticket:
     min_version: int
 
 
+@dataclass(frozen=True)
+class Lost:
+    """A visit that ended without a step, with the version in which that happened."""
+
+    position: int
+    attempt: int
+    version: int
+    reason: str
+
+
+LOST_KEPT = 64
+"""The last so many lost visits are remembered one by one."""
+
 SPARE = 1.5
 """Visits that ``visited_rows`` counts on, per visit that is planned: filters replace some."""
 
@@ -48,7 +61,9 @@ class Ledger:
     """Admission, staleness and outcome of every visit.
 
     Invariants: ``admitted == in_flight + ended`` at all times, and
-    ``admitted - ended_without_step <= min(S + version + 1, steps) * B``.
+    ``in_flight <= min(S + 1, steps - version) * B`` for what is admitted. As a step takes at most
+    B rows, ``admitted - ended_without_step <= min(S + version + 1, steps) * B`` follows; where
+    steps took fewer, that alone would let rows in that are too old when their turn comes.
 
     Attempts are numbered from ``fence`` on.
     """
@@ -61,6 +76,7 @@ class Ledger:
         self.version = 0
         self.outcomes = bytearray()
         self.reasons: Counter[str] = Counter()
+        self.lost: deque[Lost] = deque(maxlen=LOST_KEPT)
         self._counts: Counter[End] = Counter()
         self._attempts: dict[int, int] = {}
         self._fence = fence
@@ -83,8 +99,8 @@ class Ledger:
     @property
     def room(self) -> int:
         """Visits that may be admitted now: repeats first, then new positions."""
-        limit = min(self.staleness + self.version + 1, self.steps) * self.batch
-        return len(self._again) + max(0, limit - (self.admitted - self.ended_without_step))
+        limit = min(self.staleness + 1, self.steps - self.version) * self.batch
+        return len(self._again) + max(0, limit - self.in_flight)
 
     @property
     def generating(self) -> int:
@@ -110,7 +126,7 @@ class Ledger:
                 # The position may have been handed out before a restore.
                 self._attempts[position] = self._fence
         # Rows are consumed in order, so this is the latest step that can train on the row.
-        last_step = (self.admitted - self.ended_without_step - 1) // self.batch
+        last_step = self.version + (self.in_flight - 1) // self.batch
         return Ticket(
             position=position,
             attempt=self._attempts.get(position, 0),
@@ -149,6 +165,7 @@ class Ledger:
         self._attempts.pop(position, None)
         if outcome is not End.CONSUMED:
             self.reasons[f"{outcome.name.lower()}: {reason}"] += 1
+            self.lost.append(Lost(position, attempt, self.version, reason))
         return True
 
     def advance(self, visits: list[tuple[int, int]]) -> None:

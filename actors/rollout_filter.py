@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from actors.bad_rows import not_finite
 from unisd_core.config import Config
 from unisd_core.models import load_tokenizer
 from unisd_core.objective.agreement import mean_token_agreement, row_agreement_filter
@@ -31,25 +32,29 @@ class RolloutFilter:
     def reasons(self, table: pa.Table) -> list[str | None]:
         """For each row of a chunk (schema ``SCORED``) why it is left out, or None."""
         settings = self.config.filter
-        agreement, kept = None, [True] * table.num_rows
+        broken = not_finite(table, ["auxiliary_logprobs"])
+        agreement, kept = np.ones(table.num_rows), np.ones(table.num_rows, np.bool_)
         if settings.min_agreement > 0 or settings.lowest_agreement > 0:
-            agreement = mean_token_agreement(
-                auxiliary_logprobs(table), self.config.objective.agreement
-            )
-            kept = row_agreement_filter(agreement, settings.lowest_agreement).tolist()
+            # One row without a number would leave the quantile of all of them without one.
+            sound = np.flatnonzero([reason is None for reason in broken])
+            views = auxiliary_logprobs(table.select(["auxiliary_logprobs"]).take(sound))
+            agreement[sound] = mean_token_agreement(views, self.config.objective.agreement)
+            kept[sound] = row_agreement_filter(agreement[sound], settings.lowest_agreement)
         reasons: list[str | None] = []
         columns = ["row", "completion_ids", "finish_reason"]
         for index, row in enumerate(table.select(columns).to_pylist()):
             ids = row["completion_ids"]
             if not ids:
                 reasons.append("empty completion")
+            elif broken[index] is not None:
+                reasons.append(broken[index])
             elif settings.drop_truncated and row["finish_reason"] == "length":
                 reasons.append("truncated")
             elif len(ids) < settings.min_tokens:
                 reasons.append("too short")
             elif self._readable is not None and not self._readable(row["row"], ids):
                 reasons.append("no answer to read")
-            elif agreement is not None and agreement[index] < settings.min_agreement:
+            elif agreement[index] < settings.min_agreement:
                 reasons.append("views disagree")
             elif not kept[index]:
                 reasons.append("views disagree most")

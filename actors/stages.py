@@ -197,7 +197,9 @@ class Agree:
             if reason is not None
         ]
         wanted = ask(self.gate.arrive.remote(visits, dropped), "the gate")
-        return table.take([index for index, keep in zip(passing, wanted, strict=True) if keep])
+        kept = [index for index, keep in zip(passing, wanted, strict=True) if keep]
+        # The type is given because none may be left.
+        return table.take(pa.array(kept, pa.int64()))
 
     def _weigh(self, table: pa.Table) -> pa.Table:
         """Agreement weights over the whole batch (paper, section 2.1)."""

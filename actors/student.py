@@ -7,7 +7,7 @@ loss, so that the update does not depend on how the rows were dealt out.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,13 @@ from unisd_core.errors import UserError
 from unisd_core.models import backbone, layer_states, lm_head_weight, load_base
 from unisd_core.objective.divergence import sampled_logprobs
 from unisd_core.objective.metrics import add_metrics
-from unisd_core.objective.terms import objective
+from unisd_core.objective.terms import ObjectiveOutput, objective
 from unisd_core.sharded import like, whole
 from unisd_core.trained_weights import load_trained_state, make_trainable, trained_state
+
+
+class BadBatch(Exception):
+    """Why no step was taken on a batch; nothing has changed."""
 
 
 class _Backbone(nn.Module):
@@ -88,11 +92,19 @@ class Student:
             fused=True,
         )
 
-    def update(self, rows: pa.Table, version: int, global_rows: int) -> dict[str, float]:
+    def update(
+        self,
+        rows: pa.Table,
+        version: int,
+        global_rows: int,
+        gather: Callable[[Any], list[Any]] = lambda value: [value],
+    ) -> dict[str, float]:
         """One optimizer step on this worker's rows; returns sums for ``finalise_metrics``.
 
         ``version`` is the version that computes the gradient; ``global_rows`` the rows of all
-        workers.
+        workers. Sums are those of the workers whose values ``gather`` collects. Raises BadBatch
+        where one of them has a loss or gradient that is not finite or too large; weights and
+        optimizer are then untouched.
         """
         limit = self.config.training.micro_batch_tokens
         batches = list(deal(rows.to_pylist(), limit, by_teacher=self.full))
@@ -103,15 +115,7 @@ class Student:
             real = number < len(batches)
             batch = batches[number if real else -1]
             with gradients_kept_back(self.forward, back=number < passes - 1):
-                prepared = micro_batch(
-                    batch,
-                    *self._forward(batch),
-                    version=version,
-                    global_rows=global_rows,
-                    clip=self.clip,
-                    teacher_head_VH=self._teacher_head(batch[0]["teacher_version"]),
-                )
-                output = objective(prepared, self.head_VH, self.config.objective)
+                output = self._objective(batch, self.forward, version, global_rows)
                 # Gradients are averaged over workers; the loss is a share of the whole batch's.
                 (output.loss * (self.world if real else 0)).backward()
             if not real:
@@ -121,11 +125,12 @@ class Student:
                 divergences.append(output.divergence_N)
         average_replicated(self.forward, self.parameters)
         norm = clip_gradients(self.parameters, self.config.training.max_grad_norm)
-        if not torch.isfinite(norm):
-            uids = ", ".join(rows["uid"].to_pylist()[:4])
-            raise FloatingPointError(
-                f"the gradient of step {version} is not finite (rows {uids} ...)"
-            )
+        parts = gather((add_metrics(*sums), float(norm)))
+        total = add_metrics(*(part for part, _ in parts))
+        problem = self._problem(total, [norm for _, norm in parts])
+        if problem is not None:
+            self.optimizer.zero_grad(set_to_none=True)
+            raise BadBatch(problem)
         rate = learning_rate(self.config.training, version)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -134,7 +139,45 @@ class Student:
         self.last = {"grad_norm": float(norm), "learning_rate": rate}
         if divergences:
             self.divergences = torch.cat(divergences).float().cpu().numpy()
-        return add_metrics(*sums)
+        return total
+
+    def _problem(self, sums: dict[str, float], norms: list[float]) -> str | None:
+        """Why there must be no step, from the sums and gradient norms of all workers."""
+        if sums["non_finite"]:
+            return "not finite: loss"
+        if not all(map(math.isfinite, norms)):
+            return "not finite: gradient"
+        limit = self.config.training.skip_grad_norm
+        if limit is not None and max(norms) > limit:
+            # One digit: reasons are counted by their text.
+            return f"gradient norm {max(norms):.0e} above training.skip_grad_norm"
+        return None
+
+    @torch.no_grad()
+    def examine(self, rows: pa.Table, version: int) -> list[str | None]:
+        """For each row alone what of its loss is not finite, or None. All workers call this
+        together, each with at least one row."""
+        alone = [[row] for row in rows.to_pylist()]
+        reasons: list[str | None] = []
+        for number in range(rounds(self.read, len(alone))):
+            row = alone[min(number, len(alone) - 1)]
+            sums = self._objective(row, self.read, version, global_rows=1).metrics
+            reasons.append(_first_not_finite(sums) if sums["non_finite"] else None)
+        return reasons[: len(alone)]
+
+    def _objective(
+        self, rows: list[dict[str, Any]], forward: nn.Module, version: int, global_rows: int
+    ) -> ObjectiveOutput:
+        """The terms of one micro-batch."""
+        prepared = micro_batch(
+            rows,
+            *self._states(rows, forward),
+            version=version,
+            global_rows=global_rows,
+            clip=self.clip,
+            teacher_head_VH=self._teacher_head(rows[0]["teacher_version"]),
+        )
+        return objective(prepared, self.head_VH, self.config.objective)
 
     def _teacher_head(self, version: int) -> Tensor | None:
         """The LM head rows were read with; None where it is the student's own. Raises RuntimeError
@@ -145,11 +188,13 @@ class Student:
             )
         return self.teacher_heads.get(version)
 
-    def _forward(self, rows: list[dict[str, Any]]) -> tuple[Tensor, Tensor | None]:
+    def _states(
+        self, rows: list[dict[str, Any]], forward: nn.Module
+    ) -> tuple[Tensor, Tensor | None]:
         """States at the positions that predict completion tokens: the last ones (N, H), and those
         of the layers that are compared beside it (L, N, H)."""
         ids_BT = right_padded([row["prompt_ids"] + row["completion_ids"] for row in rows])
-        hidden_BTH, layers_LBTH = self.forward(ids_BT.to(self.device))
+        hidden_BTH, layers_LBTH = forward(ids_BT.to(self.device))
         places = [slice(len(row["prompt_ids"]) - 1, length(row) - 1) for row in rows]
 
         def flat(states_BTH: Tensor) -> Tensor:
@@ -204,6 +249,13 @@ class Student:
             self.optimizer.state[parameter][kind] = (
                 like(value, parameter) if moment else value.to(parameter.device)
             )
+
+
+def _first_not_finite(sums: dict[str, float]) -> str:
+    """Which part of a loss is at fault; the student's log-prob comes before all terms."""
+    parts = [name for name in sums if name.startswith("loss_") and "_unweighted" not in name]
+    names = (name for name in ("student_logprob", *parts) if not math.isfinite(sums[name]))
+    return f"not finite: {next(names, 'loss')}"
 
 
 def _by_kind(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:

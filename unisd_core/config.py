@@ -244,6 +244,12 @@ class Training(Section):
     """AdamW's decoupled decay."""
     max_grad_norm: float = Field(1.0, gt=0)
     """The gradient is scaled down to this Euclidean norm."""
+    skip_grad_norm: float | None = Field(None, gt=0)
+    """A batch whose gradient has a larger Euclidean norm than this, before it is scaled down, is
+    skipped. None: off."""
+    max_bad_batches: int = Field(10, ge=0)
+    """Batches in a row that may lose rows, or be skipped, because of numbers that are not finite or
+    skip_grad_norm; one more ends the run with an error. bad_rows.jsonl lists the rows."""
     micro_batch_tokens: int = Field(1024, ge=1)
     """Padded tokens per forward and backward pass of a learner worker. On CPU about a thousand is
     fastest (activations stay in the cache); raise it on a GPU."""

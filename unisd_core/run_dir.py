@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 MAY_CHANGE = (
     "evaluation.bootstrap", "evaluation.require", "evaluation.teacher_rows", "generator.",
     "learner.", "objective.chunk_tokens", "output", "scorer.", "training.checkpoint",
-    "training.max_restarts", "training.micro_batch_tokens", "training.steps", "training.stop",
-    "training.stream",
+    "training.max_bad_batches", "training.max_restarts", "training.micro_batch_tokens",
+    "training.skip_grad_norm", "training.steps", "training.stop", "training.stream",
 )  # fmt: skip
 """Prefixes of the keys with which a run may be resumed under other values: they change how long it
 goes on and what it runs on, not what was trained so far."""

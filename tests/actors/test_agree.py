@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from actors import stages
+from actors.gate import Gate
 from actors.rollout_filter import RolloutFilter
 from actors.stages import Agree
 from tests.actors.rows import scored
 from unisd_core.config import Config
+from unisd_core.errors import UserError
 
 
 class Doorman:
@@ -94,6 +99,74 @@ def test_an_empty_completion_is_left_out():
     rows[0] |= {"completion_ids": [], "auxiliary_logprobs": [[], []]}
     table = pa.Table.from_pylist(rows, schema=scored(1).schema)
     assert RolloutFilter(config(), "no model folder").reasons(table) == ["empty completion", None]
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+@pytest.mark.parametrize("filters", [{}, {"min_agreement": 0.1, "lowest_agreement": 0.25}])
+def test_a_view_without_a_number_costs_its_own_row_only(agree, poison, filters):
+    settings = config(filter=filters, rollout={"chunk": 1})
+    clean = scored(5)
+    rows = clean.to_pylist()
+    rows[2]["auxiliary_logprobs"][1][0] = poison
+    poisoned = pa.Table.from_pylist(rows, schema=clean.schema)
+    others = pa.concat_tables([clean.slice(0, 2), clean.slice(3)])
+    stage, door = agree(settings)
+    (batch,) = [b for start in range(5) for b in stage(poisoned.slice(start, 1))]
+    assert door.dropped == [(2, 0, "not finite: auxiliary_logprobs")]
+    reference, _ = agree(settings)
+    (expected,) = [b for start in range(4) for b in reference(others.slice(start, 1))]
+    assert batch["position"].to_pylist() == [0, 1, 3, 4]
+    assert batch["token_weights"].to_pylist() == expected["token_weights"].to_pylist()
+
+
+class Gated:
+    """Stands in for the handle of a real gate."""
+
+    def __init__(self, gate):
+        self.gate = gate
+
+    def __getattr__(self, name):
+        method = getattr(self.gate, name)
+        return SimpleNamespace(remote=lambda *arguments: asyncio.run(method(*arguments)))
+
+
+LOSSES = {
+    "empty completion": {"completion_ids": [], "logprobs": [], "auxiliary_logprobs": [[], []]},
+    "truncated": {"finish_reason": "length"},
+    "too short": {},
+}
+
+
+@pytest.mark.parametrize("reason", LOSSES)
+def test_a_run_whose_rows_are_all_lost_ends_with_their_reason(monkeypatch, reason):
+    """Batch after batch of them, through the stage and the gate."""
+    monkeypatch.setattr(stages, "ask", lambda value, who: value)
+    gate = Gate(rows=9, batch=4, staleness=0, steps=3, seed=0)
+    door = Gated(gate)
+    filters = {"drop_truncated": True, "min_tokens": 99 if reason == "too short" else 0}
+    stage = Agree(config(rollout={"chunk": 4}, filter=filters), door, "no model folder")
+    stream = door.open_stream.remote()
+    with pytest.raises(UserError, match=rf"84 rows in a row .*84 filtered: {reason}.*filter"):
+        for slot in range(99):
+            rows = scored(4).to_pylist()
+            for row, ticket in zip(rows, door.admit.remote(stream, slot, 4), strict=True):
+                row |= {"position": ticket.position, "attempt": ticket.attempt, **LOSSES[reason]}
+            assert list(stage(pa.Table.from_pylist(rows, schema=scored(1).schema))) == []
+    assert door.counters.remote()["filtered"] == 84
+    assert [visit.position for _, visit in door.lost.remote()][-1] == 83
+
+
+def test_a_view_without_a_number_does_not_change_whom_the_filter_takes():
+    settings = config(filter={"lowest_agreement": 0.25})
+    clean = scored(5)
+    rows = clean.to_pylist()
+    rows[2]["auxiliary_logprobs"][0][-1] = float("nan")
+    poisoned = pa.Table.from_pylist(rows, schema=clean.schema)
+    others = pa.concat_tables([clean.slice(0, 2), clean.slice(3)])
+    found = RolloutFilter(settings, "no model folder").reasons(poisoned)
+    assert found.pop(2) == "not finite: auxiliary_logprobs"
+    assert found == RolloutFilter(settings, "no model folder").reasons(others)
+    assert found.count("views disagree most") == 1
 
 
 def test_an_empty_chunk_passes(agree):

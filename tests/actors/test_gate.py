@@ -8,6 +8,7 @@ import pytest
 
 from actors import gate as gate_module
 from actors.gate import BATCHES_WITHOUT_STEP, Gate
+from actors.ledger import LOST_KEPT
 from unisd_core.errors import UserError
 
 
@@ -88,6 +89,58 @@ def test_a_filter_that_drops_everything_ends_in_an_error_that_says_so():
             for _ in range(BATCHES_WITHOUT_STEP * 4 + 2):
                 tickets = await asyncio.wait_for(stream.admit(4), 1)
                 await door.arrive([], [(*visit, "truncated") for visit in visits(tickets)])
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("reason", ["empty completion", "truncated", "no answer to read"])
+def test_rows_that_only_get_lost_are_remembered_one_by_one(reason):
+    async def scenario():
+        door, stream = await opened()
+        with pytest.raises(UserError):
+            while True:
+                tickets = await asyncio.wait_for(stream.admit(4), 1)
+                await door.arrive([], [(*visit, reason) for visit in visits(tickets)])
+        assert reason in await door.failure()
+        lost = await door.lost()
+        assert [visit.position for _, visit in lost] == list(range(84 - LOST_KEPT, 84))
+        assert {row for row, _ in lost} == set(range(20))
+        assert {visit.reason for _, visit in lost} == {reason}
+
+    asyncio.run(scenario())
+
+
+def test_a_step_and_the_rows_it_left_out_are_one_event():
+    async def scenario():
+        door, stream = await opened()
+        first = visits(await stream.admit(4))
+        await door.arrive([(*visit, 0) for visit in first], [])
+        waiting = asyncio.create_task(stream.admit(4))
+        await door.consume(first[:3], [(*first[3], "not finite: x")])
+        following = await asyncio.wait_for(waiting, 1)
+        assert [ticket.min_version for ticket in following] == [1] * 4
+        counters = await door.counters()
+        assert (counters["consumed"], counters["failed"]) == (3, 1)
+        assert counters["reasons"] == {"failed: not finite: x": 1}
+
+    asyncio.run(scenario())
+
+
+def test_a_run_that_is_given_up_stays_so_when_its_learners_start_again():
+    async def scenario():
+        door, stream = await opened()
+        state = await door.state()
+        await stream.admit(4)
+        waiting = asyncio.create_task(stream.admit(4))
+        await asyncio.sleep(0.01)
+        await door.give_up("too many bad batches")
+        with pytest.raises(UserError, match="too many bad batches"):
+            await asyncio.wait_for(waiting, 1)
+        await door.restore(state)
+        again = Stream(door, await door.open_stream())
+        with pytest.raises(UserError, match="too many bad batches"):
+            await asyncio.wait_for(again.admit(4), 1)
+        assert await door.failure() == "too many bad batches"
 
     asyncio.run(scenario())
 

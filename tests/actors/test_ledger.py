@@ -121,6 +121,28 @@ def test_fifo_rows_are_never_older_than_the_limit(staleness, batch, seed, loss):
     assert ledger.counters()["consumed"] == 12 * batch
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 4), st.integers(1, 4), st.integers(0, 2**31))
+def test_rows_are_not_too_old_after_steps_that_left_some_out(staleness, batch, seed):
+    """As above, with steps that take fewer rows than a batch has, or none of them."""
+    rng = random.Random(seed)
+    ledger = Ledger(rows=13, batch=batch, staleness=staleness, steps=12, seed=0)
+    waiting: list[Ticket] = []
+    while not ledger.finished:
+        waiting += ledger.admit(rng.randint(1, 5))
+        assert ledger.in_flight <= (staleness + 1) * batch
+        if len(waiting) >= batch and rng.random() < 0.7:
+            step, waiting = waiting[:batch], waiting[batch:]
+            assert all(ledger.version - ticket.min_version <= staleness for ticket in step)
+            taken = step[: rng.randint(0, batch)]
+            if taken:
+                ledger.advance([(ticket.position, ticket.attempt) for ticket in taken])
+            for ticket in step[len(taken) :]:
+                assert ledger.end(ticket.position, ticket.attempt, End.FAILED, "bad")
+        ledger.check()
+    assert ledger.counters()["consumed"] + ledger.counters()["failed"] == ledger.admitted
+
+
 class Interleaving(RuleBasedStateMachine):
     """Any order of events keeps the account closed and the admission bound."""
 

@@ -1,0 +1,114 @@
+"""Rows whose numbers are NaN or infinite: found by column, counted, written down. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+FILE = "bad_rows.jsonl"
+"""In the run folder: one line per row that was lost. It is only ever appended to, also when a run
+resumes: a row that is met again has a line of its own."""
+
+LEARNED_FROM = (
+    "teacher_hidden",
+    "teacher_features",
+    "teacher_topk_logprobs",
+    "teacher_logprobs",
+    "negative_logprobs",
+    "logprobs",
+    "token_weights",
+    "sequence_weight",
+)
+"""Columns of ``SCORED`` with numbers that an update reads. The log-probs of the engine count where
+no term reads them, too: what was sampled from such numbers is no completion."""
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A visit that could not be trained on."""
+
+    uid: str
+    position: int
+    attempt: int
+    version: int
+    """Of the student that was to be trained."""
+    reason: str
+
+    @property
+    def account(self) -> tuple[int, int, str]:
+        """What the gate is told: position, attempt, reason."""
+        return self.position, self.attempt, self.reason
+
+
+def not_finite(table: pa.Table, columns: Iterable[str]) -> list[str | None]:
+    """For each row the first of ``columns`` (numbers, or lists of them at any depth; null where
+    there are none) that holds NaN or infinity, as "not finite: <column>", or None."""
+    reasons: list[str | None] = [None] * table.num_rows
+    for name in columns:
+        # Whole columns first: row by row only where something is wrong.
+        if _finite(table[name]):
+            continue
+        for index, reason in enumerate(reasons):
+            if reason is None and not _finite(table[name].slice(index, 1)):
+                reasons[index] = f"not finite: {name}"
+    return reasons
+
+
+def _finite(column: pa.ChunkedArray) -> bool:
+    return all(np.isfinite(_numbers(chunk)).all() for chunk in column.chunks)
+
+
+def _numbers(values: pa.Array) -> np.ndarray:
+    while pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+        values = values.flatten()
+    return values.to_numpy(zero_copy_only=False)
+
+
+def sort_out(
+    table: pa.Table, reasons: Sequence[str | None], version: int
+) -> tuple[pa.Table, list[BadRow]]:
+    """The rows without a reason, and the others."""
+    if not any(reasons):
+        return table, []
+    keys = table.select(["uid", "position", "attempt"]).to_pylist()
+    bad = [
+        BadRow(**key, version=version, reason=reason)
+        for key, reason in zip(keys, reasons, strict=True)
+        if reason is not None
+    ]
+    return table.filter(pa.array([reason is None for reason in reasons])), bad
+
+
+def write_down(run_path: Path, rows: Iterable[BadRow]) -> Path:
+    """Append ``rows`` to ``bad_rows.jsonl`` of the run; returns its path."""
+    path = run_path / FILE
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows)
+    return path
+
+
+class BadBatches:
+    """Counts the batches in a row that lost rows, up to ``limit``. Every worker counts the same."""
+
+    def __init__(self, limit: int, run_path: Path) -> None:
+        self.limit, self.run_path = limit, run_path
+        self.in_a_row = 0
+
+    def count(self, bad: Sequence[BadRow]) -> str | None:
+        """Take note of what one batch lost. Returns why the run has to end, if it has to."""
+        self.in_a_row = self.in_a_row + 1 if bad else 0
+        if self.in_a_row <= self.limit:
+            return None
+        ((cause, rows),) = Counter(row.reason for row in bad).most_common(1)
+        return (
+            f"{self.in_a_row} batches in a row lost rows to bad numbers (of the last one {rows}: "
+            f"{cause}), training.max_bad_batches is {self.limit}; look at {self.run_path / FILE}, "
+            "check the model and its dtype, or lower training.learning_rate"
+        )

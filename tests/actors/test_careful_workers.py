@@ -1,0 +1,129 @@
+"""Two workers leave out the same rows and take, or skip, the same steps."""
+
+from __future__ import annotations
+
+import multiprocessing
+import socket
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+import torch.distributed as dist
+
+from actors.careful_update import careful_update
+from actors.student import Student
+from tests.actors.rows import scored
+from unisd_core.config import Config
+
+CASES = {"lora-ddp": ("lora", "ddp"), "full-fsdp": ("full", "fsdp")}
+
+BATCHES: tuple[tuple[dict[int, str], set[int]], ...] = (
+    # Rows 0 to 2 go to the first worker, row 3 to the second. What is wrong with which row, and
+    # which rows are lost.
+    ({1: "teacher_hidden"}, {1}),
+    ({0: "teacher_hidden", 2: "sequence_weight"}, {0, 1, 2, 3}),
+    ({2: "token_weights"}, {2}),
+    ({3: "logprobs"}, {0, 1, 2, 3}),
+    ({}, set()),
+)
+
+
+def batch(number: int) -> pa.Table:
+    table = scored(4, seed=number)
+    rows = table.to_pylist()
+    for index, column in BATCHES[number][0].items():
+        if column == "sequence_weight":
+            rows[index][column] = 1e30  # only the gradient is not finite
+        else:
+            # Columns are looked at first; what adds up to infinity shows only in the loss.
+            value = 3e38 if column == "token_weights" else float("nan")
+            rows[index][column] = [value] * len(rows[index][column])
+    return pa.Table.from_pylist(rows, schema=table.schema)
+
+
+def settings_of(name: str) -> Config:
+    finetune, sharding = CASES[name]
+    return Config.model_validate(
+        {
+            "model": {"finetune": finetune},
+            "learner": {"workers": 2, "sharding": sharding},
+            # Small enough that the worker with more rows makes more passes than the other.
+            "training": {"learning_rate": 1e-2, "micro_batch_tokens": 30},
+        }
+    )
+
+
+def gather(value: Any) -> list[Any]:
+    parts: list[Any] = [None, None]
+    dist.all_gather_object(parts, value)
+    return parts
+
+
+def _train(name: str, folder: Path, rank: int) -> None:
+    student = Student(settings_of(name), folder / "model", world=2)
+    lost = []
+    for number in range(len(BATCHES)):
+        table = batch(number)
+        mine = table.slice(0, 3) if rank == 0 else table.slice(3, 1)
+        before = student.weights()
+        done = careful_update(student, mine, 50 + number, gather)
+        lost.append(sorted(row.position for row in done.bad))
+        moved = any(not torch.equal(w, before[key]) for key, w in student.weights().items())
+        assert moved == (done.sums is not None)
+    torch.save((student.weights(), lost), folder / f"{name}-{rank}.pt")
+
+
+def _worker(rank: int, port: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo",
+        init_method=f"tcp://127.0.0.1:{port}",
+        rank=rank,
+        world_size=2,
+        timeout=timedelta(seconds=120),
+    )
+    for name in CASES:
+        _train(name, folder, rank)
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with what the two workers made of each case."""
+    folder = tmp_path_factory.mktemp("workers")
+    (folder / "model").symlink_to(tiny_model)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_worker, args=(rank, port, folder)) for rank in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(300)
+    alive = [worker for worker in workers if worker.is_alive()]
+    for worker in alive:
+        worker.kill()
+    assert not alive, "a worker waits for the other for ever"
+    return folder
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_workers_agree_on_what_is_left_out(name: str, trained: Path) -> None:
+    files = [trained / f"{name}-{rank}.pt" for rank in range(2)]
+    assert all(file.exists() for file in files), "the workers failed at this case or before it"
+    (first, lost), (second, others) = (torch.load(file, weights_only=True) for file in files)
+    assert lost == others == [sorted(left_out) for _, left_out in BATCHES]
+    alone = Student(settings_of(name), trained / "model")
+    for number, (_, left_out) in enumerate(BATCHES):
+        keep = [row not in left_out for row in range(4)]
+        if any(keep):
+            alone.update(batch(number).filter(pa.array(keep)), 50 + number, sum(keep))
+    expected = alone.weights()
+    assert first.keys() == expected.keys()
+    for key, tensor in expected.items():
+        assert torch.equal(first[key], second[key]), key
+        torch.testing.assert_close(first[key], tensor, atol=2e-5, rtol=1e-3, msg=key)
