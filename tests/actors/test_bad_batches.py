@@ -16,6 +16,7 @@ import torch
 from actors import learner as learning
 from actors.gate import Gate
 from actors.learner import Learner, LearnerJob
+from actors.watch import Watch
 from tests.actors.rows import scored
 from unisd_core.config import Config
 from unisd_core.errors import UserError
@@ -54,7 +55,7 @@ class Run:
             "learner": {"threads": 1},
         }  # fmt: skip
         config = Config.model_validate(tree)
-        job = LearnerJob(config, model, folder, self.door, Handle(Store()))
+        job = LearnerJob(config, model, folder, self.door, Handle(Store()), Handle(Watch()))
         self.learner = Learner(job, rank=0, world=1)
         self.learner.begin()
         self.stream, self.slot = self.door.open_stream.remote(), 0
