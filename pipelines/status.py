@@ -20,7 +20,7 @@ class StatusLine(Follower):
         super().__init__()
         self.steps = config.training.steps
         self.path = run_path / "metrics.jsonl"
-        self.began = time.monotonic()
+        self.began = time.time()
         self.first_step: int | None = None
         self.shown = -1
 
@@ -34,6 +34,8 @@ class StatusLine(Follower):
         metrics = _last_line(self.path)
         if metrics is None or metrics["step"] <= self.shown:
             return
+        if metrics["unix_time"] < self.began:  # of an earlier start; may not have been saved
+            return
         self.shown = metrics["step"]
         if self.first_step is None:
             self.first_step = self.shown - 1
@@ -45,7 +47,7 @@ class StatusLine(Follower):
         sys.stdout.flush()
 
     def _render(self, metrics: dict) -> str:
-        elapsed = time.monotonic() - self.began
+        elapsed = time.time() - self.began
         done = max(1, self.shown - (self.first_step or 0))
         left = elapsed / done * (self.steps - self.shown)
         return (

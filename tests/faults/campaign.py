@@ -16,20 +16,18 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.faults.job import STALENESS, Job, check, command
+from tests.faults.job import Job, check, command
 from tests.faults.kinds import KINDS
 from tests.tiny import make_tiny_model
 
 RECOVERY_S = 300.0
-"""A run that is not FURTHER this long after a fault hangs."""
-FURTHER = STALENESS + 2
-"""Steps after which nothing is left of what was in flight when the fault hit."""
+"""A run that has not recovered this long after a fault hangs."""
 
 
 @dataclass(frozen=True)
 class Injected:
-    """One fault: its kind, what exactly was done, the step it hit, and the seconds until the run
-    was FURTHER steps beyond that."""
+    """One fault: its kind, what exactly was done, the step it hit, and the seconds until nothing
+    was left of what was in flight then, staleness + 2 steps later."""
 
     seed: int
     kind: str
@@ -47,13 +45,20 @@ def schedule(seed: int, count: int) -> list[str]:
     return kinds[:count]
 
 
-def run_faults(seed: int, kinds: list[str], model: Path, out: Path) -> list[Injected]:
+def steps_for(faults: int, staleness: int) -> int:
+    """Steps of a run that meets so many faults, one after the other."""
+    return (staleness + 3) * faults + 4
+
+
+def run_faults(
+    seed: int, kinds: list[str], model: Path, out: Path, staleness: int = 2, *overrides: str
+) -> list[Injected]:
     """One job that meets ``kinds`` and must end as if nothing had happened. Raises AssertionError,
     TimeoutError or RuntimeError when it does not."""
     rng = random.Random(f"faults/{seed}")
-    steps = (FURTHER + 1) * len(kinds) + 4
+    steps, further = steps_for(len(kinds), staleness), staleness + 2
     name = f"seed-{seed}"
-    job = Job(command(model, out, name, steps), out / name)
+    job = Job(command(model, out, name, steps, staleness, *overrides), out / name)
     job.start()
     results = []
     job.wait_for(2, RECOVERY_S)
@@ -63,11 +68,11 @@ def run_faults(seed: int, kinds: list[str], model: Path, out: Path) -> list[Inje
         hit, began = job.step(), time.monotonic()
         if KINDS[kind].restart:
             job.start()
-        job.wait_for(hit + FURTHER, RECOVERY_S)
+        job.wait_for(hit + further, RECOVERY_S)
         results.append(Injected(seed, kind, did, hit, round(time.monotonic() - began, 1)))
         print(f"  {kind}: {results[-1].seconds} s ({did} at step {hit})", flush=True)
     job.finish(RECOVERY_S + 5.0 * steps)
-    check(out / name, steps)
+    check(out / name, steps, staleness)
     left = job.left_behind()
     assert not left, f"processes are left: {left}"
     return results

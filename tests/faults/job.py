@@ -14,11 +14,13 @@ import psutil
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parents[2]
-STALENESS = 2
+LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 BATCH = 4
 
 
-def command(model: Path, out: Path, name: str, steps: int, *overrides: str) -> list[str]:
+def command(
+    model: Path, out: Path, name: str, steps: int, staleness: int, *overrides: str
+) -> list[str]:
     """The command line of a run whose parties are given up after seconds instead of minutes."""
     return [
         sys.executable,
@@ -34,7 +36,7 @@ def command(model: Path, out: Path, name: str, steps: int, *overrides: str) -> l
         "views.count=2",
         f"training.steps={steps}",
         f"training.batch={BATCH}",
-        f"training.staleness={STALENESS}",
+        f"training.staleness={staleness}",
         "training.learning_rate=1e-4",
         "training.checkpoint_every=2",
         "training.max_restarts=1000",
@@ -117,6 +119,16 @@ class Job:
         """The end of what the run printed."""
         return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
 
+    def listening_beyond_loopback(self) -> list[str]:
+        """Sockets of the run that other machines could reach."""
+        assert self.driver is not None
+        return [
+            f"{title_of(process)} {connection.laddr.ip}:{connection.laddr.port}"
+            for process in [psutil.Process(self.driver.pid), *self.processes()]
+            for connection in process.net_connections(kind="inet")
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.ip not in LOOPBACK
+        ]
+
     def left_behind(self, patience_s: float = 30.0) -> list[str]:
         """Titles of processes of the run that are still there after it."""
         deadline = time.monotonic() + patience_s
@@ -151,7 +163,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def check(path: Path, steps: int) -> dict[str, Any]:
+def check(path: Path, steps: int, staleness: int) -> dict[str, Any]:
     """What must hold of every finished run, whatever happened to it; returns its summary."""
     summary = json.loads((path / "summary.json").read_text())
     ledger = summary["ledger"]
@@ -165,7 +177,7 @@ def check(path: Path, steps: int) -> dict[str, Any]:
     assert table.num_rows == BATCH * steps
     lines = read_lines(path / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(1, steps + 1))
-    assert max(line["staleness_max"] for line in lines) <= STALENESS
+    assert max(line["staleness_max"] for line in lines) <= staleness
     gaps = [line.get("engine_learner_logprob_gap") for line in lines]
     assert max(gap for gap in gaps if gap is not None) < 1e-3, "a replica served other weights"
     assert set(summary["replica_versions"]) == {steps}
