@@ -107,6 +107,9 @@ def test_the_best_weights(folder: Path, data: bytes) -> None:
 
 @fuzz(40)
 @given(damaged_bytes(RESULT) | lines_of(json.loads(RESULT)))
+@example(RESULT.replace(b'"base_bits":"00', b'"base_bits":"'))
+@example(RESULT.replace(b'"base_bits":"00', b'"base_bits":"0'))
+@example(RESULT + RESULT.replace(b'"rows":100', b'"rows":99').replace(b'"seed":0', b'"seed":1'))
 def test_results_of_a_grid(folder: Path, data: bytes) -> None:
     path = folder / "results.jsonl"
     path.write_bytes(data)
