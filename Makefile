@@ -10,10 +10,10 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ablate eval test lint bench clean
+.PHONY: help setup demo ablate eval test fuzz lint bench clean
 
 help:
-	@echo "make setup | demo | ablate | eval | test | lint | bench | clean   (EXTRA=cpu or gpu, ARGS=...)"
+	@echo "make setup | demo | ablate | eval | test | fuzz | lint | bench | clean   (EXTRA=cpu or gpu, ARGS=...)"
 
 setup: $(STAMP)
 
@@ -32,6 +32,9 @@ eval: setup
 
 test: setup
 	$(RUN) -m pytest $(ARGS)
+
+fuzz: setup
+	$(RUN) -m pytest tests/fuzz --hypothesis-profile=campaign $(ARGS)
 
 lint: setup
 	$(RUN) -m ruff check .

@@ -94,7 +94,7 @@ class Scoreboard:
 def _read_identity(file: Path) -> object:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
+    except (OSError, ValueError, RecursionError):
         return None
     return found.get("identity") if isinstance(found, dict) else None
 

@@ -21,6 +21,12 @@ from unisd_core.evaluation.comparison import ResultLine, SetOutcome, pack_outcom
 
 logger = logging.getLogger(__name__)
 
+_INCOMPLETE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+    pa.ArrowException,
+)  # fmt: skip
+"""What reading a result meets where a file is missing, torn or not ours."""
+
 
 def read_results(path: Path) -> list[ResultLine]:
     """Every run of the file, none where it does not exist.
@@ -30,7 +36,10 @@ def read_results(path: Path) -> list[ResultLine]:
     """
     if not path.exists():
         return []
-    *whole, torn = path.read_bytes().split(b"\n")
+    try:
+        *whole, torn = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     if torn:
         logger.warning("%s: the last line is cut off and not counted", path)
     lines = []
@@ -93,7 +102,7 @@ def collect(cell: Cell) -> ResultLine:
                 **{name: summary["versions"].get(name, "") for name in ("torch", "vllm", "ray")},
             },
         )
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+    except _INCOMPLETE as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(
             f"{cell.folder}: holds no complete result ({reason}); remove it and start again"

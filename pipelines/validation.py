@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -25,9 +26,10 @@ from pipelines.follower import Follower
 from pipelines.heldout import HeldOutSet
 from pipelines.setup import Workbench
 from unisd_core.config import Config
-from unisd_core.errors import UserError
+from unisd_core.errors import UserError, reason
 from unisd_core.evaluation.outcomes import score_outcomes
 from unisd_core.evaluation.scoreboard import score_set
+from unisd_core.run_dir import replace_file
 
 LINES, WEIGHTS = "validation.jsonl", "best.safetensors"
 
@@ -68,8 +70,8 @@ class Validation(Follower):
         if line["best"]:
             _keep_best(self.path, found)
         self.lines.append(line)
-        with (self.path / LINES).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        # The whole file: behind a line that a crash cut off, the next one would be lost too.
+        replace_file(self.path / LINES, "".join(f"{json.dumps(one)}\n" for one in self.lines))
         self._say(line)
         if not at_end and is_over(self.lines, self.bench.config):
             ask(self.fleet.gate.end_soon.remote(), "the gate")
@@ -109,11 +111,17 @@ class Validation(Follower):
 
 
 def best_weights(run_path: Path) -> tuple[int, dict[str, Tensor]]:
-    """Step and weights of the best evaluation. Raises UserError where there was none."""
+    """Step and weights of the best evaluation. Raises UserError where there was none, and where
+    its weights cannot be read."""
     best = [line["step"] for line in _known_lines(run_path) if line["best"]]
     if not best:
         raise UserError(f"{run_path}: nothing was evaluated yet; set evaluation.select=last")
-    return best[-1], load_file(run_path / WEIGHTS)
+    try:
+        return best[-1], load_file(run_path / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{run_path / WEIGHTS}: cannot be read ({reason(error)}); set evaluation.select=last"
+        ) from None
 
 
 def _keep_best(run_path: Path, found: checkpoints.Checkpoint) -> None:
@@ -125,10 +133,23 @@ def _keep_best(run_path: Path, found: checkpoints.Checkpoint) -> None:
 def _known_lines(run_path: Path) -> list[dict[str, Any]]:
     """What was measured so far; a line that a crash cut off is left out."""
     try:
-        text = (run_path / LINES).read_text(encoding="utf-8")
+        whole = (run_path / LINES).read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    except OSError as error:
+        raise UserError(f"{run_path / LINES}: cannot be read ({reason(error)})") from None
+    return [line for line in map(_measured, whole) if line]
+
+
+def _measured(text: bytes) -> dict[str, Any] | None:
+    """The evaluation that a line holds, None where it is torn."""
+    try:
+        line = json.loads(text)
+        if type(line["step"]) is int and type(line["best"]) is bool:
+            return {**line, "accuracy": float(line["accuracy"])}
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        pass
+    return None
 
 
 def is_over(lines: list[dict[str, Any]], config: Config) -> bool:

@@ -18,6 +18,8 @@ torch.set_num_threads(1)
 
 # Time per example says nothing on a machine that does other work beside.
 settings.register_profile("unisd", deadline=None)
+# Fourteen times the inputs of tests/fuzz: make fuzz.
+settings.register_profile("campaign", deadline=None, max_examples=1400)
 settings.load_profile("unisd")
 
 

@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from unisd_core.config import Config
-from unisd_core.errors import UserError
+from unisd_core.errors import UserError, reason, shorten
 
 _SCALARS = (
     ("tag:yaml.org,2002:bool", r"true|false", "tf"),
@@ -35,11 +35,31 @@ _SCALARS = (
     ("tag:yaml.org,2002:null", r"~|null|", "~n"),
 )
 
+_DEEPEST = 20
+"""Levels of a YAML file, five times what a setting needs."""
+
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """YAML with few implicit types: PyYAML's own read ``off`` as false and ``1e-3`` as text."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """The next node; refuses what no setting needs and a few lines blow up with."""
+        event = self.peek_event()
+        problem = None
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
+            problem = "aliases and tags are not read here; write the value itself"
+        elif self._depth == _DEEPEST:
+            problem = "nested too deep"
+        if problem:
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
@@ -110,6 +130,11 @@ def load_config(
     for override in overrides:
         key, value = _parse_override(override)
         settings[key] = _Setting(value, "")
+    for key, setting in settings.items():
+        if not _is_text(setting.value):
+            raise UserError(
+                f"{setting.source}{key}: holds a NUL or a character that is no Unicode; remove it"
+            )
     try:
         # Strict JSON: text or a truth value is not taken for a number, a list is a tuple.
         return Config.model_validate_json(json.dumps(_nest(settings), default=str), strict=True)
@@ -132,6 +157,17 @@ def config_sha256(config: Config) -> str:
 def changed_keys(before: Config, after: Config) -> list[str]:
     """Dotted keys whose values differ, in the order of the configuration tree."""
     return [key for key in _fields(Config) if _value(before, key) != _value(after, key)]
+
+
+def _is_text(value: Any) -> bool:
+    """Whether every text in ``value`` can be written to a file and name one."""
+    if isinstance(value, dict):
+        return all(map(_is_text, (*value.keys(), *value.values())))
+    if isinstance(value, list):
+        return all(map(_is_text, value))
+    return not isinstance(value, str) or not any(
+        letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in value
+    )
 
 
 def _value(config: Config, key: str) -> Any:
@@ -165,7 +201,7 @@ def _preset_chain(preset: str | None, presets_dir: Path) -> list[tuple[Path, dic
         data = read_mapping(path, "preset")
         preset = data.pop("base", None)
         if preset is not None and not isinstance(preset, str):
-            raise UserError(f"{path}: base={preset} must be the name of a preset")
+            raise UserError(f"{path}: base={shorten(str(preset))} must be the name of a preset")
         chain.append((path, data))
         folder = path.parent
     return chain[::-1]
@@ -184,7 +220,7 @@ def find_named(kind: str, name: str, named_dir: Path, folder: Path = Path()) -> 
     else:
         tried = [named_dir / f"{name}.yaml"]
     for path in tried:
-        if path.is_file():
+        if _is_file(path):
             return path
     names = sorted(
         found.relative_to(named_dir).with_suffix("").as_posix()
@@ -196,7 +232,14 @@ def find_named(kind: str, name: str, named_dir: Path, folder: Path = Path()) -> 
         by_end[end] for end in difflib.get_close_matches(name, by_end, n=1)
     ]
     advice = f"did you mean {close[0]}?" if close else f"{kind}s are: {', '.join(names) or 'none'}"
-    raise UserError(f"{kind} '{name}': no file {tried[0]}; {advice}")
+    raise UserError(f"{kind} '{shorten(name)}': no file {shorten(str(tried[0]), 500)}; {advice}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # A name too long for the file system, or a folder that may not be read.
+        return False
 
 
 def read_mapping(path: Path, kind: str) -> dict[str, Any]:
@@ -204,11 +247,14 @@ def read_mapping(path: Path, kind: str) -> dict[str, Any]:
     none, calling it a ``kind``, and for a key that appears twice."""
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    # ValueError: text that is not UTF-8, a number of thousands of digits.
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}:" if mark else ""
-        reason = getattr(error, "problem", None) or "not readable as text"
-        raise UserError(f"{path}:{where} not valid YAML ({reason})") from None
+        problem = getattr(error, "problem", None) or reason(error)
+        raise UserError(f"{path}:{where} not valid YAML ({shorten(problem)})") from None
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -233,7 +279,9 @@ def _flatten(data: Mapping[str, Any], source: str, prefix: str = "") -> list[tup
 def _parse_override(override: str) -> tuple[str, Any]:
     key, equals, text = override.partition("=")
     if not equals:
-        raise UserError(f"'{override}' is not an override; write key=value, as training.steps=20")
+        raise UserError(
+            f"'{shorten(override)}' is not an override; write key=value, as training.steps=20"
+        )
     info = _fields(Config).get(key)
     if info is None:
         raise UserError(_no_setting(key))
@@ -242,7 +290,7 @@ def _parse_override(override: str) -> tuple[str, Any]:
         return key, None
     try:
         value = yaml.load(text, _Loader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         value = text
     is_text = info.annotation in (str, str | None)
     if is_text and not isinstance(value, str) and not (nullable and value is None):
@@ -277,7 +325,7 @@ def _no_setting(key: str) -> str:
         by_name = {leaf.rpartition(".")[2]: leaf for leaf in leaves}
         close = [by_name[match] for match in difflib.get_close_matches(name, by_name, n=1)]
     advice = f"did you mean {close[0]}?" if close else "--dry-run prints every setting"
-    return f"{key} is not a setting; {advice}"
+    return f"{shorten(key)} is not a setting; {advice}"
 
 
 _BOUNDS = {
@@ -289,6 +337,7 @@ _BOUNDS = {
 _KINDS = {
     "int": "a whole number",
     "float": "a number",
+    "finite": "a finite number",
     "bool": "true or false",
     "string": "text",
     "tuple": "a list such as [a, b]",
@@ -303,7 +352,7 @@ def _first_error(error: ValidationError, settings: Mapping[str, _Setting]) -> st
         return str(first["ctx"]["error"]) + more
     key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
     given = first["input"]
-    shown = given if isinstance(given, str) else json.dumps(given)
+    shown = shorten(given if isinstance(given, str) else json.dumps(given))
     info = _fields(Config)[key]
     # Documentation that opens with a symbol ("K, the number of ...") lends it to the message.
     symbol = re.match(r"([A-Z]|[a-z]+_[a-z])[,:] ", info.description or "")

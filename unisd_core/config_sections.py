@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from unisd_core.frozen_model import FrozenModel
 
 
 class Section(FrozenModel):
     """Base of every section."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class OwnRows(Section):

@@ -9,6 +9,11 @@ class UserError(Exception):
     """
 
 
+def shorten(text: str, longest: int = 200) -> str:
+    """``text`` as a message quotes it, without its end where it is long."""
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
 def reason(error: BaseException) -> str:
     """The first line of what another library says of its failure, or the kind of error."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -79,10 +79,12 @@ class RunDir:
         (self.path / "summary.json").unlink(missing_ok=True)
         metrics = self.path / "metrics.jsonl"
         if metrics.exists():
-            lines = metrics.read_text(encoding="utf-8").splitlines()
+            # A crash may leave bytes behind that are no text.
+            lines = metrics.read_text(encoding="utf-8", errors="replace").splitlines()
             replace_file(metrics, "".join(f"{line}\n" for line in lines if _step(line) <= step))
         for part in (self.path / "trajectories").glob("step-*.parquet"):
-            if int(part.name.split("-")[1]) > step:
+            number = part.name.split("-")[1]
+            if number.isdecimal() and int(number) > step and part.is_file():
                 part.unlink()
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
@@ -152,7 +154,7 @@ def _check_owner(path: Path, config: Config, resume: bool) -> None:
     if not resume and (path / "summary.json").exists():
         raise UserError(f"{path}: this run is finished; {advice}")
     try:
-        before = load_config(str(file.resolve()), [], path)
+        before = load_config(str(file), [], path)
     except UserError as error:
         if resume:
             raise
@@ -173,7 +175,7 @@ def _step(line: str) -> float:
     """Step of a metrics line; infinite for a line that a killed writer left incomplete."""
     try:
         return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return math.inf
 
 

@@ -41,13 +41,41 @@ def test_training_ends_when_the_best_accuracy_is_patience_evaluations_old(
 def test_the_best_weights_are_those_of_the_last_line_that_was_best(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing was evaluated yet"):
         best_weights(tmp_path)
-    lines = [{"step": 10, "best": True}, {"step": 20, "best": True}, {"step": 30, "best": False}]
+    measured = [(10, True, 0.25), (20, True, 0.5), (30, False, 0.25)]
+    lines = [{"step": n, "best": best, "accuracy": right} for n, best, right in measured]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (tmp_path / LINES).write_text(text + '{"step": 40, "be')
     save_file({"a": torch.ones(2)}, tmp_path / WEIGHTS)
     step, weights = best_weights(tmp_path)
     assert step == 20
     assert weights["a"].tolist() == [1, 1]
+
+
+def test_a_line_that_was_cut_off_does_not_take_the_next_one_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {"step": 10, "best": True, "accuracy": 0.25}
+    (tmp_path / LINES).write_text(json.dumps(before) + '\n{"step": 20, "acc')
+    found = SimpleNamespace(version=20, adapter={"a": torch.ones(2)})
+    monkeypatch.setattr(checkpoints, "newest_step", lambda folder: found.version)
+    monkeypatch.setattr(checkpoints, "newest", lambda folder: found)
+    measured = {"step": 20, "accuracy": 0.5, "rows": 4, "versions": [20, 20]}
+    monkeypatch.setattr(Validation, "_measure", lambda self, test_set, step: measured)
+    bench = SimpleNamespace(config=config(), validation_set=lambda: "rows")
+    Validation(bench, SimpleNamespace(), tmp_path).look(at_end=True)
+    step, weights = best_weights(tmp_path)
+    assert step == 20 and weights["a"].tolist() == [1, 1]
+    steps = [json.loads(line)["step"] for line in (tmp_path / LINES).read_text().splitlines()]
+    assert steps == [10, 20]
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff" * 20, None])
+def test_best_weights_that_cannot_be_read_are_named(tmp_path: Path, data: bytes | None) -> None:
+    (tmp_path / LINES).write_text('{"step": 10, "best": true, "accuracy": 1}\n')
+    if data is not None:
+        (tmp_path / WEIGHTS).write_bytes(data)
+    with pytest.raises(UserError, match=WEIGHTS):
+        best_weights(tmp_path)
 
 
 class Rows(ToyTask):

@@ -39,6 +39,8 @@ def load(*overrides: str) -> Config:
         ("training.steps=", "training.steps=null: steps must be a whole number"),
         ("rollout.top_p=1.5", "rollout.top_p=1.5: top_p must be at most 1.0"),
         ("rollout.temperature=0", "rollout.temperature=0: temperature must be above 0.0"),
+        ("training.learning_rate=1e400", "learning_rate must be a finite number"),
+        ("training.steps=" + "1" * 5000, "steps must be a whole number"),
         ("training.learning_rate=.inf", "learning_rate must be a number"),
         ("objective.divergence.clip=x", "clip must be a number or null"),
         ("filter.drop_truncated=yes", "drop_truncated must be true or false"),
@@ -149,6 +151,12 @@ def test_a_name_with_a_slash_lies_below_the_presets_or_is_a_path(
         ("seed: [1\n", "line 2: not valid YAML"),
         ("base: bad\n", "'base' leads back"),
         ("base: 3\n", "base=3 must be the name of a preset"),
+        ("task: &a [*a]\n", "line 1: not valid YAML (aliases and tags are not read here"),
+        ("seed: !!int x\n", "line 1: not valid YAML (aliases and tags are not read here"),
+        (f"task: {'[' * 5000}\n", "line 1: not valid YAML (nested too deep)"),
+        (f"seed: {'1' * 5000}\n", "not valid YAML (Exceeds the limit"),
+        ('data_dir: "a\\0"\n', "data_dir: holds a NUL"),
+        ('data_dir: "\\ud800"\n', "data_dir: holds a NUL or a character that is no Unicode"),
     ],
 )
 def test_a_wrong_preset_is_one_line_that_names_the_file(
@@ -160,6 +168,13 @@ def test_a_wrong_preset_is_one_line_that_names_the_file(
     assert str(caught.value).startswith(f"{path}:")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000 + "b.yaml"])
+def test_a_name_too_long_for_a_file_is_an_unknown_preset(name: str) -> None:
+    with pytest.raises(UserError, match="no file") as caught:
+        load_config(name, [], PRESETS_DIR)
+    assert len(str(caught.value)) < 1000
 
 
 def test_an_unknown_preset_is_answered_with_a_name_that_exists() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, model_validator
 
 from unisd_core.errors import UserError
 from unisd_core.evaluation.bootstrap import Interval, row_bootstrap
@@ -18,7 +19,7 @@ from unisd_core.text_table import points
 class SetOutcome(FrozenModel):
     """Outcomes of one run on one test set before and after training; accuracies are fractions."""
 
-    rows: int
+    rows: int = Field(ge=1)
     base: float
     final: float
     base_bits: str
@@ -26,6 +27,12 @@ class SetOutcome(FrozenModel):
     final_bits: str
     rows_sha256: str
     """Digest of the rows' uids in order, see ``rows_digest``."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> SetOutcome:
+        for bits in (self.base_bits, self.final_bits):
+            unpack_outcomes(bits, self.rows)
+        return self
 
 
 class ResultLine(FrozenModel):
@@ -146,7 +153,8 @@ def _outcomes(lines: Iterable[ResultLine], label: str, name: str) -> _BySeed:
 def _check_rows(lines: Sequence[ResultLine], name: str) -> None:
     first = lines[0]
     for line in lines[1:]:
-        if line.test_sets[name].rows_sha256 != first.test_sets[name].rows_sha256:
+        ours, theirs = line.test_sets[name], first.test_sets[name]
+        if (ours.rows, ours.rows_sha256) != (theirs.rows, theirs.rows_sha256):
             raise UserError(
                 f"{name}: {line.label} (seed {line.seed}) and {first.label} (seed {first.seed}) "
                 "were measured on different rows; give both the same evaluation.rows and data"

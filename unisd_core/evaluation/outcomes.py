@@ -117,6 +117,8 @@ def read_outcomes(path: Path) -> Outcomes:
         samples = 1 + max(line["sample"] for line in lines)
         by_row = [lines[start : start + samples] for start in range(0, len(lines), samples)]
         uids = [row[0]["uid"] for row in by_row]
+        if not 1 <= samples <= len(lines) or any(None in line.values() for line in lines):
+            raise ValueError("values are missing")
         if any([line["uid"] for line in row] != [row[0]["uid"]] * samples for row in by_row):
             raise ValueError("rows of different lengths")
     except (OSError, pa.ArrowException, ValueError, TypeError) as error:

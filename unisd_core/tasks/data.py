@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unisd_core.errors import UserError, reason
+from unisd_core.errors import UserError, reason, shorten
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,7 @@ class Record:
 def _found(fields: dict[str, Any], key: str) -> str:
     if key not in fields:
         return "but it is missing"
-    shown = repr(fields[key])
-    return f"found {shown if len(shown) <= 40 else shown[:37] + '...'}"
+    return f"found {shorten(repr(fields[key]), 40)}"
 
 
 def check_unique(records: Sequence[Record], ids: Sequence[str]) -> None:
@@ -118,6 +117,9 @@ def read_jsonl(path: Path) -> list[Record]:
         place = f"{path}:{number}"
         try:
             fields = json.loads(line.decode("utf-8"))
+            if b"\\u" in line:
+                # Half of a surrogate pair is legal JSON, but neither a tokenizer nor Arrow take it.
+                json.dumps(fields, ensure_ascii=False).encode("utf-8")
         except UnicodeDecodeError as error:
             raise UserError(f"{place}: not UTF-8 ({error.reason})") from error
         except (ValueError, RecursionError) as error:

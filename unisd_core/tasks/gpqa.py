@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+import zlib
 from pathlib import Path
 
 from unisd_core.errors import UserError
@@ -17,6 +18,12 @@ from unisd_core.tasks.multiple_choice_data import Dataset
 
 _PASSWORD = b"deserted-untie-orchid"
 _OPTIONS = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
+
+_UNREADABLE = (
+    OSError, EOFError, ValueError, RuntimeError, KeyError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What zipfile raises: RuntimeError is a wrong password (or a method that it does not know),
+KeyError a missing member."""
 
 
 def _from_archive(data_dir: str, split: str) -> list[Record]:
@@ -29,12 +36,16 @@ def _from_archive(data_dir: str, split: str) -> list[Record]:
         raise UserError(
             f"data_dir: {data_dir} has no gpqa/dataset.zip; put the authors' archive there"
         ) from error
-    # zipfile reports a wrong password as RuntimeError and a missing member as KeyError.
-    except (OSError, zipfile.BadZipFile, RuntimeError, KeyError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise UserError(
             f"{path}: {member} cannot be read; put the authors' archive there"
         ) from error
-    rows = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise UserError(f"{path}: {member} is no table ({error})") from error
+    if not rows:
+        raise UserError(f"{path}: {member} has no rows; put the authors' archive there")
     return [
         _record(Record(dict(fields), index, f"{path}/{member}, row {index + 1}"))
         for index, fields in enumerate(rows)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 
-from unisd_core.tasks.tool_calls import STRICT_JSON, Call, Reading
+from unisd_core.tasks.tool_calls import STRICT_JSON, Call, Reading, read_arguments
 
+# Possessive, since model text may hold long runs of blanks.
 _HEAD = re.compile(
-    r"^[ \t]*Action:[ \t]*(?P<name>[^\n]*?)[ \t]*\n\s*Action Input:[ \t]*(?=\{)", re.MULTILINE
+    r"^[ \t]*+Action:(?P<name>[^\n]*+)\n\s*+Action Input:[ \t]*+(?=\{)", re.MULTILINE
 )
-_THOUGHT = re.compile(r"\s*(?:Thought:[^\n]*\n)?\s*")
+_THOUGHT = re.compile(r"\s*+(?:Thought:[^\n]*+\n)?+\s*+")
 
 
 def read_calls(text: str) -> Reading:
     """Every well-formed call in ``text``; never raises.
 
     Clean when nothing but white space and one leading ``Thought:`` line surrounds the calls and
-    no block was malformed. JSON is read strictly: duplicate keys, NaN and infinities make a
-    block malformed.
+    no block was malformed. JSON is read strictly: duplicate keys, NaN, infinities and deep nesting
+    make a block malformed.
     """
     calls = []
     clean = True
@@ -26,9 +27,13 @@ def read_calls(text: str) -> Reading:
         before = text[position : head.start()]
         clean &= bool(_THOUGHT.fullmatch(before)) if position == 0 else not before.strip()
         try:
-            arguments, position = STRICT_JSON.raw_decode(text, head.end())
+            value, end = STRICT_JSON.raw_decode(text, head.end())
         except (ValueError, RecursionError):
             clean, position = False, head.end()
             continue
-        calls.append(Call(head["name"], arguments))
+        arguments, position = read_arguments(value), end
+        if arguments is None:
+            clean = False
+        else:
+            calls.append(Call(head["name"].strip(" \t"), arguments))
     return Reading(tuple(calls), clean and bool(calls) and not text[position:].strip())

@@ -22,7 +22,8 @@ def read_file(path: Path) -> list[Record]:
         raise UserError(f"{path}: must be a .jsonl or .parquet file; convert it")
     try:
         rows = pq.read_table(path).to_pylist()
-    except (OSError, pa.ArrowException) as error:
+    # ValueError and OverflowError: text that is not UTF-8, times that Python has none for.
+    except (OSError, pa.ArrowException, ValueError, OverflowError) as error:
         raise UserError(f"{path}: cannot be read as Parquet ({reason(error)})") from error
     if not rows:
         raise UserError(f"{path}: no rows")

@@ -43,7 +43,10 @@ def read_examples(data_dir: str | None, split: str) -> list[Example]:
     """
     records = _records(data_dir, split)
     if split == "eval_simulated":
+        place = records[0].place
         records = [record for record in records if not _in_test(record)]
+        if not records:
+            raise UserError(f"{place}: all rows are marked 'in_test_68'; add the others")
     prompts = None
     if data_dir is not None and split in FOLDER_ONLY:
         prompts = _Prompts(Path(data_dir) / "toolalpaca")
@@ -160,7 +163,7 @@ class _Prompts:
         }
         try:
             return self._template.format(**fields)
-        except (LookupError, ValueError, AttributeError) as error:
+        except (LookupError, ValueError, AttributeError, TypeError) as error:
             raise UserError(
                 f"{self._path}: must be a template of {', '.join(fields)} ({error!r})"
             ) from error

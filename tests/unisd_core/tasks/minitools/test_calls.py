@@ -62,6 +62,8 @@ def test_chatter_leaves_the_call_readable_but_not_clean(text: str) -> None:
         'Action: get_wind\nAction Input: {"city": "Os\nlo"}',
         "Action: get_wind\nAction Input: " + '{"a":' * 100_000,
         'Action: get_wind\nAction Input: {"days": ' + "9" * 10_000 + "}",
+        'Action: get_wind\nAction Input: {"days": ' + "[" * 900 + "]" * 900 + "}",
+        "Action:" + " " * 12_000 + "\n",
         'action: get_wind\naction input: {"city": "Oslo"}',
     ],
 )

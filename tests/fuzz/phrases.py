@@ -1,0 +1,73 @@
+"""Text as a model might write it: pieces of answers, calls and programs in any order, nested,
+repeated until a slow pattern shows, and cut anywhere."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from tests.fuzz.damage import NASTY_TEXTS, texts, values
+
+ANSWERS = (
+    "Answer: ", "answer is ", "The correct option is ", "**Answer:** ", "\\boxed{", "\\text{", "}",
+    "#### ", "A", "B", "(C)", "D.", "a)", "I", "A or B", "not B", "B is wrong", "No, wait: ",
+    "option ", "\uff22", "\u7b54\u6848\uff1a", "A, B, C and D", "B,", " and ", " or ", "vitamin C",
+    "is the best", "isn't", "- ", "> ", "  ", "\n", "\t", ".", ",", "Step 1. ", "it's ",
+)  # fmt: skip
+NUMBERS = (
+    "42", "-3.5", "1,000", "1.000,5", "1'000", "6 * 7 = 42", "= ", " - ", "/", "1/2", "3 1/2",
+    "\\frac{1}{2}", "<<6*7=42>>", "<<", "$", "\u20ac", "%", "1e99", "e-99", "x 10^{9}", "million",
+    "3,5,7", "\u0664\u0662", "0", "0/0", "1/0", "1st", "_", "^", "\u2212", "\u2044", "\\,", "{,}",
+    "9" * 45, ".5", "1.", "\\times ", "usd ", "about ",
+)  # fmt: skip
+CALLS = (
+    "Thought: I look.\n", "Thought:", "Action: ", "Action Input: ", "action 1 input 2:",
+    "**Action**:", "Action:\n", "find_boat", "get_weather\n", '{"city": "Kiel"}',
+    '{"a": 1, "a": 2}', "{", "}", "[", "]", '{"name": "add", "arguments": {"a": 1}}',
+    '{"tool_calls": [', '"name": ', '"arguments": ', ":", '"{\\"a\\": 1}"', "NaN", "null", ",",
+    '"', "\\", "```json\n", "```", "`", "> ", "* ", "    ", "\n", "\r\n", "[Optional]",
+    '{"Action": "x", "Action_Input": "{}"}', "${id from find}",
+)  # fmt: skip
+CODE = (
+    "```python\n", "```", "````", "```py", "\n", "    ", "\t", "def f(x):", " return x", "f = 1",
+    "import f", "from f import *", "class f: pass", "@f", "if x:", "(", ")", "[", "{", "lambda: ",
+    '"""', "'", "#", "\\", '{"code": "', '"}', "yield", "async def f(): pass", "\x0c", "\x00",
+    "f\ud800 = 1", "-", "not ", "x." * 50, "0x", "1_0", "\\d", "Here is the code:", "match x:", ":",
+    "global f", "nonlocal f", "def f[T](x): pass", "type f = int", "f'{", "\u00a0",
+)  # fmt: skip
+LONG = 12_000
+"""Characters up to which a piece is repeated: four times what the longest completion holds."""
+
+
+@st.composite
+def completions(draw: DrawFn, pieces: tuple[str, ...]) -> str:
+    """Up to 12 of ``pieces`` and of what any text may hold; in one of eight one piece
+    is repeated."""
+    piece = st.one_of(
+        st.sampled_from(pieces),
+        st.sampled_from(pieces),
+        st.sampled_from(NASTY_TEXTS),
+        texts(12),
+    )
+    parts = draw(st.lists(piece, max_size=12))
+    if draw(st.integers(0, 7)) == 0:
+        unit = "".join(draw(st.lists(piece, min_size=1, max_size=2)))
+        parts.insert(draw(st.integers(0, len(parts))), unit * (LONG // max(1, len(unit))))
+    return "".join(parts)
+
+
+@st.composite
+def json_calls(draw: DrawFn) -> str:
+    """A call of any arguments as JSON or in ReAct form, with something before and after."""
+    name, arguments = draw(texts(12)), draw(st.dictionaries(texts(6), values(), max_size=3))
+    around = st.sampled_from(("", "\n", " ", "So:\n", "```json\n", "```"))
+    match draw(st.integers(0, 2)):
+        case 0:
+            said = json.dumps({"name": name, "arguments": arguments})
+        case 1:
+            said = json.dumps([{"Action": name, "Action Input": json.dumps(arguments)}])
+        case _:
+            said = f"Action: {name}\nAction Input: {json.dumps(arguments)}"
+    return draw(around) + said + draw(around)

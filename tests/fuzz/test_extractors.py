@@ -1,0 +1,133 @@
+"""What a model writes: every reader of it returns, in time, whatever the text."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.fuzz.harness import always, fuzz
+from tests.fuzz.phrases import ANSWERS, CALLS, CODE, LONG, NUMBERS, completions, json_calls
+from unisd_core.tasks.choice_extraction import extract_choice
+from unisd_core.tasks.code.extraction import extract_code
+from unisd_core.tasks.code.mistakes import as_reference
+from unisd_core.tasks.code.source import defines
+from unisd_core.tasks.minitools.calls import read_calls
+from unisd_core.tasks.minitools.mistakes import read_wrong_calls
+from unisd_core.tasks.multiple_choice_data import last_sentences
+from unisd_core.tasks.numbers import extract_number, with_wrong_number
+from unisd_core.tasks.tool_calls import Reading, argument_score, find_calls, write_calls
+from unisd_core.tasks.toolalpaca.documentation import documented_tools
+from unisd_core.tasks.toolalpaca.mistakes import read_wrong_answer
+from unisd_core.tasks.toolalpaca.react import read_thought
+
+STUB = 'import math\n\ndef f(x):\n    """ One more. """\n'
+
+
+def check_reading(reading: Reading) -> None:
+    """Calls that are clean can be compared with themselves."""
+    assert all(isinstance(call.action, str) for call in reading.calls)
+    if reading.clean:
+        assert argument_score(reading.calls, reading.calls) == 1.0
+
+
+@fuzz(50)
+@given(completions(ANSWERS), st.sampled_from(["AB", "ABCD", "ABCDEFGHIJ"]))
+@example("Answer: " * (LONG // 8), "ABCD")
+@example("A" + " " * LONG, "ABCD")
+def test_choices(text: str, letters: str) -> None:
+    found = always("answers: choice", extract_choice, text, letters)
+    assert found is None or (len(found) == 1 and found in letters)
+
+
+@fuzz(50)
+@given(completions(NUMBERS + ANSWERS))
+@example("1" * LONG)
+@example("1 " * (LONG // 2))
+@example("answer" + " " * LONG + "42")
+def test_numbers(text: str) -> None:
+    found = always("answers: number", extract_number, text)
+    assert found is None or (isinstance(found, float) and math.isfinite(found))
+
+
+@fuzz(25)
+@given(completions(NUMBERS + ANSWERS), st.randoms(use_true_random=False))
+def test_wrong_numbers(text: str, rng) -> None:
+    changed = always("answers: wrong number", with_wrong_number, text, rng)
+    assert changed is None or changed != text
+
+
+@fuzz(50)
+@given(completions(CALLS) | json_calls())
+@example("[" * LONG)
+@example('{"a":' * (LONG // 5))
+@example("Action" + " " * LONG)
+@example("Action: f\nAction Input: {" + '"a": {' * 2000)
+def test_calls(text: str) -> None:
+    check_reading(always("answers: calls", find_calls, text))
+
+
+@fuzz(30)
+@given(completions(CALLS) | json_calls())
+@example("Action:" + " " * LONG + "\n")
+@example(" " * LONG + "x\nAction: f\nAction Input: {}")
+@example("Action: f\n" + "\n" * LONG)
+@example('Action: f\nAction Input: {"a": ' + "[" * 900 + "]" * 900 + "}")
+def test_strict_calls(text: str) -> None:
+    reading = always("answers: strict calls", read_calls, text)
+    check_reading(reading)
+    wrong = always("answers: strict calls", read_wrong_calls, text, ["find_boat"], 1)
+    assert wrong is None or write_calls(wrong)
+
+
+@fuzz(30)
+@given(completions(CALLS) | json_calls())
+@example("Thought" + " " * LONG)
+@example("Thought: a\n" * (LONG // 11))
+def test_wrong_calls_and_their_thought(text: str) -> None:
+    thought = always("answers: thought", read_thought, text)
+    assert "\n" not in thought
+    known = {"find_boat", "add", "x"}
+    found = always("answers: wrong calls", read_wrong_answer, text, known, 2)
+    assert found is None or {call.action for call in found[1]} <= known
+
+
+@fuzz(30)
+@given(completions(CODE), st.sampled_from(["", STUB]))
+@example("```\n" * (LONG // 4), "")
+@example("(" * LONG, "")
+@example("-" * LONG, STUB)
+@example(" " * LONG + "return", STUB)
+@example('{"code": ' + "[" * LONG, "")
+@example('{"code": ' + "1" * 5000 + "}", "")
+def test_programs(text: str, stub: str) -> None:
+    found = always("answers: program", extract_code, text, "f", stub)
+    assert found is None or defines(found, "f")
+
+
+@fuzz(25)
+@given(completions(CODE))
+@example("x = " + "1" * 5000)
+@example("x = " + "-" * 900 + "1")
+def test_programs_written_again(text: str) -> None:
+    written = always("answers: program written again", as_reference, text)
+    assert written is None or isinstance(written, str)
+
+
+@fuzz(25)
+@given(
+    completions((*CALLS, "findBoat: Find.\n", "Parameters: {", "Begin!", "sink: x\nParameters: {}"))
+)
+@example("a:\nParameters: {" * (LONG // 15))
+def test_documentation(text: str) -> None:
+    tools = always("answers: documentation", documented_tools, text)
+    assert all(isinstance(x, str) for tool in tools.values() for x in tool.values())
+
+
+@fuzz(15)
+@given(completions(ANSWERS), st.integers(1, 400))
+@example("a. " * (LONG // 3), 360)
+@example("." + " " * LONG, 360)
+def test_last_sentences(text: str, limit: int) -> None:
+    assert len(always("answers: sentences", last_sentences, text, limit)) <= limit

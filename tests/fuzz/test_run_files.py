@@ -1,0 +1,183 @@
+"""The files of a torn run, of an evaluation and of a grid: read as far as they are whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from safetensors.torch import save
+
+from pipelines.evaluation_files import _read_identity
+from pipelines.grid import Cell
+from pipelines.grid_results import append_result, collect, is_finished, read_results
+from pipelines.status import _last_line
+from pipelines.validation import LINES, WEIGHTS, _known_lines, best_weights, is_over
+from tests.fuzz.damage import (
+    MISPLACED,
+    damaged_bytes,
+    damaged_fields,
+    json_object,
+    misplace,
+    values,
+)
+from tests.fuzz.harness import accepted, always, fuzz
+from unisd_core.config import Config, Outputs
+from unisd_core.evaluation.comparison import ResultLine, compare
+from unisd_core.run_dir import RunDir
+from unisd_core.saved_weights import find_saved
+from unisd_core.text_cache import TextCache, Written
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results" / "minitools.jsonl"
+RESULT = RESULTS.read_bytes().split(b"\n")[0] + b"\n"
+METRICS = b"".join(json.dumps({"step": n, "loss": 0.5}).encode() + b"\n" for n in range(1, 5))
+MEASURED = {"step": 10, "accuracy": 0.5, "low": 0.4, "high": 0.6, "rows": 8, "best": True}
+ADAPTER = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj"], "bias": "none"}
+SUMMARY = {
+    "steps": 3,
+    "accuracy": {},
+    "seconds": {"total": 1.5, "learn": 1.0},
+    "tokens_per_second": {"learn": 7.5},
+    "mechanisms": {"clipped_fraction": None},
+    "versions": {"torch": "2"},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("run")
+
+
+def lines_of(valid: Mapping[str, Any]) -> st.SearchStrategy[bytes]:
+    """A few lines like ``valid``, with fields of other types, of which some bytes are damaged."""
+    line = damaged_fields(valid).flatmap(json_object) | values().map(json.dumps)
+    joined = st.lists(line, max_size=4).map(lambda found: "".join(f"{x}\n" for x in found))
+    return joined.map(str.encode).flatmap(damaged_bytes)
+
+
+@fuzz(50)
+@given(damaged_bytes(METRICS) | lines_of({"step": 3, "loss": 0.5}), st.integers(0, 5))
+@example(b'{"step": 1}\n\xff\x00\n', 2)
+@example(b'{"step": 1' + b"0" * 400 + b"}\n", 2)
+@example(b"[" * 100_000 + b"\n", 2)
+def test_metrics_of_a_torn_run(folder: Path, data: bytes, step: int) -> None:
+    path = folder / "metrics.jsonl"
+    path.write_bytes(data)
+    run = RunDir(folder, Outputs(tensorboard=False))
+    always("run files: metrics", run.resume_from, step)
+    for line in path.read_text(encoding="utf-8").splitlines():
+        assert json.loads(line)["step"] <= step
+    run.log(step + 1, {"loss": 0.25})
+    assert always("run files: metrics", _last_line, path)["step"] == step + 1  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", ["step-x.parquet", "step-.parquet", "step-9-part-0.parquet"])
+def test_files_of_others_among_the_trajectories(tmp_path: Path, name: str) -> None:
+    (tmp_path / "trajectories").mkdir()
+    (tmp_path / "trajectories" / name).write_text("")
+    (tmp_path / "trajectories" / "step-000008").mkdir()
+    always("run files: trajectories", RunDir(tmp_path, Outputs()).resume_from, 5)
+    assert (tmp_path / "trajectories" / name).exists() == ("9" not in name)
+
+
+@fuzz(50)
+@given(lines_of(MEASURED))
+@example(b"\xff\n")
+@example(b'{"step": 5, "acc{"step": 10, "best": true}\n')
+def test_validation_of_a_torn_run(folder: Path, data: bytes) -> None:
+    (folder / LINES).write_bytes(data)
+    lines = always("run files: validation", _known_lines, folder)
+    assert max((one["accuracy"] for one in lines), default=-1) is not None
+    settings = {"every": 10, "patience": 1}
+    assert is_over(lines, Config.model_validate({"evaluation": settings})) in (True, False)
+
+
+@fuzz(25)
+@given(damaged_bytes(save({"a": torch.ones(3)})))
+def test_the_best_weights(folder: Path, data: bytes) -> None:
+    (folder / LINES).write_text(json.dumps(MEASURED) + "\n")
+    (folder / WEIGHTS).write_bytes(data)
+    accepted("run files: best weights", [folder / WEIGHTS], lambda: best_weights(folder))
+
+
+@fuzz(40)
+@given(damaged_bytes(RESULT) | lines_of(json.loads(RESULT)))
+@example(RESULT.replace(b'"base_bits":"00', b'"base_bits":"'))
+@example(RESULT.replace(b'"base_bits":"00', b'"base_bits":"0'))
+@example(RESULT + RESULT.replace(b'"rows":100', b'"rows":99').replace(b'"seed":0', b'"seed":1'))
+def test_results_of_a_grid(folder: Path, data: bytes) -> None:
+    path = folder / "results.jsonl"
+    path.write_bytes(data)
+    found = accepted("run files: grid results", [path], lambda: read_results(path))
+    if found is None:
+        return
+    sets = {name for line in found for name in line.test_sets}
+    accepted("run files: comparison", ["line", *sets], lambda: compare(found, "sft", resamples=100))
+    append_result(path, ResultLine.model_validate_json(RESULT))
+    assert len(read_results(path)) == len(found) + 1
+
+
+@fuzz(30)
+@given(
+    damaged_bytes(json.dumps(SUMMARY).encode())
+    | damaged_fields(SUMMARY).flatmap(json_object).map(str.encode)
+)
+def test_the_summary_of_a_finished_run(folder: Path, data: bytes) -> None:
+    cell = Cell("sft", "sft", Config(output_dir=str(folder), name="done"), ())
+    cell.folder.mkdir(exist_ok=True)
+    (cell.folder / "summary.json").write_bytes(data)
+    accepted("run files: summary", [cell.folder], lambda: collect(cell))
+    accepted("run files: summary", [cell.folder], lambda: is_finished(cell))
+
+
+@fuzz(25)
+@given(damaged_bytes(b'{"identity": {"a": 1}}') | values().map(lambda x: json.dumps(x).encode()))
+@example(b"[" * 100_000)
+def test_results_of_an_evaluation(folder: Path, data: bytes) -> None:
+    path = folder / "results.json"
+    path.write_bytes(data)
+    always("run files: evaluation", _read_identity, path)
+
+
+@fuzz(25)
+@given(damaged_bytes(b'{"text": "a", "finished": true}') | lines_of({"text": "", "finished": True}))
+def test_kept_texts(folder: Path, data: bytes) -> None:
+    cache, key = TextCache(folder / "texts"), "ab" * 32
+    cache.put(key, Written("x", True))
+    (folder / "texts" / "ab" / f"{key}.json").write_bytes(data)
+    found = always("run files: kept text", cache.get, key)
+    assert found is None or isinstance(found.text, str)
+
+
+@fuzz(25)
+@given(
+    damaged_fields(ADAPTER).flatmap(json_object).map(str.encode)
+    | damaged_bytes(json.dumps(ADAPTER).encode()),
+    damaged_bytes(save({"base_model.model.q_proj.lora_A.weight": torch.ones(2, 2)})),
+)
+def test_adapters(folder: Path, settings: bytes, tensors: bytes) -> None:
+    adapter = folder / "adapter"
+    adapter.mkdir(exist_ok=True)
+    (adapter / "adapter_config.json").write_bytes(settings)
+    (adapter / "adapter_model.safetensors").write_bytes(tensors)
+    accepted("run files: adapter", [adapter], lambda: find_saved(str(adapter), Config()))
+
+
+@pytest.mark.parametrize("how", MISPLACED)
+def test_no_file_in_its_place(tmp_path: Path, how: str) -> None:
+    run = misplace(tmp_path / "run" / LINES, how).parent
+    accepted("run files: misplaced", [run], lambda: best_weights(run))
+    results = misplace(tmp_path / "grid" / "results.jsonl", how)
+    accepted("run files: misplaced", [results], lambda: read_results(results))
+    summary = misplace(tmp_path / "done" / "summary.json", how)
+    cell = Cell("sft", "sft", Config(output_dir=str(tmp_path), name="done"), ())
+    accepted("run files: misplaced", [summary.parent], lambda: collect(cell))
+    identity = misplace(tmp_path / "evaluation" / "results.json", how)
+    always("run files: misplaced", _read_identity, identity)
+    text = misplace(tmp_path / "texts" / "ab" / "abc.json", how)
+    always("run files: misplaced", TextCache(text.parents[1]).get, "abc")
