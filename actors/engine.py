@@ -47,6 +47,7 @@ class Engine:
         self.settings = settings
         self._engine: Any = None
         self._adapter_ids = 0
+        self._reads = 0
         self.steps = 0
         """Engine steps that gave tokens; stands still while requests run only if it hangs."""
 
@@ -152,6 +153,26 @@ class Engine:
         ids = list(final.token_ids)
         logprobs = [entry[token].logprob for entry, token in zip(final.logprobs, ids, strict=True)]
         return Completion(ids, logprobs, str(final.finish_reason))
+
+    async def read(self, ids: list[int], adapter: Any = None) -> list[float]:
+        """Log-probs that ``adapter`` or the base weights give to all ``ids`` but the first."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        self._reads += 1
+        parameters = SamplingParams(
+            temperature=0.0,
+            max_tokens=1,
+            prompt_logprobs=0,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        said: Any = None
+        async for output in self._engine.generate(
+            {"prompt_token_ids": ids}, parameters, f"read/{self._reads}", lora_request=adapter
+        ):
+            said = output.prompt_logprobs or said
+        return [entry[token].logprob for entry, token in zip(said[1:], ids[1:], strict=True)]
 
     async def load_adapter(self, name: str, folder: Path) -> Any:
         """Load an adapter under a new name; returns the handle that :meth:`sample` takes."""

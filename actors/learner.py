@@ -7,9 +7,7 @@ new version, writes metrics and checkpoints; all ranks hold the same weights.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import ray.train
 import torch.distributed as dist
-from torch import Tensor
 
 from actors import checkpoint as checkpoints
 from actors.bad_rows import BadBatches, BadRow, write_down
@@ -31,9 +28,9 @@ from actors.careful_update import careful_update, visits_of
 from actors.checkpoint_writer import CheckpointWriter
 from actors.device import use_threads
 from actors.gate import patience
-from actors.messages import WeightUpdate
 from actors.pool import START_TIMEOUT_S
 from actors.student import Student
+from actors.versions import Versions
 from unisd_core.adapters import adapter_checksum
 from unisd_core.config import Config
 from unisd_core.errors import UserError
@@ -95,7 +92,7 @@ class Learner:
         self.agreement_scale: float | None = None
         self.version = 0
         self.last_step = self.config.training.steps
-        self.history: OrderedDict[int, dict[str, Tensor]] = OrderedDict()
+        self.versions = Versions(self.config, self.student, self.teacher, job.store)
         self.totals = BatchTotals()
         self.bad = BadBatches(self.config.training.max_bad_batches, job.run_path)
         self.run_dir = RunDir(job.run_path, self.config.outputs)
@@ -126,8 +123,8 @@ class Learner:
                 f"learner workers start from different checkpoints {[v for v, _ in starts]}; "
                 "output_dir must be on storage that all nodes share"
             )
-        self._remember(weights)
-        self._remember_head(0 if found is None or self.frozen else self.version)
+        self.versions.add(self.version, weights)
+        self.versions.add_head(0 if found is None or self.frozen else self.version)
         if self.rank == 0:
             self.run_dir.resume_from(self.version)
         if self.rank == 0:
@@ -137,7 +134,7 @@ class Learner:
         if found is None:
             self._save()
         elif self.rank == 0:
-            self._publish(teacher_moved=not self.frozen, anew=True)
+            self.versions.publish(self.version, teacher_moved=not self.frozen, anew=True)
             # Replicas may still serve versions that were rolled back.
             limit = START_TIMEOUT_S + self.config.generator.timeout_s
             ask(self.job.store.wait_pushed.remote(limit), "the weight store", 2 * limit)
@@ -228,14 +225,14 @@ class Learner:
         teacher_moved = self.teacher.after_step(self.version + 1, weights)
         metrics |= self.teacher.metrics(weights)
         self.version += 1
-        self._remember(weights)
+        self.versions.add(self.version, weights)
         if teacher_moved:
-            self._remember_head(self.version)
+            self.versions.add_head(self.version)
         if self.rank == 0:
             # The gate moves first: a checkpoint or a version that the ledger does not know must
             # not exist.
             self.last_step = ask(self.job.gate.consume.remote(visits, failed), "the gate")
-            self._publish(teacher_moved)
+            self.versions.publish(self.version, teacher_moved)
         self.last_step = self._gather(self.last_step)[0]
         self.run_dir.write_trajectories(self.version, fresh.drop_columns(list(NOT_KEPT)), self.rank)
         learned = time.perf_counter() - began
@@ -295,12 +292,12 @@ class Learner:
             for row in rows.to_pylist()
             if row["source"] != "gold"  # nobody sampled it
             and row["version_first"] == row["version_last"]
-            and row["version_first"] in self.history
+            and row["version_first"] in self.versions.known
         ]
         if not comparable:
             return {}
         youngest = max(comparable, key=lambda row: (row["version_first"], -row["position"]))
-        adapter = self.history[youngest["version_first"]]
+        adapter = self.versions.known[youngest["version_first"]]
         return {"engine_learner_logprob_gap": self.student.logprob_gap(youngest, adapter)}
 
     def _move_thresholds(self, rows: pa.Table) -> dict[str, float]:
@@ -316,36 +313,14 @@ class Learner:
         )
         return {} if used is None else {"clip_threshold": used}
 
-    def _remember_head(self, version: int) -> None:
-        """Full fine-tuning: keep the head that belongs to this teacher, for rows it has read."""
-        if not self.student.full:
-            return
-        self.student.teacher_heads[version] = self.student.head_in(self.teacher.state())
-        # Rows in the stream were read by a teacher at most this much older than the student.
-        oldest = self.version - 2 * (self.config.training.staleness + 1)
-        known = sorted(self.student.teacher_heads)
-        for old, newer in itertools.pairwise(known):
-            if newer <= oldest:
-                del self.student.teacher_heads[old]
-
     @property
     def frozen(self) -> bool:
         """Whether the teacher is the base model throughout."""
         return self.config.teacher.kind == "frozen"
 
-    def _remember(self, adapter: dict[str, Tensor]) -> None:
-        self.history[self.version] = adapter
-        while len(self.history) > self.config.training.staleness + 1:
-            self.history.popitem(last=False)
-
     def _note(self, what: str) -> None:
         if self.rank == 0:
             ask(self.job.watch.note.remote("learners", what), "the watch")
-
-    def _publish(self, teacher_moved: bool, anew: bool = False) -> None:
-        student = weight_update(self.version, self.history[self.version])
-        teacher = weight_update(self.version, self.teacher.state()) if teacher_moved else None
-        ask(self.job.store.publish.remote(student, teacher, anew), "the weight store")
 
     def _gather(self, value: Any) -> list[Any]:
         """``value`` of every worker, by rank."""
@@ -373,7 +348,7 @@ class Learner:
         # Nothing in here changes with the next step: the writer reads it while training goes on.
         checkpoint = checkpoints.Checkpoint(
             version=self.version,
-            adapter=self.history[self.version],
+            adapter=self.versions.known[self.version],
             optimizer=optimizer,
             teacher=self.teacher.state_dict(),
             ledger=ask(self.job.gate.state.remote(), "the gate"),
@@ -384,9 +359,3 @@ class Learner:
         if self.version == 0:
             # A learner group that fails before the next one starts again from here.
             self.writer.wait()
-
-
-def weight_update(version: int, adapter: dict[str, Tensor]) -> WeightUpdate:
-    """An adapter ready to travel."""
-    arrays = {name: tensor.numpy() for name, tensor in adapter.items()}
-    return WeightUpdate(version, arrays, adapter_checksum(adapter))

@@ -35,13 +35,22 @@ class Sampled:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """Token ids, and the log-prob that the learner gives to each but the first."""
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class WeightUpdate:
-    """A policy version: its adapter in float32 by parameter name, and the checksum of those
-    bytes."""
+    """A policy version: its adapter in float32 by parameter name, the checksum of those bytes, and
+    what an engine that serves it must compute."""
 
     version: int
     adapter: dict[str, np.ndarray]
     checksum: str
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True)

@@ -210,15 +210,19 @@ class Student:
         current = self.weights()
         prompt = row["prompt_ids"] if row["source"] == "student" else row["view_ids"][0]
         load_trained_state(self.model, adapter)
-        ids_BT = right_padded([prompt + row["completion_ids"]]).to(self.device)
-        hidden_TH = self.read(ids_BT)[0][0, len(prompt) - 1 : -1]
+        learner_T = self.logprobs(prompt + row["completion_ids"], len(prompt))
         load_trained_state(self.model, current)
-        token_T = torch.tensor(row["completion_ids"], device=self.device)
-        learner_T = sampled_logprobs(
-            hidden_TH, self.head_VH, token_T, self.config.objective.chunk_tokens
-        )
-        engine_T = torch.tensor(row["logprobs"], device=self.device)
-        return float((learner_T.float() - engine_T).abs().mean())
+        return float((learner_T - torch.tensor(row["logprobs"])).abs().mean())
+
+    @torch.no_grad()
+    def logprobs(self, ids: list[int], start: int) -> Tensor:
+        """(T,) float32 log-probs on the CPU that the present weights give to ``ids[start:]``.
+
+        Every process that holds a shard of the model has to call."""
+        hidden_TH = self.read(right_padded([ids]).to(self.device))[0][0, start - 1 : -1]
+        token_T = torch.tensor(ids[start:], device=self.device)
+        chunk = self.config.objective.chunk_tokens
+        return sampled_logprobs(hidden_TH, self.head_VH, token_T, chunk).float().cpu()
 
     def weights(self) -> dict[str, Tensor]:
         """The trained weights in float32 on the CPU, by parameter name."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from actors.engine import Sampling
-from actors.learner import weight_update
 from actors.messages import WeightUpdate
 from actors.predictor import Predictor
+from actors.versions import weight_update
 from pipelines.console import say
 from pipelines.heldout import HeldOutSet, load_test_set
 from pipelines.model_files import ModelFiles, open_model, with_completion_limit

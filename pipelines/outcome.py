@@ -14,10 +14,10 @@ from torch import Tensor
 from actors import checkpoint as checkpoints
 from actors.batch_totals import BatchTotals
 from actors.fleet import Fleet
-from actors.learner import weight_update
 from actors.ledger import counters_of
 from actors.messages import ReplicaReport
 from actors.plan import resource_plan
+from actors.versions import weight_update
 from pipelines.console import say
 from pipelines.report import Evaluation
 from pipelines.setup import Workbench

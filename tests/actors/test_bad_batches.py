@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from actors import learner as learning
+from actors import versions
 from actors.gate import Gate
 from actors.learner import Learner, LearnerJob
 from actors.watch import Watch
@@ -87,7 +88,8 @@ class Run:
 
 @pytest.fixture
 def start(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(learning, "ask", lambda answer, *_: answer)
+    for module in (learning, versions):
+        monkeypatch.setattr(module, "ask", lambda answer, *_: answer)
     return lambda **training: Run(tiny_model, tmp_path, **training)
 
 

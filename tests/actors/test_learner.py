@@ -17,6 +17,7 @@ import torch
 
 from actors import checkpoint as checkpoints
 from actors import learner as learning
+from actors import versions
 from actors.learner import SMALLEST_CLIP, Learner, LearnerJob
 from actors.ledger import Ledger
 from tests.actors.rows import scored
@@ -43,7 +44,8 @@ class Actor:
 def start(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Makes a learner that has begun, in the run folder of the test. What the one before it has to
     write is written by then."""
-    monkeypatch.setattr(learning, "ask", lambda answer, *_: answer)
+    for module in (learning, versions):
+        monkeypatch.setattr(module, "ask", lambda answer, *_: answer)
     begun: list[Learner] = []
 
     def begin(run: str = "run", **settings: Any) -> Learner:

@@ -11,9 +11,9 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from actors.learner import weight_update
 from actors.messages import WeightUpdate
 from actors.transports import AdapterTransport, MergedTransport, choose_transport
+from actors.versions import weight_update
 from unisd_core.adapters import adapter_state, add_lora
 from unisd_core.config import Config
 from unisd_core.models import load_base

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -60,8 +61,9 @@ def command(
 class Job:
     """The processes of one run, started again by the same command after it was ended."""
 
-    def __init__(self, arguments: list[str], path: Path) -> None:
+    def __init__(self, arguments: list[str], path: Path, **environment: str) -> None:
         self.arguments, self.path = arguments, path
+        self.environment = os.environ | environment
         self.seen: dict[int, psutil.Process] = {}
         self.driver: subprocess.Popen[bytes] | None = None
         self.log = path.parent / f"{path.name}.log"
@@ -70,7 +72,12 @@ class Job:
         """Run the command in the background; its output is added to ``log``."""
         with self.log.open("ab") as log:
             self.driver = subprocess.Popen(
-                self.arguments, stdout=log, stderr=log, cwd=ROOT, start_new_session=True
+                self.arguments,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                env=self.environment,
+                start_new_session=True,
             )
 
     def processes(self, title: str = "") -> list[psutil.Process]:

@@ -1,0 +1,68 @@
+"""The policy versions a learner has made: kept while somebody may ask for them, and published."""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from typing import Any
+
+from torch import Tensor
+
+from actors.calls import ask
+from actors.messages import Probe, WeightUpdate
+from actors.student import Student
+from unisd_core.adapters import adapter_checksum
+from unisd_core.config import Config
+from unisd_core.teacher import TeacherWeights
+
+PROBE_TOKENS = 16
+"""Tokens whose log-probs tell whether an engine computes with the weights it was sent."""
+
+
+class Versions:
+    """Remembers as many versions of ``student`` as rows may be old, and the LM heads of the
+    teacher's; publishes to ``store``."""
+
+    def __init__(
+        self, config: Config, student: Student, teacher: TeacherWeights, store: Any
+    ) -> None:
+        self.staleness = config.training.staleness
+        self.student, self.teacher, self.store = student, teacher, store
+        self.known: OrderedDict[int, dict[str, Tensor]] = OrderedDict()
+        vocabulary = student.head_VH.shape[0]
+        self.probe_ids = [97 * place % vocabulary for place in range(1, PROBE_TOKENS + 1)]
+        self.probe: Probe | None = None
+
+    def add(self, version: int, weights: dict[str, Tensor]) -> None:
+        """``weights`` are the student's as ``version``. Every process that holds a shard calls."""
+        self.known[version] = weights
+        while len(self.known) > self.staleness + 1:
+            self.known.popitem(last=False)
+        logprobs = self.student.logprobs(self.probe_ids, start=1)
+        self.probe = Probe(tuple(self.probe_ids), tuple(logprobs.tolist()))
+
+    def add_head(self, version: int) -> None:
+        """Full fine-tuning: keep the head that belongs to this teacher, for rows it has read."""
+        if not self.student.full:
+            return
+        self.student.teacher_heads[version] = self.student.head_in(self.teacher.state())
+        # Rows in the stream were read by a teacher at most this much older than the student.
+        oldest = max(self.known) - 2 * (self.staleness + 1)
+        known = sorted(self.student.teacher_heads)
+        for old, newer in itertools.pairwise(known):
+            if newer <= oldest:
+                del self.student.teacher_heads[old]
+
+    def publish(self, version: int, teacher_moved: bool, anew: bool = False) -> None:
+        """Give the newest version to the store; ``anew``: learners have started again."""
+        student = weight_update(version, self.known[version], self.probe)
+        teacher = weight_update(version, self.teacher.state()) if teacher_moved else None
+        ask(self.store.publish.remote(student, teacher, anew), "the weight store")
+
+
+def weight_update(
+    version: int, weights: dict[str, Tensor], probe: Probe | None = None
+) -> WeightUpdate:
+    """Trained weights ready to travel."""
+    arrays = {name: tensor.numpy() for name, tensor in weights.items()}
+    return WeightUpdate(version, arrays, adapter_checksum(weights), probe)

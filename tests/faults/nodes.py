@@ -1,0 +1,60 @@
+"""A whole node is lost while a run goes on: python -m tests.faults.nodes
+
+Three Ray nodes on one machine: a head that runs no work, and two of which one is enough. The busier
+one is taken away without notice, and comes back later.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import ray
+from ray.cluster_utils import Cluster
+from ray.util.state import list_actors
+
+from tests.faults.job import Job, check, command
+from tests.tiny import make_tiny_model
+
+STEPS, STALENESS, LIMIT_S = 16, 2, 400.0
+
+
+def main() -> int:
+    """Run it; raises when the run does not end as it should."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path)
+    out = parser.parse_args().out or Path(tempfile.mkdtemp(prefix="unisd-nodes-"))
+    out.mkdir(parents=True, exist_ok=True)
+    model = make_tiny_model(out / "model")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    nodes = [cluster.add_node(num_cpus=2) for _ in range(2)]
+    job = Job(
+        command(model, out, "nodes", STEPS, STALENESS), out / "nodes", RAY_ADDRESS=cluster.address
+    )
+    job.start()
+    job.wait_for(3, LIMIT_S)
+    ray.init(address=cluster.address, log_to_driver=False)
+    alive = list_actors(filters=[("state", "=", "ALIVE")], limit=100)
+    actors = Counter(actor.node_id for actor in alive)
+    lost = max(nodes, key=lambda node: actors[node.node_id])
+    on_it = sorted(actor.class_name for actor in alive if actor.node_id == lost.node_id)
+    hit, began = job.step(), time.monotonic()
+    cluster.remove_node(lost, allow_graceful=False)
+    print(f"node lost at step {hit} with {', '.join(on_it)}", flush=True)
+    job.wait_for(hit + STALENESS + 2, LIMIT_S)
+    print(f"recovered after {time.monotonic() - began:.0f} s", flush=True)
+    cluster.add_node(num_cpus=2)
+    job.finish(LIMIT_S)
+    check(out / "nodes", STEPS, STALENESS)
+    ray.shutdown()
+    cluster.shutdown()
+    print(f"finished; {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
