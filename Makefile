@@ -2,7 +2,7 @@
 # into .venv. On a CUDA machine: make setup EXTRA=gpu
 PYTHON ?= python3
 EXTRA ?= cpu
-# Further arguments of the demo or of pytest: make test ARGS="-k views"
+# Further arguments, of the demo or of pytest for example: make test ARGS="-k views"
 ARGS ?=
 
 VENV := .venv
@@ -10,10 +10,10 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ablate eval test fuzz lint bench clean
+.PHONY: help setup demo ablate eval test chaos fuzz lint bench clean
 
 help:
-	@echo "make setup | demo | ablate | eval | test | fuzz | lint | bench | clean   (EXTRA=cpu or gpu, ARGS=...)"
+	@echo "make setup | demo | ablate | eval | test | chaos | fuzz | lint | bench | clean   (EXTRA=cpu or gpu, ARGS=...)"
 
 setup: $(STAMP)
 
@@ -28,10 +28,14 @@ ablate: setup
 	$(RUN) pipelines/ablate.py --grid minitools $(ARGS)
 
 eval: setup
-	$(RUN) pipelines/evaluate.py $(ARGS)
+	$(RUN) pipelines/evaluate.py --tasks minitools,cos_e,scienceqa,arc_easy,humaneval $(ARGS)
 
+# The tests that start engines run one after the other, beside all the others.
 test: setup
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest -n 2 --dist loadgroup $(ARGS)
+
+chaos: setup
+	$(RUN) -m tests.faults.campaign $(ARGS)
 
 fuzz: setup
 	$(RUN) -m pytest tests/fuzz --hypothesis-profile=campaign $(ARGS)

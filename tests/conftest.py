@@ -29,9 +29,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if importlib.util.find_spec("vllm") is not None:
-        return
+    installed = importlib.util.find_spec("vllm") is not None
     for item in items:
         if item.get_closest_marker("engine"):
-            item.add_marker(pytest.mark.skip(reason="vllm is not installed"))
+            # Two runs at a time would starve each other on a small machine.
+            item.add_marker(pytest.mark.xdist_group("engine"))
+            if not installed:
+                item.add_marker(pytest.mark.skip(reason="vllm is not installed"))
