@@ -14,7 +14,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from tests.tiny import make_model
+from tests.tiny import make_tiny_model
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_S = 600
@@ -57,7 +57,7 @@ def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    return make_model(tmp_path_factory.mktemp("models") / "qwen2", family="qwen2")
+    return make_tiny_model(tmp_path_factory.mktemp("models") / "qwen2", family="qwen2")
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,10 @@ def end_driver(number: int) -> Inject:
     def inject(job: Job, _: random.Random) -> str:
         assert job.driver is not None
         job.processes()
-        job.driver.send_signal(number)
+        if number == signal.SIGINT:
+            os.killpg(job.driver.pid, number)  # as a terminal does
+        else:
+            job.driver.send_signal(number)
         code = job.driver.wait(180)
         if number != signal.SIGKILL:
             assert code == 128 + number, f"code {code}:\n{job.tail()}"
