@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import ray
@@ -17,6 +18,27 @@ def ask(reference: Any, who: str, timeout: float = ANSWER_S) -> Any:
         return ray.get(reference, timeout=timeout)
     except GetTimeoutError:
         raise TimeoutError(f"{who} did not answer within {timeout:.0f} s") from None
+
+
+class Named:
+    """The handle of an actor of this job by its name.
+
+    As an argument of an actor that Ray may restart: a handle itself would be kept in the object
+    store, and could be lost when it is needed.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, method: str) -> Any:
+        if method.startswith("_"):
+            raise AttributeError(method)
+        return getattr(_actor(self._name), method)
+
+
+@functools.cache
+def _actor(name: str) -> Any:
+    return ray.get_actor(name)
 
 
 def restarted() -> bool:

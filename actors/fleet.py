@@ -21,7 +21,7 @@ from ray.train import TrainingFailedError
 from ray.util.annotations import RayDeprecationWarning
 
 from actors.bad_rows import BadRow, write_down
-from actors.calls import ask
+from actors.calls import Named, ask
 from actors.engine import Sampling
 from actors.gate import Gate, patience
 from actors.generators import Generators, light_actor
@@ -65,7 +65,7 @@ class Fleet(Generators):
 
     def __init__(self, config: Config, model_dir: Path) -> None:
         super().__init__(config, model_dir, resource_plan(config))
-        self.store = light_actor(WeightStore).remote(self.pool)
+        self.store = light_actor(WeightStore, "store").remote(Named("pool"))
         self.gate: Any = None
         self.uids: list[str] = []
 
@@ -77,7 +77,7 @@ class Fleet(Generators):
         """Admit, sample, score, weigh: one block per batch, in order."""
         training = self.config.training
         self.uids = prompts["uid"].to_pylist()
-        self.gate = light_actor(Gate).remote(
+        self.gate = light_actor(Gate, "gate").remote(
             prompts.num_rows,
             training.batch,
             training.staleness,

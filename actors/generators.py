@@ -10,7 +10,7 @@ from typing import Any, Self
 import ray
 from ray.exceptions import RayError
 
-from actors.calls import ask, first_line
+from actors.calls import Named, ask, first_line
 from actors.messages import WeightUpdate
 from actors.plan import Share, check_plan, generator_share
 from actors.pool import START_TIMEOUT_S, GeneratorPool
@@ -30,8 +30,9 @@ class Generators:
     def __init__(self, config: Config, model_dir: Path, plan: list[Share] | None = None) -> None:
         self.config, self.model_dir = config, model_dir
         check_plan(plan or [generator_share(config)], ray.cluster_resources())
-        self.watch = light_actor(Watch).remote()
-        self.pool = light_actor(GeneratorPool).remote(config, str(model_dir), self.watch)
+        self.watch = light_actor(Watch, "watch").remote()
+        pool = light_actor(GeneratorPool, "pool")
+        self.pool = pool.remote(config, str(model_dir), Named("watch"))
         # Engines take long to load; the caller prepares its prompts in the meantime.
         self._starting = self.pool.start.remote()
 
@@ -67,9 +68,9 @@ class Generators:
         ask(self.pool.reports.remote(update.version), "the generator pool", limit)
 
 
-def light_actor(cls: type) -> Any:
+def light_actor(cls: type, name: str) -> Any:
     """An actor that only passes messages. Ray restarts it and asks it again; what it held, it has
     forgotten."""
     return ray.remote(cls).options(
-        num_cpus=0, max_concurrency=1000, max_restarts=-1, max_task_retries=-1
+        name=name, num_cpus=0, max_concurrency=1000, max_restarts=-1, max_task_retries=-1
     )

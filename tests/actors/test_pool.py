@@ -36,7 +36,7 @@ def scripted(cluster, monkeypatch, tmp_path):
         config = Config.model_validate({"generator": generator})
 
         async def whole():
-            watch = light_actor(Watch).remote()
+            watch = light_actor(Watch, tmp_path.name).remote()
             pool = GeneratorPool(config, str(tmp_path), watch)
             await pool.start()
             try:
