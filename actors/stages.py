@@ -214,7 +214,7 @@ class Agree:
         columns = {
             "token_weights": pa.array(list(map(np.float32, tokens)), pa.list_(pa.float32())),
             "sequence_weight": pa.array(np.float32(sequences)),
-            "agreement_scale": pa.array([self.scale] * len(lengths), pa.float32()),
+            "agreement_scale": pa.array([self.scale] * len(lengths), pa.float64()),
             "batch": pa.array([self.batch] * len(lengths), pa.int32()),
         }
         self.batch += 1

@@ -65,7 +65,8 @@ SCORED = pa.schema(
         # Null until the agreement stage has seen the whole batch.
         pa.field("token_weights", _FLOATS),  # (T,)
         pa.field("sequence_weight", pa.float32()),
-        pa.field("agreement_scale", pa.float32()),  # divisor of the batch's disagreement
+        # Divisor of the batch's disagreement; whole, because a resumed run goes on from it.
+        pa.field("agreement_scale", pa.float64()),
         pa.field("batch", pa.int32()),  # the optimizer step that takes the row
     ]
 )

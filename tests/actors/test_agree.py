@@ -172,3 +172,15 @@ def test_a_view_without_a_number_does_not_change_whom_the_filter_takes():
 def test_an_empty_chunk_passes(agree):
     stage, _ = agree(config())
     assert list(stage(scored(1).slice(0, 0))) == []
+
+
+def test_a_stream_that_begins_anew_goes_on_with_exactly_the_running_scale(agree):
+    settings = config(objective={"agreement": {"scale": "running"}})
+    first, second = scored(4, seed=1), scored(4, seed=2)
+    stage, _ = agree(settings)
+    ((before,), (expected,)) = (list(stage(table)) for table in (first, second))
+    again, _ = agree(settings)
+    again.scale = before["agreement_scale"][0].as_py()
+    (resumed,) = list(again(second))
+    assert resumed["agreement_scale"].to_pylist() == expected["agreement_scale"].to_pylist()
+    assert resumed["token_weights"].to_pylist() == expected["token_weights"].to_pylist()
