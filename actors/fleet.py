@@ -25,10 +25,11 @@ from actors.calls import Named, ask
 from actors.engine import Sampling
 from actors.gate import Gate, patience
 from actors.generators import Generators, light_actor
-from actors.learner import LearnerJob
+from actors.learner_job import LearnerJob
 from actors.messages import ReplicaReport
 from actors.plan import COORDINATOR_CPUS, resource_plan
 from actors.pool import START_TIMEOUT_S
+from actors.pulse import Pulse
 from actors.stages import Agree, Generate, Score
 from actors.trainer import Fit
 from actors.weights import PushStatus, WeightStore
@@ -120,11 +121,18 @@ class Fleet(Generators):
         version. False: it was ``asked`` to stop before, and the learners saved where they were, if
         they could within training.stop_grace_s."""
         job = LearnerJob(self.config, self.model_dir, run_path, self.gate, self.store, self.watch)
+        pulse = Pulse(
+            {"gate": self.gate, "weight store": self.store, "generator pool": self.pool,
+             "watch": self.watch},
+            self.config.generator.stall_s,
+        )  # fmt: skip
         for _ in range(self.config.training.max_restarts + 1):
             fit = Fit(job, stream)
             fit.start()
             while fit.is_alive() and not asked.is_set():
                 fit.join(0.2)
+                for name in pulse.look():
+                    self.watch.note.remote(name, "did not answer; replaced")
             if asked.is_set():
                 ask(self.gate.halt.remote(), "the gate")
                 fit.join(self.config.training.stop_grace_s)

@@ -14,7 +14,6 @@ from typing import Any
 from actors.engine import Engine
 from actors.messages import Probe, ReplicaReport, Request, Sampled, WeightUpdate
 from actors.reaper import reap_children
-from actors.transports import AdapterTransport, choose_transport
 from unisd_core.config import Config
 from unisd_core.evaluation.peak_memory import tree_memory
 
@@ -30,6 +29,9 @@ class GeneratorReplica:
         self.config, self.index = config, index
         length = config.model.max_view_tokens + config.rollout.max_completion_tokens
         self.engine = Engine(Path(model_dir), config.model.dtype, length, config.generator)
+        # The pool imports this file too, and needs no torch.
+        from actors.transports import choose_transport
+
         self.transport = choose_transport(config)(self.engine, config, Path(model_dir))
         self.loading = asyncio.Lock()
         self.alone = asyncio.Lock()
@@ -42,9 +44,7 @@ class GeneratorReplica:
 
     async def start(self, update: WeightUpdate | None) -> ReplicaReport:
         """Load the model and, where the run is past version 0, that version's weights."""
-        adapters = 0
-        if isinstance(self.transport, AdapterTransport):
-            adapters = self.config.training.staleness + 2
+        adapters = 0 if self.transport.in_place else self.config.training.staleness + 2
         await self.engine.start(self.config.model.lora.rank, adapters)
         self.reaper = reap_children()
         if update is not None:

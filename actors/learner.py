@@ -9,9 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,11 +26,11 @@ from actors.careful_update import careful_update, visits_of
 from actors.checkpoint_writer import CheckpointWriter
 from actors.device import use_threads
 from actors.gate import patience
+from actors.learner_job import LearnerJob
 from actors.pool import START_TIMEOUT_S
 from actors.student import Student
 from actors.versions import Versions
 from unisd_core.adapters import adapter_checksum
-from unisd_core.config import Config
 from unisd_core.errors import UserError
 from unisd_core.evaluation.peak_memory import peak_memory
 from unisd_core.objective.metrics import finalise_metrics
@@ -48,18 +46,6 @@ NOT_KEPT = (*STATES, "view_ids")
 
 SMALLEST_CLIP = 1e-6
 """Nats; a quantile below this would clip every token."""
-
-
-@dataclass(frozen=True)
-class LearnerJob:
-    """What a worker is given."""
-
-    config: Config
-    model_dir: Path
-    run_path: Path
-    gate: Any
-    store: Any
-    watch: Any
 
 
 def learn(job: LearnerJob) -> None:

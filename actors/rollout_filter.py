@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from actors.bad_rows import not_finite
 from unisd_core.config import Config
-from unisd_core.models import load_tokenizer
 from unisd_core.objective.agreement import mean_token_agreement, row_agreement_filter
 from unisd_core.tasks import load_task
 from unisd_core.tasks.splits import split_training
@@ -71,6 +70,8 @@ def auxiliary_logprobs(table: pa.Table) -> list[np.ndarray]:
 
 
 def _reader(config: Config, model_dir: str) -> Readable:
+    from unisd_core.models import load_tokenizer
+
     task = load_task(config.task, config.data_dir, config.task_seed, config.own_rows)
     rows = split_training(task, config).train
     tokenizer = load_tokenizer(Path(model_dir))

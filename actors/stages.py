@@ -3,6 +3,9 @@
 The stream carries chunks of rollouts, one Arrow table each. Its source is a list of empty slots:
 which prompts fill a slot is decided by the gate when there is room, so that prompts lost
 to a filter or a fault are replaced and no stage waits for rows that never come.
+
+Many processes import this file, because the stream refers to its classes; torch is imported where
+it is used.
 """
 
 from __future__ import annotations
@@ -23,7 +26,6 @@ from actors.engine import Sampling
 from actors.ledger import Ticket
 from actors.messages import Request, Sampled
 from actors.rollout_filter import RolloutFilter, auxiliary_logprobs
-from actors.teacher_scorer import TeacherScorer
 from unisd_core.config import Config
 from unisd_core.objective.agreement import agreement_weights
 from unisd_core.schema import SCORED, TRAJECTORY
@@ -135,6 +137,8 @@ class Score:
     """
 
     def __init__(self, config: Config, model_dir: str, store: Any, watch: Any) -> None:
+        from actors.teacher_scorer import TeacherScorer
+
         self.scorer = TeacherScorer(config, model_dir)
         self.store, self.watch = store, watch
         self.limit_s = config.scorer.timeout_s

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 from ray.data import Dataset
 from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from actors.learner import LearnerJob, learn
+from actors.learner_job import LearnerJob, run_learner
 
 
 class Fit(threading.Thread):
@@ -40,7 +39,7 @@ class Fit(threading.Thread):
         trainer_type = TorchTrainer if settings.workers > 1 else DataParallelTrainer
         options = self.stream.context.execution_options
         return trainer_type(
-            _learn,
+            run_learner,
             train_loop_config={"job": self.job},
             datasets={"train": self.stream},
             dataset_config=DataConfig(datasets_to_split=whole, execution_options=options),
@@ -55,7 +54,3 @@ class Fit(threading.Thread):
                 failure_config=FailureConfig(max_failures=config.training.max_restarts),
             ),
         )
-
-
-def _learn(settings: dict[str, Any]) -> None:
-    learn(settings["job"])

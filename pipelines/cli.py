@@ -59,7 +59,7 @@ def run_main(
         config = load_config(args.preset, args.overrides, PRESETS_DIR)
         return main(config, args) or 0
     except KeyboardInterrupt as interrupt:
-        sys.stderr.write(f"{interrupt or 'interrupted'}\n")
+        sys.stderr.write(f"{str(interrupt) or 'interrupted'}\n")
         return getattr(interrupt, "exit_code", 130)
     except Exception as error:
         user_error = _user_error(error)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,3 +53,11 @@ def test_nothing_is_unpickled_and_no_remote_code_is_run() -> None:
         assert "pickle" not in set(imported(path)), path
         assert "trust_remote_code=True" not in text, path
         assert "torch.load" not in text, path
+
+
+def test_processes_that_only_pass_messages_need_no_torch() -> None:
+    modules = "actors.stages, actors.pool, actors.gate, actors.weights, actors.learner_job"
+    code = (
+        f"import sys, {modules}; sys.exit(bool({{'torch', 'transformers'}} & sys.modules.keys()))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -362,6 +362,12 @@ class Config(Section):
             )
         if not every and (self.evaluation.patience or self.evaluation.select == "best"):
             raise ValueError("evaluation.patience and select=best need evaluation.every above 0")
+        mirror = self.training.checkpoint_mirror or ""
+        if "@" in mirror.partition("://")[2].partition("/")[0]:
+            raise ValueError(
+                "training.checkpoint_mirror: leave credentials out of the URL, which is written to "
+                "config.yaml; fsspec reads them from the environment"
+            )
         if self.model.finetune == "full" and self.generator.transport == "adapter":
             raise ValueError("model.finetune=full has no adapter; set generator.transport=merged")
         return self

@@ -55,7 +55,7 @@ class Generator(Section):
     """Longest wait in seconds for one answer of a replica before it is replaced."""
     stall_s: float = Field(120.0, gt=0)
     """Seconds without a new token while requests run, or without an answer to a question after its
-    health, after which a replica is replaced."""
+    health, after which a replica is replaced; the actors that coordinate must answer as fast."""
 
     @property
     def groups_in_flight(self) -> int:

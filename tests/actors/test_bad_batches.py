@@ -16,7 +16,8 @@ import torch
 from actors import learner as learning
 from actors import versions
 from actors.gate import Gate
-from actors.learner import Learner, LearnerJob
+from actors.learner import Learner
+from actors.learner_job import LearnerJob
 from actors.watch import Watch
 from tests.actors.rows import scored
 from unisd_core.config import Config

@@ -18,7 +18,8 @@ import torch
 from actors import checkpoint as checkpoints
 from actors import learner as learning
 from actors import versions
-from actors.learner import SMALLEST_CLIP, Learner, LearnerJob
+from actors.learner import SMALLEST_CLIP, Learner
+from actors.learner_job import LearnerJob
 from actors.ledger import Ledger
 from tests.actors.rows import scored
 from unisd_core.config import Config

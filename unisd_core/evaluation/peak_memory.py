@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import resource
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 _PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
@@ -18,6 +21,8 @@ def peak_memory(device: torch.device) -> int:
     On a GPU it leaves out other allocators' memory, an engine's for one.
     """
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.max_memory_allocated(device)
     own = _resident_peak(psutil.Process().pid)
     # Without /proc; on Linux this would hand on the peak of the process that started us.
