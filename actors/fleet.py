@@ -108,7 +108,7 @@ class Fleet(Generators):
             )
             .map_batches(
                 Agree,
-                fn_constructor_args=(self.config, self.gate, str(self.model_dir)),
+                fn_constructor_args=(self.config, self.gate, str(self.model_dir), self.watch),
                 num_cpus=COORDINATOR_CPUS,
                 allow_out_of_order_execution=False,
                 **_stage(1),

@@ -54,6 +54,7 @@ class Gate:
         self.stream = first
         self.patience = patience
         self.changed = asyncio.Condition()
+        self.broken: str | None = None
         self.next_slot = 0
         self.events = 0
         self.lost_since_step = 0
@@ -68,6 +69,7 @@ class Gate:
         async with self.changed:
             self._check_memory()
             self.stream += 1
+            self.broken = None
             self.next_slot = 0
             self.ledger.repeat()
             self._notify()
@@ -219,9 +221,20 @@ class Gate:
             self.ledger.steps = min(self.ledger.steps, self.ledger.version)
             self._notify()
 
+    async def stream_broke(self, stream: int, reason: str) -> bool:
+        """Rows that ``stream`` carried are lost. False where that does not matter any more."""
+        async with self.changed:
+            if stream != self.stream or self.ledger.finished:
+                return False
+            self.broken = reason
+            self._notify()
+            return True
+
     async def last_step(self) -> int:
-        """The step after which the run ends."""
+        """The step after which the run ends. Raises RuntimeError for a stream that is broken."""
         self._check_memory()
+        if self.broken:
+            raise RuntimeError(self.broken)
         return self.ledger.steps
 
     async def counters(self) -> dict[str, Any]:
@@ -231,6 +244,7 @@ class Gate:
         return {
             **self.ledger.counters(),
             "version": self.ledger.version,
+            "stream": self.stream,
             "agreement_scale": self.agreement_scale,
             "reasons": dict(self.ledger.reasons),
         }
@@ -249,6 +263,9 @@ class Gate:
         moved. Raises RuntimeError when steps were taken of which nothing was saved."""
         async with self.changed:
             self.forgot = False
+            # What becomes of an earlier stream does not matter from now on.
+            self.stream += 1
+            self.broken = None
             if state is None and self.ledger.version > 0:
                 raise RuntimeError(
                     f"{self.ledger.version} steps were taken, but no checkpoint can be read"

@@ -169,10 +169,12 @@ class Agree:
     """Collects the surviving rows of a global batch, weighs them, and emits them together.
 
     One actor sees every row in order, so weights and scale do not depend on the number of scorers.
+    The watch attends to it, since the rows it holds are lost with it.
     """
 
-    def __init__(self, config: Config, gate: Any, model_dir: str) -> None:
-        self.config, self.gate = config, gate
+    def __init__(self, config: Config, gate: Any, model_dir: str, watch: Any) -> None:
+        self.config, self.gate, self.watch = config, gate, watch
+        self.attended = False
         self.waiting: list[pa.Table] = []
         begin = ask(gate.counters.remote(), "the gate")
         self.batch: int = begin["version"]
@@ -180,6 +182,8 @@ class Agree:
         self.filter = RolloutFilter(config, model_dir)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        if not self.attended:
+            self._be_attended()
         if table.num_rows:
             self.waiting.append(self._admissible(table))
         size = self.config.training.batch
@@ -188,6 +192,13 @@ class Agree:
             yield self._weigh(ready.slice(0, size))
             ready = ready.slice(size)
         self.waiting = [ready] if ready.num_rows else []
+
+    def _be_attended(self) -> None:
+        # Not before the first chunk: then the stream it comes with has its number.
+        stream = ask(self.gate.counters.remote(), "the gate")["stream"]
+        actor, limit = ray.get_runtime_context().current_actor, self.config.scorer.timeout_s
+        self.watch.attend.remote("agreement stage", actor, self.gate, stream, limit)
+        self.attended = True
 
     def _admissible(self, table: pa.Table) -> pa.Table:
         """Rows that pass the filter and that the gate still wants; the rest is reported to it."""

@@ -1,7 +1,9 @@
-"""The watch: keeps the list of incidents, and replaces workers that are stuck in their work.
+"""The watch: keeps the list of incidents, replaces workers that are stuck in their work, and tells
+the gate when a stage that keeps state is lost.
 
 Ray restarts what dies; it does not see what hangs. A worker that says when it begins and ends a
-piece of work is killed when it takes longer than it may, and Ray restarts it.
+piece of work is killed when it takes longer than it may, and Ray restarts it. Nor does Ray Data see
+a stage die that has nothing to do: rows it held are gone, and the stream would wait for them.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
+
+from actors.calls import first_line
 
 INTERVAL_S = 1.0
 """Seconds between two looks at who is late."""
@@ -43,6 +48,7 @@ class Watch:
         self.incidents: list[Incident] = []
         self.work: dict[str, Work] = {}
         self.looking: asyncio.Task[None] | None = None
+        self.attending: set[asyncio.Task[None]] = set()
 
     async def note(self, who: str, what: str) -> None:
         """Remember an incident."""
@@ -65,6 +71,23 @@ class Watch:
     async def end(self, key: str) -> None:
         """The work that began under ``key`` is done."""
         self.work.pop(key, None)
+
+    async def attend(self, who: str, actor: Any, gate: Any, stream: int, limit_s: float) -> None:
+        """``actor`` holds rows of ``stream``; the gate is told when it is dead, or gives no sign of
+        life for ``limit_s`` seconds."""
+        task = asyncio.create_task(self._attend(who, actor, gate, stream, limit_s))
+        self.attending.add(task)
+        task.add_done_callback(self.attending.discard)
+
+    async def _attend(self, who: str, actor: Any, gate: Any, stream: int, limit_s: float) -> None:
+        try:
+            while True:
+                await asyncio.wait_for(actor.__ray_ready__.remote(), limit_s)
+                await asyncio.sleep(INTERVAL_S)
+        except (RayError, TimeoutError) as error:
+            reason = f"lost ({first_line(error)})"
+            if await gate.stream_broke.remote(stream, f"the {who} was {reason}"):
+                await self.note(who, f"{reason}; the stream begins again")
 
     async def _look(self) -> None:
         while True:

@@ -76,7 +76,8 @@ class Scorer(Section):
     batch_tokens: int = Field(1024, ge=1)
     """Padded tokens per forward pass. On CPU about a thousand is fastest; raise it on a GPU."""
     timeout_s: float = Field(600.0, gt=0)
-    """Longest time in seconds an actor may be at one chunk of rollouts before it is replaced."""
+    """Longest time in seconds an actor may be at one chunk of rollouts before it is replaced; the
+    agreement stage, which keeps state, must give signs of life as fast."""
 
 
 class Learner(Section):

@@ -47,7 +47,9 @@ def agree(monkeypatch):
 
         door.arrive, door.counters = Remote("arrive"), Remote("counters")
         monkeypatch.setattr(stages, "ask", lambda value, who: value)
-        return Agree(config, door, "no model folder"), door
+        stage = Agree(config, door, "no model folder", watch=None)
+        stage.attended = True  # which needs an actor
+        return stage, door
 
     return make
 
@@ -144,7 +146,9 @@ def test_a_run_whose_rows_are_all_lost_ends_with_their_reason(monkeypatch, reaso
     gate = Gate(rows=9, batch=4, staleness=0, steps=3, seed=0)
     door = Gated(gate)
     filters = {"drop_truncated": True, "min_tokens": 99 if reason == "too short" else 0}
-    stage = Agree(config(rollout={"chunk": 4}, filter=filters), door, "no model folder")
+    settings = config(rollout={"chunk": 4}, filter=filters)
+    stage = Agree(settings, door, "no model folder", watch=None)
+    stage.attended = True  # which needs an actor
     stream = door.open_stream.remote()
     with pytest.raises(UserError, match=rf"84 rows in a row .*84 filtered: {reason}.*filter"):
         for slot in range(99):

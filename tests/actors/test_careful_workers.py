@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import socket
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import torch.distributed as dist
 from actors.careful_update import careful_update
 from actors.student import Student
 from tests.actors.rows import scored
+from tests.actors.two_workers import run_two
 from unisd_core.config import Config
 
 CASES = {"lora-ddp": ("lora", "ddp"), "full-fsdp": ("full", "fsdp")}
@@ -76,18 +74,9 @@ def _train(name: str, folder: Path, rank: int) -> None:
     torch.save((student.weights(), lost), folder / f"{name}-{rank}.pt")
 
 
-def _worker(rank: int, port: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=f"tcp://127.0.0.1:{port}",
-        rank=rank,
-        world_size=2,
-        timeout=timedelta(seconds=120),
-    )
+def train_all(folder: Path, rank: int) -> None:
     for name in CASES:
         _train(name, folder, rank)
-    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
@@ -95,19 +84,7 @@ def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with what the two workers made of each case."""
     folder = tmp_path_factory.mktemp("workers")
     (folder / "model").symlink_to(tiny_model)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_worker, args=(rank, port, folder)) for rank in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(300)
-    alive = [worker for worker in workers if worker.is_alive()]
-    for worker in alive:
-        worker.kill()
-    assert not alive, "a worker waits for the other for ever"
+    run_two(train_all, folder, limit_s=300)
     return folder
 
 

@@ -276,8 +276,9 @@ def test_a_halt_lets_nobody_in_and_leaves_what_is_in_flight_open():
         assert await door.consume(visits(first)) == 0, "the learner ends after the step it is at"
         counters = await door.counters()
         assert (counters["consumed"], counters["in_flight"]) == (4, len(second))
-        resumed, again = await opened(staleness=1)
+        resumed = gate(staleness=1)
         assert await resumed.restore(await door.state()) == 3
+        again = Stream(resumed, await resumed.open_stream())
         assert [ticket.position for ticket in await again.admit(4)] == [4, 5, 6, 7]
 
     asyncio.run(scenario())
@@ -302,5 +303,21 @@ def test_a_restarted_gate_refuses_until_it_has_a_ledger(monkeypatch):
         assert [ticket.position for ticket in again] == [4, 5, 6, 7]
         kept = await fresh.arrive([(*visit, 1) for visit in visits(before[4:])], [])
         assert kept == [False] * 4, "rows of the old stream are refused"
+
+    asyncio.run(scenario())
+
+
+def test_a_broken_stream_is_told_to_the_learner_until_the_next_one_opens():
+    async def scenario():
+        door, stream = await opened(staleness=1)
+        await stream.admit(4)
+        assert not await door.stream_broke(stream.number - 1, "an older one")
+        assert await door.last_step() == 3
+        assert await door.stream_broke(stream.number, "the agreement stage was lost")
+        with pytest.raises(RuntimeError, match="agreement stage was lost"):
+            await door.last_step()
+        await door.restore(await door.state())
+        assert await door.last_step() == 3, "a learner that starts again does not care"
+        assert not await door.stream_broke(stream.number, "late news")
 
     asyncio.run(scenario())

@@ -6,19 +6,16 @@ Two processes work through all cases one after the other: starting one costs mor
 from __future__ import annotations
 
 import itertools
-import multiprocessing
-import socket
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 import torch
-import torch.distributed as dist
 
 from actors.student import Student
 from tests.actors.rows import scored
+from tests.actors.two_workers import run_two
 from tests.tiny import make_tiny_model
 from unisd_core.config import Config
 
@@ -92,18 +89,9 @@ def _train(name: str, folder: Path, rank: int) -> None:
     torch.save((student.weights(), student.optimizer_state()), folder / f"{name}-{rank}.pt")
 
 
-def _worker(rank: int, port: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=f"tcp://127.0.0.1:{port}",
-        rank=rank,
-        world_size=2,
-        timeout=timedelta(seconds=120),
-    )
+def train_all(folder: Path, rank: int) -> None:
     for name in CASES:
         _train(name, folder, rank)
-    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
@@ -112,19 +100,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("parallel")
     for tied in (True, False):
         make_tiny_model(folder / ("tied" if tied else "untied"), tie_word_embeddings=tied)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_worker, args=(rank, port, folder)) for rank in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(500)
-    alive = [worker for worker in workers if worker.is_alive()]
-    for worker in alive:
-        worker.kill()
-    assert not alive, "a worker waits for the other for ever"
+    run_two(train_all, folder, limit_s=500)
     return folder
 
 

@@ -12,6 +12,7 @@ from actors.engine import Sampling
 from actors.generators import light_actor
 from actors.messages import Request, WeightUpdate
 from actors.pool import GeneratorPool
+from actors.slots import Slot
 from actors.watch import Watch
 from tests.actors.scripted_replica import ScriptedReplica
 from unisd_core.config import Config
@@ -111,12 +112,13 @@ def test_a_replica_that_dies_while_it_loads_is_started_again(scripted):
     scripted(scenario)
 
 
+async def nobody_comes(slot: Slot) -> None:
+    raise TimeoutError("no room")
+
+
 def test_the_others_go_on_without_a_replica_that_cannot_be_restarted(scripted, monkeypatch):
     async def scenario(pool, folder):
-        async def nobody(slot):
-            raise TimeoutError("no room")
-
-        monkeypatch.setattr(pool, "_fill_any", nobody)
+        monkeypatch.setattr(pool, "_fill_any", nobody_comes)
         (folder / "die").touch()
         (answer,) = await pool.generate(requests(1))
         assert [report.replica for report in await pool.reports(0)] == [answer.replica]
@@ -127,10 +129,7 @@ def test_the_others_go_on_without_a_replica_that_cannot_be_restarted(scripted, m
 
 def test_waiting_ends_when_no_replica_can_be_had(scripted, monkeypatch):
     async def scenario(pool, folder):
-        async def nobody(slot):
-            raise TimeoutError("no room")
-
-        monkeypatch.setattr(pool, "_fill_any", nobody)
+        monkeypatch.setattr(pool, "_fill_any", nobody_comes)
         for slot in pool.slots.all:
             pool._replace(slot, slot.actor, "test")
         with pytest.raises(RuntimeError, match="cannot be restarted: TimeoutError: no room"):

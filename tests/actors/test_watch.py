@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
+from ray.exceptions import RayActorError
 
 from actors import watch as watch_module
 from actors.watch import Watch
@@ -29,7 +31,7 @@ def played(scenario: Callable) -> Watch:
     async def whole() -> Watch:
         watch = Watch()
         await scenario(watch)
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.6)
         return watch
 
     return asyncio.run(whole())
@@ -62,6 +64,50 @@ def test_an_actor_that_begins_again_gets_its_time_again(killed: list[str]) -> No
         await watch.end("a")
 
     played(scenario)
+    assert killed == []
+
+
+class Stage:
+    """The handle of a stage that gives so many signs of life, and then an error or none."""
+
+    def __init__(self, signs: int, error: Exception | None = None) -> None:
+        self.signs, self.error = signs, error
+        self.__ray_ready__ = SimpleNamespace(remote=self._ready)
+
+    async def _ready(self) -> None:
+        self.signs -= 1
+        if self.signs < 0:
+            if self.error:
+                raise self.error
+            await asyncio.sleep(60)
+
+
+class Door:
+    """The handle of a gate at stream 3."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.stream_broke = SimpleNamespace(remote=self._broke)
+
+    async def _broke(self, stream: int, reason: str) -> bool:
+        self.told.append(reason)
+        return stream == 3
+
+
+@pytest.mark.parametrize("error", [None, RayActorError()])
+def test_the_gate_is_told_of_a_stage_that_is_lost(
+    killed: list[str], error: Exception | None
+) -> None:
+    door, old = Door(), Door()
+
+    async def scenario(watch: Watch) -> None:
+        await watch.attend("agreement stage", Stage(2, error), door, 3, 0.03)
+        await watch.attend("agreement stage", Stage(2, error), old, 2, 0.03)
+        await watch.attend("agreement stage", Stage(99), Door(), 3, 60.0)
+
+    (incident,) = played(scenario).incidents
+    assert len(door.told) == len(old.told) == 1
+    assert incident.who == "agreement stage" and "begins again" in incident.what
     assert killed == []
 
 
