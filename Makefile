@@ -32,7 +32,7 @@ eval: setup
 
 # The tests that start engines run one after the other, beside all the others.
 test: setup
-	$(RUN) -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(RUN) -m pytest -n 2 $(ARGS)
 
 chaos: setup
 	$(RUN) -m tests.faults.campaign $(ARGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,12 +30,22 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    installed = importlib.util.find_spec("vllm") is not None
+    if importlib.util.find_spec("vllm") is not None:
+        return
     for item in items:
         if item.get_closest_marker("engine"):
-            # Two runs at a time would starve each other on a small machine.
-            item.add_marker(pytest.mark.xdist_group("engine"))
-            if not installed:
-                item.add_marker(pytest.mark.skip(reason="vllm is not installed"))
+            item.add_marker(pytest.mark.skip(reason="vllm is not installed"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The tests that start engines run one after the other, beside all the others: two runs at a
+    time would starve each other on a small machine."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class EnginesInOneProcess(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "engine" if nodeid.startswith("tests/engine/") else nodeid
+
+    return EnginesInOneProcess(config, log)

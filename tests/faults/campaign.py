@@ -47,7 +47,7 @@ def schedule(seed: int, count: int) -> list[str]:
 
 def steps_for(faults: int, staleness: int) -> int:
     """Steps of a run that meets so many faults, one after the other."""
-    return (staleness + 3) * faults + 4
+    return 3 * (staleness + 1) * faults + 4
 
 
 def run_faults(

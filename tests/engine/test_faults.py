@@ -15,10 +15,10 @@ from tests.tiny import make_tiny_model
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
-# Those after which not everything has to start again; of the others only two.
+# But for the last two, those after which little has to start again.
 FAULTS = [
-    "replica killed", "watch killed", "scorer killed", "replica slow", "learner killed",
-    "engine hung", "scorer hung", "watch killed", "scorer killed", "command told to stop",
+    "replica killed", "watch killed", "scorer killed", "replica slow", "engine hung",
+    "scorer killed", "replica slow", "watch killed", "agreement stage killed", "command killed",
 ]  # fmt: skip
 OPTIONS = (
     "generator.transport=adapter",

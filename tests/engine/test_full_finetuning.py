@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 
 from tests.tiny import make_tiny_model
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 600
 STEPS = 60
 
