@@ -58,7 +58,7 @@ def test_a_line_that_was_cut_off_does_not_take_the_next_one_with_it(
     (tmp_path / LINES).write_text(json.dumps(before) + '\n{"step": 20, "acc')
     found = SimpleNamespace(version=20, adapter={"a": torch.ones(2)})
     monkeypatch.setattr(checkpoints, "newest_step", lambda folder: found.version)
-    monkeypatch.setattr(checkpoints, "newest", lambda folder: found)
+    monkeypatch.setattr(checkpoints, "newest", lambda folder, note=None: found)
     measured = {"step": 20, "accuracy": 0.5, "rows": 4, "versions": [20, 20]}
     monkeypatch.setattr(Validation, "_measure", lambda self, test_set, step: measured)
     bench = SimpleNamespace(config=config(), validation_set=lambda: "rows")

@@ -50,7 +50,8 @@ def test_every_row_loads_and_its_prompt_names_the_function_the_tests_call(
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "split", "file"), SPLITS)
 def test_every_reference_passes_its_tests(name: str, split: str, file: str) -> None:
-    rows = rows_of(name, split)
+    # All of them go through the sandbox in test_published_programs.
+    rows = rows_of(name, split)[::4]
     programs = []
     for row in rows:
         code = extract_code(row.gold, row.answer["function"], row.answer["stub"])
