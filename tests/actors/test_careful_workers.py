@@ -13,7 +13,7 @@ import torch.distributed as dist
 from actors.careful_update import careful_update
 from actors.student import Student
 from tests.actors.rows import scored
-from tests.actors.two_workers import run_two
+from tests.actors.two_workers import results, run_two
 from unisd_core.config import Config
 
 CASES = {"lora-ddp": ("lora", "ddp"), "full-fsdp": ("full", "fsdp")}
@@ -90,9 +90,7 @@ def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", CASES)
 def test_two_workers_agree_on_what_is_left_out(name: str, trained: Path) -> None:
-    files = [trained / f"{name}-{rank}.pt" for rank in range(2)]
-    assert all(file.exists() for file in files), "the workers failed at this case or before it"
-    (first, lost), (second, others) = (torch.load(file, weights_only=True) for file in files)
+    (first, lost), (second, others) = results(trained, name)
     assert lost == others == [sorted(left_out) for _, left_out in BATCHES]
     alone = Student(settings_of(name), trained / "model")
     for number, (_, left_out) in enumerate(BATCHES):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from actors.ledger import End, Ledger, Ticket
+from tests.actors.accounts import assert_account_closes
 
 
 def test_each_epoch_visits_every_row_once_in_a_new_order():
@@ -202,12 +203,7 @@ class Interleaving(RuleBasedStateMachine):
         if not hasattr(self, "ledger"):
             return
         ledger = self.ledger
-        ledger.check()
-        counters = ledger.counters()
-        ended = sum(counters[name] for name in ("consumed", "filtered", "stale", "failed"))
-        assert counters["admitted"] == counters["in_flight"] + ended
-        bound = min(ledger.staleness + ledger.version + 1, ledger.steps) * ledger.batch
-        assert ledger.admitted - ledger.ended_without_step <= bound
+        assert_account_closes(ledger)
         # Whatever is not finished can go on: something is open, or there is room.
         assert ledger.finished or ledger.in_flight or ledger.room
 

@@ -15,7 +15,7 @@ import torch
 
 from actors.student import Student
 from tests.actors.rows import scored
-from tests.actors.two_workers import run_two
+from tests.actors.two_workers import results, run_two
 from tests.tiny import make_tiny_model
 from unisd_core.config import Config
 
@@ -106,9 +106,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", CASES)
 def test_two_workers_give_the_same_update_as_one(name: str, trained: Path) -> None:
-    files = [trained / f"{name}-{rank}.pt" for rank in range(2)]
-    assert all(file.exists() for file in files), "the workers failed at this case or before it"
-    (first, optimizer), (second, _) = (torch.load(file, weights_only=True) for file in files)
+    (first, optimizer), (second, _) = results(trained, name)
     settings = settings_of(name)
     # As many as the workers have: Adam makes more of another order of sums than is allowed below.
     torch.set_num_threads(1)

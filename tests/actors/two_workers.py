@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -26,6 +27,13 @@ def _worker(train: Train, rank: int, port: int, folder: Path) -> None:
     )
     train(folder, rank)
     dist.destroy_process_group()
+
+
+def results(folder: Path, name: str) -> list[Any]:
+    """What both have saved as ``<name>-<rank>.pt``, by rank."""
+    files = [folder / f"{name}-{rank}.pt" for rank in range(2)]
+    assert all(file.exists() for file in files), "the workers failed at this case or before it"
+    return [torch.load(file, weights_only=True) for file in files]
 
 
 def run_two(train: Train, folder: Path, limit_s: float) -> None:

@@ -14,39 +14,29 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from tests.small_run import ROOT, small_run
 from tests.tiny import make_tiny_model
 
-ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 600
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 
 def command(model: Path, out: Path, name: str, *overrides: str) -> list[str]:
-    return [
-        sys.executable,
-        str(ROOT / "pipelines" / "unisd_full.py"),
-        "--preset=unisd_full",
-        f"name={name}",
-        f"output_dir={out}",
-        f"model.path={model}",
-        "model.max_prompt_tokens=1000",
-        "model.max_view_tokens=1900",
-        "rollout.chunk=4",
+    return small_run(
+        model,
+        out,
+        name,
         # A reference is longer than what the random model needs to be let say.
         "rollout.max_completion_tokens=140",
-        "views.count=2",
         "objective.divergence.clip=1.5",
         "training.batch=8",
         "training.learning_rate=1e-3",
-        "generator.cpus=0.25",
-        "generator.kv_cache_gib=0.25",
-        "learner.cpus=0.25",
         "evaluation.rows=4",
         "evaluation.teacher_rows=2",
         "evaluation.require_better_teacher=false",
         *overrides,
-    ]
+    )
 
 
 def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from tests.small_run import ROOT, small_run
 from tests.tiny import make_tiny_model
 
-ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 600
 STEPS = 60
 
@@ -26,18 +25,12 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 
 def run(model: Path, out: Path) -> str:
-    arguments = [
-        sys.executable,
-        str(ROOT / "pipelines" / "unisd_full.py"),
-        "--preset=unisd_full",
-        "name=whole",
-        f"output_dir={out}",
-        f"model.path={model}",
+    arguments = small_run(
+        model,
+        out,
+        "whole",
         "model.finetune=full",
-        "model.max_prompt_tokens=1000",
         "model.max_view_tokens=1950",
-        "rollout.chunk=4",
-        "rollout.max_completion_tokens=12",
         "views.count=1",
         "views.auxiliary=induction",
         "views.induction.pool=3",
@@ -52,16 +45,13 @@ def run(model: Path, out: Path) -> str:
         # Large enough that weights which did not arrive would show in the gap.
         "training.learning_rate=1e-3",
         "training.checkpoint_every=1",
-        "generator.cpus=0.25",
-        "generator.kv_cache_gib=0.25",
-        "learner.cpus=0.25",
         "evaluation.rows=2",
         "evaluation.teacher_rows=0",
         "evaluation.every=1",
         "evaluation.validation_rows=2",
         "evaluation.patience=2",
         "outputs.tensorboard=false",
-    ]
+    )
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=TIMEOUT_S, cwd=ROOT)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done.stdout

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 
-ROOT = Path(__file__).parents[2]
+from tests.small_run import ROOT, small_run
+
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 BATCH = 4
 
@@ -23,18 +23,11 @@ def command(
     model: Path, out: Path, name: str, steps: int, staleness: int, *overrides: str
 ) -> list[str]:
     """The command line of a run whose parties are given up after seconds instead of minutes."""
-    return [
-        sys.executable,
-        str(ROOT / "pipelines" / "unisd_full.py"),
-        "--preset=unisd_full",
-        f"name={name}",
-        f"output_dir={out}",
-        f"model.path={model}",
-        "model.max_prompt_tokens=1000",
-        "model.max_view_tokens=1900",
+    return small_run(
+        model,
+        out,
+        name,
         "rollout.chunk=2",
-        "rollout.max_completion_tokens=12",
-        "views.count=2",
         f"training.steps={steps}",
         f"training.batch={BATCH}",
         f"training.staleness={staleness}",
@@ -43,19 +36,16 @@ def command(
         "training.max_restarts=1000",
         "training.stream_timeout_s=60",
         "generator.replicas=2",
-        "generator.cpus=0.25",
         "generator.kv_cache_gib=0.125",
         "generator.timeout_s=20",
         "generator.stall_s=10",
-        "scorer.cpus=0.25",
         "scorer.timeout_s=10",
-        "learner.cpus=0.25",
         "learner.timeout_s=20",
         "evaluation.rows=8",
         "evaluation.teacher_rows=0",
         "outputs.tensorboard=false",
         *overrides,
-    ]
+    )
 
 
 class Job:

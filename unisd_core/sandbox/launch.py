@@ -185,6 +185,7 @@ def hunt(mode: str, keeper: int) -> None:
         if stop:
             break
     if mode == "namespaces":
+        # The keeper is the only child, and /proc is covered.
         if reaped != keeper:
             os.kill(keeper, signal.SIGKILL)
             # Returns only when the kernel has ended the whole namespace.
