@@ -91,7 +91,7 @@ class GeneratorPool:
                 if slot.actor is not actor:
                     return report  # somebody else fills this place now
                 if update is self.newest:
-                    await self.slots.open(slot, report)
+                    self.slots.open(slot, report)
                     return report
             update = self.newest  # published meanwhile
             report = await self._ask(slot, actor.load.remote(update), START_TIMEOUT_S)

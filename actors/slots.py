@@ -69,7 +69,7 @@ class Slots:
                 slot.running -= load
             self.changed.notify_all()
 
-    async def open(self, slot: Slot, report: ReplicaReport) -> None:
+    def open(self, slot: Slot, report: ReplicaReport) -> None:
         """Give ``slot`` requests from now on. Under the lock."""
         slot.version, slot.ready, slot.abandoned = report.version, True, False
         slot.progress, slot.lost_at = -1, None

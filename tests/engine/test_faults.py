@@ -15,10 +15,10 @@ from tests.tiny import make_tiny_model
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
-# But for the last two, those after which little has to start again.
+# But for the last, those after which little has to start again.
 FAULTS = [
     "replica killed", "watch killed", "scorer killed", "replica slow", "engine hung",
-    "scorer killed", "replica slow", "watch killed", "agreement stage killed", "command killed",
+    "scorer killed", "replica slow", "watch killed", "replica hung", "command killed",
 ]  # fmt: skip
 OPTIONS = (
     "generator.transport=adapter",

@@ -47,7 +47,7 @@ def schedule(seed: int, count: int) -> list[str]:
 
 def steps_for(faults: int, staleness: int) -> int:
     """Steps of a run that meets so many faults, one after the other."""
-    return 3 * (staleness + 1) * faults + 4
+    return 5 * (staleness + 1) * faults // 2 + 4
 
 
 def run_faults(
