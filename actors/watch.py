@@ -82,7 +82,8 @@ class Watch:
     async def _attend(self, who: str, actor: Any, gate: Any, stream: int, limit_s: float) -> None:
         try:
             while True:
-                await asyncio.wait_for(actor.__ray_ready__.remote(), limit_s)
+                async with asyncio.timeout(limit_s):
+                    await actor.__ray_ready__.remote()
                 await asyncio.sleep(INTERVAL_S)
         except (RayError, TimeoutError) as error:
             reason = f"lost ({first_line(error)})"

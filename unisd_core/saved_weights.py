@@ -73,7 +73,7 @@ def _read_lora(file: Path) -> Lora:
             alpha=float(fields["lora_alpha"]),
             targets=tuple(sorted(fields["target_modules"])),
         )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(f"{file}: cannot be used as a LoRA adapter ({reason(error)})") from None
 
 
