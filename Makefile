@@ -10,10 +10,10 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ablate eval test chaos fuzz lint bench clean
+.PHONY: help setup demo ablate eval report test chaos fuzz lint bench clean
 
 help:
-	@echo "make setup | demo | ablate | eval | test | chaos | fuzz | lint | bench | clean   (EXTRA=cpu or gpu, ARGS=...)"
+	@echo "make setup | demo | ablate | eval | report | test | chaos | fuzz | lint | bench | clean   (EXTRA=cpu or gpu, ARGS=...)"
 
 setup: $(STAMP)
 
@@ -29,6 +29,10 @@ ablate: setup
 
 eval: setup
 	$(RUN) pipelines/evaluate.py --tasks minitools,cos_e,scienceqa,arc_easy,humaneval $(ARGS)
+
+# All runs under runs/, or those in ARGS.
+report: setup
+	$(RUN) pipelines/report_page.py $(ARGS)
 
 # The tests that start engines run one after the other, beside all the others.
 test: setup

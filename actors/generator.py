@@ -89,6 +89,7 @@ class GeneratorReplica:
     async def _one(self, request: Request) -> Sampled:
         self._enter()
         lease = self.transport.begin()
+        began = time.time()
         try:
             done = await self.engine.sample(
                 request.key, request.prompt_ids, request.sampling, lease.adapter
@@ -104,6 +105,8 @@ class GeneratorReplica:
             version_first=lease.version,
             version_last=self.transport.version if self.transport.in_place else lease.version,
             replica=self.index,
+            began=began,
+            ended=time.time(),
         )
 
     def _enter(self) -> None:

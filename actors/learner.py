@@ -28,6 +28,7 @@ from actors.device import use_threads
 from actors.gate import patience
 from actors.learner_job import LearnerJob
 from actors.pool import START_TIMEOUT_S
+from actors.stage_spans import joined, stage_spans
 from actors.student import Student
 from actors.versions import Versions
 from unisd_core.adapters import adapter_checksum
@@ -35,6 +36,7 @@ from unisd_core.errors import UserError
 from unisd_core.evaluation.peak_memory import peak_memory
 from unisd_core.objective.metrics import finalise_metrics
 from unisd_core.run_dir import RunDir
+from unisd_core.spans import Span
 from unisd_core.teacher import make_teacher
 
 STATES = ("teacher_hidden", "teacher_features", "teacher_topk_ids", "teacher_topk_logprobs")
@@ -200,8 +202,8 @@ class Learner:
                 ask(self.job.gate.leave_out.remote(failed), "the gate")
             return
         fresh, visits = done.rows, done.visits
-        totals = batch_totals(fresh, self.version)
-        batch = BatchTotals.together(self._gather(totals))
+        shares = self._gather((batch_totals(fresh, self.version), stage_spans(fresh)))
+        batch = BatchTotals.together(totals for totals, _ in shares)
         metrics = finalise_metrics(done.sums) | self.student.last | batch.metrics()
         metrics |= self._move_thresholds(fresh)
         # Shards are whole only while all workers read; replicas leave it to the first.
@@ -210,6 +212,7 @@ class Learner:
         weights = self.student.weights()
         teacher_moved = self.teacher.after_step(self.version + 1, weights)
         metrics |= self.teacher.metrics(weights)
+        pushes: list[Span] = []
         self.version += 1
         self.versions.add(self.version, weights)
         if teacher_moved:
@@ -218,13 +221,17 @@ class Learner:
             # The gate moves first: a checkpoint or a version that the ledger does not know must
             # not exist.
             self.last_step = ask(self.job.gate.consume.remote(visits, failed), "the gate")
-            self.versions.publish(self.version, teacher_moved)
+            pushes = self.versions.publish(self.version, teacher_moved)
         self.last_step = self._gather(self.last_step)[0]
         self.run_dir.write_trajectories(self.version, fresh.drop_columns(list(NOT_KEPT)), self.rank)
         learned = time.perf_counter() - began
         batch.seconds, batch.learn_memory = learned, peak_memory(self.student.device)
         self.totals = BatchTotals.together([self.totals, batch])
         metrics |= {"seconds_wait": waited, "seconds_learn": learned}
+        now = time.time()
+        metrics["spans"] = joined(
+            [spans for _, spans in shares], learn=[(now - learned, now)], push=pushes
+        )
         metrics["memory_learn"] = batch.learn_memory
         metrics |= {"bad_rows": self.totals.bad_rows, "bad_batches": self.totals.bad_batches}
         if self.rank == 0:

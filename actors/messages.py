@@ -23,7 +23,8 @@ class Sampled:
     """A completion with the policy versions it was sampled under.
 
     ``version_first`` and ``version_last`` differ only where weights were replaced in place
-    while the request ran; the row counts as old as the first.
+    while the request ran; the row counts as old as the first. ``began`` and ``ended`` are Unix
+    times, None where nobody sampled.
     """
 
     token_ids: list[int]
@@ -32,6 +33,8 @@ class Sampled:
     version_first: int
     version_last: int
     replica: int
+    began: float | None = None
+    ended: float | None = None
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,8 @@ def _trajectory(visit: Visit, sampled: Sampled) -> dict[str, Any]:
         "finish_reason": sampled.finish_reason,
         "source": visit.source,
         "replica": sampled.replica,
+        "sampled_from": sampled.began,
+        "sampled_until": sampled.ended,
     }
 
 

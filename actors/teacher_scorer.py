@@ -86,7 +86,7 @@ class TeacherScorer:
     @torch.inference_mode()
     def score(self, table: pa.Table) -> pa.Table:
         """``TRAJECTORY`` rows in, ``SCORED`` rows out, in the same order."""
-        began = time.perf_counter()
+        began, began_unix = time.perf_counter(), time.time()
         rows = table.to_pylist()
         teacher: list[dict[str, Any]] = [{} for _ in rows]
         logprobs: list[dict[int, np.ndarray]] = [{} for _ in rows]
@@ -114,6 +114,8 @@ class TeacherScorer:
                 [row.get(self.auxiliary + 1) for row in logprobs], pa.list_(pa.float32())
             ),
             "score_seconds": pa.array([seconds] * len(rows), pa.float32()),
+            "scored_from": pa.array([began_unix] * len(rows), pa.float64()),
+            "scored_until": pa.array([time.time()] * len(rows), pa.float64()),
             "score_memory": pa.array([peak_memory(self.device)] * len(rows), pa.int64()),
         }
         for name in SCORED.names:

@@ -13,6 +13,7 @@ from actors.messages import Probe, WeightUpdate
 from actors.student import Student
 from unisd_core.adapters import adapter_checksum
 from unisd_core.config import Config
+from unisd_core.spans import Span
 from unisd_core.teacher import TeacherWeights
 
 PROBE_TOKENS = 16
@@ -53,11 +54,12 @@ class Versions:
             if newer <= oldest:
                 del self.student.teacher_heads[old]
 
-    def publish(self, version: int, teacher_moved: bool, anew: bool = False) -> None:
-        """Give the newest version to the store; ``anew``: learners have started again."""
+    def publish(self, version: int, teacher_moved: bool, anew: bool = False) -> list[Span]:
+        """Give the newest version to the store; ``anew``: learners have started again. Returns when
+        earlier ones were pushed."""
         student = weight_update(version, self.known[version], self.probe)
         teacher = weight_update(version, self.teacher.state()) if teacher_moved else None
-        ask(self.store.publish.remote(student, teacher, anew), "the weight store")
+        return ask(self.store.publish.remote(student, teacher, anew), "the weight store")
 
 
 def weight_update(

@@ -14,6 +14,7 @@ from typing import Any
 
 from actors.calls import restarted
 from actors.messages import WeightUpdate
+from unisd_core.spans import Span
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,15 @@ class WeightStore:
         self.pushed: WeightUpdate | None = None
         self.published = 0
         self.push_seconds: list[float] = []
+        self.push_spans: list[Span] = []
         self.pushing: asyncio.Task[None] | None = None
         self.patrol: asyncio.Task[None] | None = None
 
     async def publish(
         self, student: WeightUpdate, teacher: WeightUpdate | None, anew: bool = False
-    ) -> None:
-        """Take over a version and start pushing it; returns without waiting for the replicas.
+    ) -> list[Span]:
+        """Take over a version and start pushing it; returns without waiting for the replicas, with
+        the Unix times between which earlier versions were pushed since the last call.
 
         ``teacher`` is the adapter the scorers read with from now on; None keeps the one they have,
         which is the base model where learners start ``anew``. Raises what stopped an earlier push.
@@ -66,6 +69,8 @@ class WeightStore:
         self.student, self.teacher = student, teacher or self.teacher
         self.published += 1
         self._start_push()
+        done, self.push_spans = self.push_spans, []
+        return done
 
     def _start_push(self) -> None:
         if self.pushing is None or self.pushing.done():
@@ -78,9 +83,10 @@ class WeightStore:
     async def _push(self) -> None:
         while self.student is not None and self.student is not self.pushed:
             update = self.student
-            began = time.perf_counter()
+            began, began_unix = time.perf_counter(), time.time()
             await self.pool.push.remote(update)
             self.push_seconds.append(time.perf_counter() - began)
+            self.push_spans.append((began_unix, time.time()))
             self.pushed = update
 
     async def _keep_current(self) -> None:

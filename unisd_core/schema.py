@@ -40,6 +40,9 @@ TRAJECTORY = pa.schema(
         pa.field("finish_reason", pa.string()),
         pa.field("source", pa.string()),  # "student", "teacher" or "gold" (not sampled)
         pa.field("replica", pa.int32()),  # that sampled it
+        # Unix times; null where nobody sampled.
+        pa.field("sampled_from", pa.float64()),
+        pa.field("sampled_until", pa.float64()),
         _VIEW_IDS,
     ]
 )
@@ -61,6 +64,8 @@ SCORED = pa.schema(
         pa.field("auxiliary_logprobs", pa.list_(_FLOATS)),  # (K, T) nats
         pa.field("negative_logprobs", _FLOATS),  # (T,) nats; null without a negative view
         pa.field("score_seconds", pa.float32()),  # this row's share of the scorer's time
+        pa.field("scored_from", pa.float64()),  # Unix times of the chunk it was read in
+        pa.field("scored_until", pa.float64()),
         pa.field("score_memory", pa.int64()),  # the scorer's peak, bytes
         # Null until the agreement stage has seen the whole batch.
         pa.field("token_weights", _FLOATS),  # (T,)
