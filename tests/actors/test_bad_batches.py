@@ -38,7 +38,8 @@ class Handle:
 
 
 class Store:
-    async def publish(self, *_: Any) -> None: ...
+    async def publish(self, *_: Any) -> list[Any]:
+        return []
 
     async def wait_pushed(self, *_: Any) -> None: ...
 

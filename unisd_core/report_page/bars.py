@@ -36,8 +36,10 @@ class Bar:
     name: str
 
 
-def histogram(title: str, axis: str, unit: str, bars: Sequence[Bar], note: str = "") -> Markup:
-    """A figure of bars beside each other; empty where there are none."""
+def histogram(
+    title: str, axis: str, unit: str, bars: Sequence[Bar], note: str = "", whole: bool = False
+) -> Markup:
+    """A figure of bars beside each other, of ``whole`` numbers; empty where there are none."""
     if not bars:
         return Markup("")
     x = Scale(bars[0].low, bars[-1].high, LEFT, WIDTH - RIGHT)
@@ -51,8 +53,8 @@ def histogram(title: str, axis: str, unit: str, bars: Sequence[Bar], note: str =
     ]  # fmt: skip
     plot = drawing(
         WIDTH, HEIGHT, f"{title}: {unit} by {axis}",
-        upwards(y, LEFT, WIDTH - RIGHT, unit),
-        across(x, HEIGHT - BOTTOM, HEIGHT - BOTTOM, axis),
+        upwards(y, LEFT, WIDTH - RIGHT, unit, whole=True),
+        across(x, HEIGHT - BOTTOM, HEIGHT - BOTTOM, axis, whole),
         element("g", *drawn, class_=colour(0)),
     )  # fmt: skip
     table = [(axis, unit), *((bar.name, bar.value) for bar in bars)]
@@ -77,14 +79,16 @@ def intervals(
     dots: Sequence[Dot],
     note: str = "",
     limits: tuple[float, float] | None = None,
+    length: float = 400,
 ) -> Markup:
-    """A figure with a row for each label; without ``limits`` the axis holds 0."""
+    """A figure with a row for each label; without ``limits`` the axis holds 0, and it is
+    ``length`` wide."""
     if not dots:
         return Markup("")
     labels = list(dict.fromkeys(dot.label for dot in dots))
     left = min(260, 20 + 7 * max(map(len, labels)))
-    right = 12 + 6.6 * max(len(dot.words) for dot in dots)
-    width = left + right + 400
+    right = 20 + 7 * max(len(dot.words) for dot in dots)
+    width = left + right + length
     bottom = TOP + ROW * len(labels)
     bounds = [
         bound for dot in dots for bound in (dot.value, dot.low, dot.high) if bound is not None
@@ -122,7 +126,7 @@ def shares(title: str, parts: Sequence[tuple[str, int]]) -> Markup:
     total = sum(count for _, count in parts)
     if not total:
         return Markup("")
-    width, x, drawn = 540.0, 0.0, []
+    width, x, drawn = 1100.0, 0.0, []
     for index, (name, count) in enumerate(parts):
         length = width * count / total
         if count:

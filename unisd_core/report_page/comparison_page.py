@@ -86,7 +86,7 @@ def _gains(name: str, labels: Sequence[str], by_run: Sequence[Mapping[str, Any]]
         change = sets[name].change if name in sets else None
         if change:
             low, high = change.ci95
-            bounds = [100 * bound for bound in (change.difference, low, high)]
-            dots.append(Dot(label, *bounds, words=points(change.difference)))
+            gain = change.difference
+            dots.append(Dot(label, 100 * gain, 100 * low, 100 * high, words=points(gain)))
     note = "Points gained over the untrained model, with paired 95 % intervals."
     return intervals(f"Gain on {name}", "points", dots, note)

@@ -22,7 +22,7 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "percent": percent}
+    environment.filters |= {"number": number, "percent": percent, "rate": rate}
     return environment
 
 
@@ -37,6 +37,11 @@ def render(template: str, **values: Any) -> str:
 def percent(fraction: float | None) -> str:
     """A fraction as a percentage to one decimal."""
     return "–" if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def rate(value: float | None) -> str:
+    """A number per second, without decimals."""
+    return "–" if value is None else f"{value:,.0f}"
 
 
 def points(fraction: float) -> str:

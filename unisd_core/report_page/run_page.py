@@ -98,15 +98,21 @@ def accuracy(test_sets: list[TestSet]) -> Markup:
         if one.change:
             low, high = map(points, one.change.ci95)
             words = f"{points(one.change.difference)} points [{low}, {high}]"
-        for kind, estimate in enumerate((one.before, one.after)):
+        known = (one.change.base, one.change.final) if one.change else (None, None)
+        for kind, (estimate, value) in enumerate(zip((one.before, one.after), known, strict=True)):
+            shown = words if kind else ""
             if estimate is not None:
-                bounds = [100 * bound for bound in (estimate.value, estimate.low, estimate.high)]
-                dots.append(Dot(one.name, *bounds, kind=kind, words=words if kind else ""))
+                value, low, high = estimate.value, estimate.low, estimate.high
+                dots.append(Dot(one.name, 100 * value, 100 * low, 100 * high, kind, shown))
+            elif value is not None:  # the answers are not there, or of another form
+                dots.append(Dot(one.name, 100 * value, kind=kind, words=shown))
     key = Markup(
         '<span><i class="key c0"></i> before</span> <span><i class="key c1"></i> after</span>'
     )
     note = "95 % bootstrap intervals over rows; the change is paired by row."
-    drawn = intervals("Accuracy before and after", "% right", dots, note, limits=(0, 100))
+    drawn = intervals(
+        "Accuracy before and after", "% right", dots, note, limits=(0, 100), length=560
+    )
     return Markup('<div class="keyed"><p class="legend">{}</p>{}</div>').format(key, drawn)
 
 
@@ -158,7 +164,9 @@ def staleness(run: RunRecord, found: Trajectories) -> list[Markup]:
             for age in range(min(0, *found.ages), min(oldest, 100) + 1)
         ]
         note = f"All {found.rows:,} trained trajectories."
-        drawn.append(histogram("Staleness of rows", "policy versions", "rows", bars, note))
+        drawn.append(
+            histogram("Staleness of rows", "policy versions", "rows", bars, note, whole=True)
+        )
     return drawn
 
 
@@ -192,7 +200,7 @@ def stage_rows(run: RunRecord) -> list[tuple[str, ...]]:
     times = stage_times(run)
     known = run.seconds.model_dump() if run.seconds else {}
     total = known.pop("total", None)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for stage in dict.fromkeys([*STAGES, *known]):
         busy = known.get(stage, busy_seconds(times[stage]) if stage in times else None)
         if busy is not None:

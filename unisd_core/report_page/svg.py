@@ -25,7 +25,7 @@ def element(tag: str, *children: object, **attributes: object) -> Markup:
 
 def join(parts: Iterable[object]) -> Markup:
     """The parts one after the other, escaped where they are no markup."""
-    return Markup("").join(parts)
+    return Markup("").join(escape(part) for part in parts)
 
 
 def text(x: float, y: float, words: object, anchor: str = "start", class_: str = "") -> Markup:

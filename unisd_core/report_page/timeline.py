@@ -12,7 +12,7 @@ from unisd_core.report_page.svg import Scale, across, colour, drawing, element, 
 from unisd_core.spans import Span, busy_seconds, merged
 
 STAGES = ("generate", "score", "learn", "push")
-WIDTH, LEFT, RIGHT, TOP, LANE = 1100, 150, 10, 22, 30
+WIDTH, LEFT, RIGHT, TOP, LANE = 1100, 150, 10, 14, 30
 CLOSE_STEPS = 8
 """Steps in the closer view of a run that has several times as many."""
 
@@ -39,7 +39,7 @@ def timeline(run: RunRecord) -> list[Markup]:
     begin = min(spans[0][0] for spans in times.values())
     end = max(spans[-1][1] for spans in times.values())
     note = (
-        "A bar is work, a gap is idle time; stages overlap. Marks below are incidents."
+        "A bar is work, a gap is idle time; stages overlap. Marks above are incidents."
         if len(times) > 1
         else "This run recorded the learner's times only; where there is no bar it waits for rows."
     )
@@ -101,13 +101,10 @@ def _lanes(
     for incident in incidents:
         moment = incident["unix_time"]
         if begin <= moment <= end:
-            place = x((moment - zero) / seconds)
+            at = x((moment - zero) / seconds)
             words = f"{incident.get('who')}: {incident.get('what')}"
-            mark = f"{place - 5:.1f},{bottom + 9:.1f} {place + 5:.1f},{bottom + 9:.1f}"
-            parts.append(
-                element("polygon", element("title", words), class_="mark",
-                        points=f"{mark} {place:.1f},{bottom:.1f}")
-            )  # fmt: skip
+            corners = f"{at - 5:.1f},2 {at + 5:.1f},2 {at:.1f},12"
+            parts.append(element("polygon", element("title", words), points=corners, class_="mark"))
     table = [("stage", "busy, s", "idle, s", "busy, %"), *rows]
     return figure(title, note, drawing(WIDTH, bottom + 40, title, *parts), table)
 
