@@ -22,7 +22,7 @@ from unisd_core.report_page.svg import (
 )
 
 WIDTH, HEIGHT = 540, 250
-LEFT, RIGHT, TOP, BOTTOM = 56, 10, 26, 40
+LEFT, RIGHT, TOP, BOTTOM = 56, 10, 28, 40
 MOST_POINTS = 120
 """Of a series; a longer one is drawn by the means of equally many steps."""
 

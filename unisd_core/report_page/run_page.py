@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from unisd_core.evaluation.scoreboard import Estimate
 from unisd_core.report_page.bars import Bar, Dot, histogram, intervals, shares
 from unisd_core.report_page.curves import Series, curves
 from unisd_core.report_page.rendering import duration, points, render
@@ -92,20 +93,14 @@ def card(test_set: TestSet) -> dict[str, Any]:
 
 def accuracy(test_sets: list[TestSet]) -> Markup:
     """Accuracy before and after on one axis."""
-    dots = []
+    dots: list[Dot] = []
     for one in test_sets:
-        words = ""
-        if one.change:
-            low, high = map(points, one.change.ci95)
-            words = f"{points(one.change.difference)} points [{low}, {high}]"
-        known = (one.change.base, one.change.final) if one.change else (None, None)
-        for kind, (estimate, value) in enumerate(zip((one.before, one.after), known, strict=True)):
-            shown = words if kind else ""
-            if estimate is not None:
-                value, low, high = estimate.value, estimate.low, estimate.high
-                dots.append(Dot(one.name, 100 * value, 100 * low, 100 * high, kind, shown))
-            elif value is not None:  # the answers are not there, or of another form
-                dots.append(Dot(one.name, 100 * value, kind=kind, words=shown))
+        change, words = one.change, ""
+        if change:
+            low, high = map(points, change.ci95)
+            words = f"{points(change.difference)} points [{low}, {high}]"
+        dots += _estimated(one.name, one.before, change and change.base, 0, "")
+        dots += _estimated(one.name, one.after, change and change.final, 1, words)
     key = Markup(
         '<span><i class="key c0"></i> before</span> <span><i class="key c1"></i> after</span>'
     )
@@ -114,6 +109,16 @@ def accuracy(test_sets: list[TestSet]) -> Markup:
         "Accuracy before and after", "% right", dots, note, limits=(0, 100), length=560
     )
     return Markup('<div class="keyed"><p class="legend">{}</p>{}</div>').format(key, drawn)
+
+
+def _estimated(
+    label: str, estimate: Estimate | None, value: float | None, kind: int, words: str
+) -> list[Dot]:
+    """The estimate from the stored answers; where they are not there, the ``value`` alone."""
+    if estimate is not None:
+        low, high = 100 * estimate.low, 100 * estimate.high
+        return [Dot(label, 100 * estimate.value, low, high, kind, words)]
+    return [] if value is None else [Dot(label, 100 * value, kind=kind, words=words)]
 
 
 def learning(run: RunRecord) -> list[Markup]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 COLOURS = 8
-"""Classes c0 to c7 of the style sheet; further series repeat them with dashes."""
+"""Classes c0 to c7 of the style sheet; further series repeat them with dashes, then with dots."""
 
 
 def element(tag: str, *children: object, **attributes: object) -> Markup:
@@ -43,7 +43,8 @@ def drawing(width: float, height: float, name: str, *children: object) -> Markup
 
 def colour(index: int) -> str:
     """Classes of the index-th series: its colour, its dashes, its place in the legend."""
-    return f"g{index} c{index % COLOURS}" + (" dashed" if index >= COLOURS else "")
+    kind = ("", " dashed", " dotted")[min(index // COLOURS, 2)]
+    return f"g{index} c{index % COLOURS}{kind}"
 
 
 def figure(title: str, note: str, plot: Markup, table: Sequence[Sequence[object]]) -> Markup:
@@ -102,7 +103,10 @@ def spread(values: Sequence[float], around_zero: bool = False) -> tuple[float, f
     low, high = min(values), max(values)
     if around_zero:
         low, high = min(low, 0), max(high, 0)
-    room = 0.06 * (high - low) or abs(high) * 0.1 or 1.0
+    size = max(abs(low), abs(high))
+    # What differs by rounding alone is shown as equal.
+    equal = high - low <= 1e-6 * size
+    room = (0.1 * size or 1.0) if equal else 0.06 * (high - low)
     starts_at_zero = 0 <= low < 0.4 * high
     ends_at_zero = 0 >= high > 0.4 * low
     return (0 if starts_at_zero else low - room), (0 if ends_at_zero else high + room)
@@ -128,7 +132,7 @@ def upwards(scale: Scale, x: float, right: float, unit: str, whole: bool = False
         for tick in ticks
     ]
     parts += [text(x - 6, scale(tick) + 4, f"{tick:g}", "end", "tick") for tick in ticks]
-    parts.append(text(2, scale.end - 9, unit, "start", "unit"))
+    parts.append(text(2, scale.end - 12, unit, "start", "unit"))
     return join(parts)
 
 
