@@ -99,8 +99,8 @@ def accuracy(test_sets: list[TestSet]) -> Markup:
         if change:
             low, high = map(points, change.ci95)
             words = f"{points(change.difference)} points [{low}, {high}]"
-        dots += _estimated(one.name, one.before, change and change.base, 0, "")
-        dots += _estimated(one.name, one.after, change and change.final, 1, words)
+        dots += _estimated(one.name, one.before, change.base if change else None, 0, "")
+        dots += _estimated(one.name, one.after, change.final if change else None, 1, words)
     key = Markup(
         '<span><i class="key c0"></i> before</span> <span><i class="key c1"></i> after</span>'
     )
