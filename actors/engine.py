@@ -15,6 +15,9 @@ from typing import Any
 
 from unisd_core.config_sections import Generator
 
+UNIPROC = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+"""By its path, as vLLM takes its name for a request to choose, and chooses processes on CPU."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -83,6 +86,10 @@ class Engine:
                 "enable_chunked_prefill": False,
                 "max_num_batched_tokens": max(self.max_length, 2048),
             }
+            if self.settings.tensor_parallel == 1:
+                # A worker process of its own imports everything once more and is fed through a
+                # queue on which the engine spins, for threads that are not bound anyway.
+                options["distributed_executor_backend"] = UNIPROC
         else:
             options |= {"gpu_memory_utilization": self.settings.gpu_memory}
         if adapters:

@@ -103,8 +103,6 @@ KINDS = {
     "replica slow": Kind(slow("ray::GeneratorReplica", 4)),
     "engine killed": Kind(send("VLLM::EngineCore", signal.SIGKILL)),
     "engine hung": Kind(send("VLLM::EngineCore", signal.SIGSTOP)),
-    "engine worker killed": Kind(send("VLLM::Worker", signal.SIGKILL)),
-    "engine worker hung": Kind(send("VLLM::Worker", signal.SIGSTOP)),
     "scorer killed": Kind(send("ray::MapWorker(MapBatches(Score))", signal.SIGKILL)),
     "scorer hung": Kind(send("ray::MapWorker(MapBatches(Score))", signal.SIGSTOP)),
     "generate stage killed": Kind(send("ray::MapWorker(MapBatches(Generate))", signal.SIGKILL)),

@@ -40,7 +40,7 @@ def role_of(process: psutil.Process) -> str | None:
         "ray::GeneratorReplica", "ray::RayTrainWorker", "ray::MapWorker(MapBatches(Score))",
         "ray::MapWorker(MapBatches(Generate))", "ray::MapWorker(MapBatches(Agree))", "ray::Gate",
         "ray::WeightStore", "ray::GeneratorPool", "ray::Watch", "VLLM::EngineCore",
-        "VLLM::Worker", "ray::TrainController", "ray::SplitCoordinator",
+        "ray::TrainController", "ray::SplitCoordinator",
     ):  # fmt: skip
         if title.startswith(prefix):
             return prefix.removeprefix("ray::")
