@@ -48,6 +48,26 @@ def command(
     )
 
 
+def learnable(out: Path) -> list[str]:
+    """Settings of a task that the tiny model learns in some dozens of steps: half of its rollouts
+    are the references themselves, nearly all of which are alike."""
+    file = out / "rows.jsonl"
+    rows = [
+        {"prompt": f"{number}?", "reference": "yes" if number % 12 else "no"}
+        for number in range(150)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return [
+        "task=own_rows",
+        f"own_rows.train={file}",
+        "own_rows.test_rows=32",
+        "evaluation.rows=32",
+        "rollout.gold_share=0.5",
+        "objective.cross_entropy.weight=1.0",
+        "training.learning_rate=1e-2",
+    ]
+
+
 class Job:
     """The processes of one run, started again by the same command after it was ended."""
 
