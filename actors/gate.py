@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from actors.calls import restarted
+from actors.instruments import record
 from actors.ledger import End, Ledger, Lost, Ticket
 from unisd_core.config import Config
 from unisd_core.errors import UserError
@@ -56,6 +57,7 @@ class Gate:
         self.changed = asyncio.Condition()
         self.broken: str | None = None
         self.next_slot = 0
+        self.waiting = 0
         self.events = 0
         self.lost_since_step = 0
         self.agreement_scale: float | None = None
@@ -84,13 +86,11 @@ class Gate:
         """
         async with self.changed:
             self._check_memory()
-            while not self._may_answer(stream, slot, count):
-                seen = self.events
-                try:
-                    await asyncio.wait_for(self.changed.wait(), self.patience)
-                except TimeoutError:
-                    if self.events == seen:
-                        raise RuntimeError(self._stall(slot)) from None
+            self._count_waiting(1)
+            try:
+                await self._wait_for_room(stream, slot, count)
+            finally:
+                self._count_waiting(-1)
             if stream != self.stream or self.ledger.finished:
                 return []
             if self._hopeless:
@@ -101,6 +101,19 @@ class Gate:
             tickets = self.ledger.admit(count)
             self._notify()
             return tickets
+
+    def _count_waiting(self, change: int) -> None:
+        self.waiting += change
+        record("slots_waiting", self.waiting)
+
+    async def _wait_for_room(self, stream: int, slot: int, count: int) -> None:
+        while not self._may_answer(stream, slot, count):
+            seen = self.events
+            try:
+                await asyncio.wait_for(self.changed.wait(), self.patience)
+            except TimeoutError:
+                if self.events == seen:
+                    raise RuntimeError(self._stall(slot)) from None
 
     def _check_memory(self) -> None:
         if self.forgot:
@@ -137,6 +150,10 @@ class Gate:
     def _notify(self) -> None:
         self.events += 1
         self.changed.notify_all()
+        for state, visits in self.ledger.states.items():
+            record("rollouts", visits, state=state)
+        record("rollouts_generating", self.ledger.generating)
+        record("policy_version", self.ledger.version)
 
     async def failure(self) -> str | None:
         """Why no more prompts are handed out, where that is a user's to mend."""

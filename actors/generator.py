@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.engine import Engine
+from actors.instruments import record
 from actors.messages import Probe, ReplicaReport, Request, Sampled, WeightUpdate
 from actors.reaper import reap_children
 from unisd_core.config import Config
@@ -98,6 +99,7 @@ class GeneratorReplica:
             await self.transport.finish(lease)
             self._leave()
         self.tokens += len(done.token_ids)
+        record("sampled_tokens", len(done.token_ids))
         return Sampled(
             token_ids=done.token_ids,
             logprobs=done.logprobs,

@@ -26,6 +26,7 @@ from actors.careful_update import careful_update, visits_of
 from actors.checkpoint_writer import CheckpointWriter
 from actors.device import use_threads
 from actors.gate import patience
+from actors.instruments import record
 from actors.learner_job import LearnerJob
 from actors.pool import START_TIMEOUT_S
 from actors.stage_spans import joined, stage_spans
@@ -236,6 +237,11 @@ class Learner:
         metrics |= {"bad_rows": self.totals.bad_rows, "bad_batches": self.totals.bad_batches}
         if self.rank == 0:
             self.run_dir.log(self.version, metrics)
+            record("trained_tokens", batch.completion_tokens)
+            record("staleness_mean", metrics["staleness_mean"])
+            record("staleness_max", metrics["staleness_max"])
+            record("learner_idle_seconds", waited)
+            record("learner_busy_seconds", learned)
         if self.version % self.config.training.checkpoint_every == 0:
             self._save()
         self.waiting_since = time.perf_counter()

@@ -89,6 +89,11 @@ class Ledger:
         return len(self.outcomes)
 
     @property
+    def states(self) -> dict[str, int]:
+        """Visits by how they ended, or that they are in flight, without counting them anew."""
+        return {end.name.lower(): self._counts[end] for end in End}
+
+    @property
     def in_flight(self) -> int:
         return self._counts[End.IN_FLIGHT]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from actors.instruments import record
 from actors.messages import ReplicaReport
 
 
@@ -75,10 +76,12 @@ class Slots:
         slot.progress, slot.lost_at = -1, None
         self.failure = None
         self.changed.notify_all()
+        record("replicas_ready", len(self.ready()))
 
     def close(self, slot: Slot) -> None:
         """No more requests for ``slot``; its replica is lost."""
         slot.ready, slot.running, slot.actor = False, 0, None
+        record("replicas_ready", len(self.ready()))
         if slot.lost_at is None:
             slot.lost_at = asyncio.get_running_loop().time()
 

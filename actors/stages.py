@@ -23,6 +23,7 @@ from ray.exceptions import RayError
 
 from actors.calls import ask, first_line, restarted
 from actors.engine import Sampling
+from actors.instruments import record
 from actors.ledger import Ticket
 from actors.messages import Request, Sampled
 from actors.rollout_filter import RolloutFilter, auxiliary_logprobs
@@ -164,7 +165,9 @@ class Score:
             update = ask(newest, "the weight store")
             if update is not None:
                 self.scorer.load(update)
-        return self.scorer.score(table)
+        scored = self.scorer.score(table)
+        record("scored_tokens", sum(map(len, scored["completion_ids"])))
+        return scored
 
 
 class Agree:

@@ -17,6 +17,7 @@ import ray
 from ray.exceptions import RayError
 
 from actors.calls import first_line
+from actors.instruments import record
 
 INTERVAL_S = 1.0
 """Seconds between two looks at who is late."""
@@ -53,6 +54,7 @@ class Watch:
     async def note(self, who: str, what: str) -> None:
         """Remember an incident."""
         self.incidents.append(Incident(time.time(), who, what))
+        record("incidents", 1)
 
     async def take(self) -> list[Incident]:
         """The incidents since the last call, which the caller keeps from now on."""

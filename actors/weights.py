@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.calls import restarted
+from actors.instruments import record
 from actors.messages import WeightUpdate
 from unisd_core.spans import Span
 
@@ -87,6 +88,8 @@ class WeightStore:
             await self.pool.push.remote(update)
             self.push_seconds.append(time.perf_counter() - began)
             self.push_spans.append((began_unix, time.time()))
+            record("push_seconds", self.push_seconds[-1])
+            record("pushed_bytes", sum(part.nbytes for part in update.adapter.values()))
             self.pushed = update
 
     async def _keep_current(self) -> None:
