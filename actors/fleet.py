@@ -104,6 +104,7 @@ class Fleet(Generators):
                 fn_constructor_args=(self.config, str(self.model_dir), self.store, self.watch),
                 num_cpus=self.config.scorer.cpus,
                 num_gpus=self.config.scorer.gpus,
+                resources=self.config.scorer.custom_resources,
                 **_stage(self.config.scorer.workers),
             )
             .map_batches(

@@ -80,7 +80,11 @@ class GeneratorPool:
         settings = self.config.generator
         actor = (
             ray.remote(GeneratorReplica)
-            .options(num_cpus=settings.cpus, num_gpus=settings.gpus * settings.tensor_parallel)
+            .options(
+                num_cpus=settings.cpus,
+                num_gpus=settings.gpus * settings.tensor_parallel,
+                resources=settings.custom_resources,
+            )
             .remote(self.config, self.model_dir, slot.index)
         )
         slot.actor = actor

@@ -31,7 +31,20 @@ class OwnRows(Section):
     """Decoding limit; it should fit every reference."""
 
 
-class Generator(Section):
+class Placed(Section):
+    """A stage whose actors may be kept to certain nodes."""
+
+    node_resource: str | None = None
+    """Custom Ray resource without which a node gets none of these actors, as spot or on_demand in
+    cluster/; they take a thousandth of it. None: any node that has the CPUs and GPUs."""
+
+    @property
+    def custom_resources(self) -> dict[str, float]:
+        """What Ray is asked for beside CPUs and GPUs."""
+        return {self.node_resource: 0.001} if self.node_resource else {}
+
+
+class Generator(Placed):
     replicas: int = Field(1, ge=1)
     """vLLM engines, each in a Ray actor of its own."""
     cpus: float = Field(0.5, gt=0)
@@ -64,7 +77,7 @@ class Generator(Section):
         return 2 * self.replicas
 
 
-class Scorer(Section):
+class Scorer(Placed):
     workers: int = Field(1, ge=1)
     """Actors of the scoring stage."""
     cpus: float = Field(0.5, gt=0)
@@ -80,7 +93,7 @@ class Scorer(Section):
     agreement stage, which keeps state, must give signs of life as fast."""
 
 
-class Learner(Section):
+class Learner(Placed):
     workers: int = Field(1, ge=1)
     """Data-parallel training processes; must divide training.batch."""
     cpus: float = Field(0.5, gt=0)
