@@ -295,6 +295,12 @@ class Outputs(Section):
     """Write every trained trajectory to Parquet."""
     tensorboard: bool = True
     """Write TensorBoard events beside metrics.jsonl."""
+    mlflow: str | None = None
+    """MLflow experiment that gets the numbers of metrics.jsonl too (extra mlflow), on the server of
+    MLFLOW_TRACKING_URI or, without one, in the run's folder. None: no MLflow."""
+    wandb: str | None = None
+    """Weights & Biases project that gets them too (extra wandb); with WANDB_MODE=offline they stay
+    in the run's folder. None: none."""
     merged_model: bool = False
     """Also save base and adapter merged into one model folder."""
 

@@ -1,4 +1,4 @@
-"""The folder of one run: configuration, metrics, TensorBoard events, trajectories, summary.
+"""The folder of one run: configuration, metrics, trajectories, summary; and copies of its numbers.
 
 The folder belongs to one configuration. ``metrics.jsonl`` never holds a step twice, and a
 reader never sees half of a file that is replaced.
@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,9 +21,7 @@ import pyarrow.parquet as pq
 from unisd_core.config import Config, Outputs
 from unisd_core.config_io import changed_keys, dump_config, load_config
 from unisd_core.errors import UserError
-
-if TYPE_CHECKING:
-    from tensorboardX import SummaryWriter
+from unisd_core.sinks import Sinks, check_sinks
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +45,7 @@ class RunDir:
     def __init__(self, path: Path, outputs: Outputs) -> None:
         self.path = path
         self._outputs = outputs
-        self._events: SummaryWriter | None = None
+        self._sinks: Sinks | None = None
         self._purge_step: int | None = None
 
     @classmethod
@@ -56,8 +54,10 @@ class RunDir:
 
         An unfinished run of the same configuration is continued. Raises UserError for the
         folder of a finished run or of another configuration unless ``resume``, for settings that
-        cannot change within a run even then, and for a folder that is not a run's.
+        cannot change within a run even then, for a folder that is not a run's, and for outputs
+        whose package is missing.
         """
+        check_sinks(config.outputs)
         path = (Path(config.output_dir) / config.name).resolve()
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -90,18 +90,19 @@ class RunDir:
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Append one line with ``step``, the Unix time and ``metrics`` to ``metrics.jsonl``.
 
-        Numbers that are not finite are written as null. Scalars also become TensorBoard
-        events when outputs.tensorboard is set.
+        Numbers that are not finite are written as null. Finite scalars also go to the sinks that
+        the outputs name.
         """
         line = _plain({"step": step, "unix_time": round(time.time(), 3), **metrics})
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")
-        if self._outputs.tensorboard:
-            events = self._open_events()
-            for name in metrics:
-                value = line[name]
-                if isinstance(value, (int, float)):
-                    events.add_scalar(name, float(value), step)
+        if self._sinks is None:
+            self._sinks = Sinks(self.path, self._outputs, self._purge_step)
+        values = {name: line[name] for name in metrics}
+        scalars = {
+            name: float(value) for name, value in values.items() if isinstance(value, (int, float))
+        }
+        self._sinks.log(step, scalars)
 
     def write_trajectories(self, step: int, table: pa.Table, part: int = 0) -> None:
         """Write the rows trained on in ``step`` as one Parquet file (zstd); ``part`` tells the
@@ -124,24 +125,10 @@ class RunDir:
         )
 
     def close(self) -> None:
-        """Write the events of the last seconds and close their file."""
-        if self._events is not None:
-            self._events.close()
-            self._events = None
-
-    def _open_events(self) -> SummaryWriter:
-        if self._events is None:
-            from tensorboardX import SummaryWriter
-
-            self._events = SummaryWriter(
-                str(self.path / "tensorboard"),
-                # TensorBoard hides what a killed run wrote from this step on.
-                purge_step=self._purge_step,
-                flush_secs=10,
-                # File names count seconds only: a second writer would overwrite the first one's.
-                filename_suffix=f".{time.time_ns()}",
-            )
-        return self._events
+        """Hand over the numbers of the last seconds and close the sinks."""
+        if self._sinks is not None:
+            self._sinks.close()
+            self._sinks = None
 
 
 def _check_owner(path: Path, config: Config, resume: bool) -> None:
