@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from tests.cluster.files import LAUNCHERS, load
+from actors.plan import check_plan, resource_plan
+from tests.cluster.files import CLUSTER, LAUNCHERS, load
 from unisd_core.config_io import load_config
 
 LAUNCHED = pytest.mark.parametrize("name", LAUNCHERS)
@@ -31,9 +32,6 @@ def test_only_generators_are_on_spot_nodes(name: str) -> None:
 
 @LAUNCHED
 def test_a_run_placed_by_the_preset_fits_on_the_nodes_that_are_always_there(name: str) -> None:
-    from actors.plan import check_plan, resource_plan
-    from tests.cluster.files import CLUSTER
-
     launcher = load(name)
     available: dict[str, float] = {}
     for kind, node in launcher["available_node_types"].items():
