@@ -6,6 +6,7 @@ complete or absent, and two writers of one key write the same text.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -18,6 +19,9 @@ from typing import Any
 
 from unisd_core.errors import UserError
 from unisd_core.model_fetch import cache_folder
+
+LARGEST = 2**30
+"""Bytes of disk the texts may take before those that were not used for longest are dropped."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,16 @@ def text_key(determinants: Mapping[str, Any]) -> str:
 
 class TextCache:
     """Texts below ``folder`` by ``text_key`` of what determines them; the default is ``texts`` in
-    the cache folder of the project (``$UNISD_CACHE`` or ``~/.cache/unisd``)."""
+    the cache folder of the project (``$UNISD_CACHE`` or ``~/.cache/unisd``).
 
-    def __init__(self, folder: Path | None = None) -> None:
+    The first text a process keeps also makes room: the folder shrinks to half of ``largest`` bytes
+    of disk where it is above it.
+    """
+
+    def __init__(self, folder: Path | None = None, largest: int = LARGEST) -> None:
         self.folder = folder if folder is not None else cache_folder() / "texts"
+        self.largest = largest
+        self._has_room = False
 
     def get(self, key: str) -> Written | None:
         """The text under ``key``; None where there is none or its file is torn or malformed."""
@@ -74,12 +84,17 @@ class TextCache:
         text, finished = entry.get("text"), entry.get("finished")
         if not isinstance(text, str) or not isinstance(finished, bool):
             return None
+        with contextlib.suppress(OSError):  # a cache that can only be read serves as well
+            os.utime(self._path(key))
         return Written(text, finished)
 
     def put(self, key: str, written: Written) -> None:
         """Keep ``written`` under ``key``, atomically. Raises UserError when the folder cannot be
         written to."""
         path = self._path(key)
+        if not self._has_room:
+            self._make_room()
+            self._has_room = True
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".text-")
@@ -95,6 +110,21 @@ class TextCache:
                 f"{self.folder}: texts of the model cannot be kept there "
                 f"({error.strerror or error}); set UNISD_CACHE to a folder that can be written to"
             ) from error
+
+    def _make_room(self) -> None:
+        found = []
+        for file in self.folder.glob("*/*.json"):
+            with contextlib.suppress(FileNotFoundError):  # another process makes room too
+                status = file.stat()
+                found.append((status.st_mtime, status.st_blocks * 512, file))
+        held = sum(size for _, size, _ in found)
+        if held <= self.largest:
+            return
+        for _, size, file in sorted(found):
+            file.unlink(missing_ok=True)
+            held -= size
+            if held <= self.largest // 2:
+                break
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.json"

@@ -49,8 +49,8 @@ def command(
 
 
 def learnable(out: Path) -> list[str]:
-    """Settings of a task that the tiny model learns in some dozens of steps: half of its rollouts
-    are the references themselves, nearly all of which are alike."""
+    """Settings of a task that the tiny model learns in some dozens of steps: three rollouts of
+    four are the references themselves, nearly all of which are alike."""
     file = out / "rows.jsonl"
     rows = [
         {"prompt": f"{number}?", "reference": "yes" if number % 12 else "no"}
@@ -62,9 +62,10 @@ def learnable(out: Path) -> list[str]:
         f"own_rows.train={file}",
         "own_rows.test_rows=32",
         "evaluation.rows=32",
-        "rollout.gold_share=0.5",
+        "rollout.gold_share=0.75",
         "objective.cross_entropy.weight=1.0",
-        "training.learning_rate=1e-2",
+        "training.learning_rate=2e-2",
+        "training.schedule=constant",
     ]
 
 
