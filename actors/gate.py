@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from actors.calls import restarted
+from actors.idle_clock import Idle, IdleClock
 from actors.instruments import record
 from actors.ledger import End, Ledger, Lost, Ticket
 from unisd_core.config import Config
@@ -58,6 +59,7 @@ class Gate:
         self.broken: str | None = None
         self.next_slot = 0
         self.waiting = 0
+        self.idle_clock = IdleClock()
         self.events = 0
         self.lost_since_step = 0
         self.agreement_scale: float | None = None
@@ -150,10 +152,19 @@ class Gate:
     def _notify(self) -> None:
         self.events += 1
         self.changed.notify_all()
+        running = not self.ledger.finished
+        self.idle_clock.note(
+            learner=running and self.ledger.held < self.ledger.batch,
+            generators=running and self.ledger.generating == 0 and self.ledger.room == 0,
+        )
         for state, visits in self.ledger.states.items():
             record("rollouts", visits, state=state)
         record("rollouts_generating", self.ledger.generating)
         record("policy_version", self.ledger.version)
+
+    async def idle(self) -> Idle:
+        """Who waited for whom since this was last asked."""
+        return self.idle_clock.take()
 
     async def failure(self) -> str | None:
         """Why no more prompts are handed out, where that is a user's to mend."""

@@ -108,9 +108,14 @@ class Ledger:
         return len(self._again) + max(0, limit - self.in_flight)
 
     @property
+    def held(self) -> int:
+        """Rows that have come back and are, or will be, the learner's next batches."""
+        return len(self._held)
+
+    @property
     def generating(self) -> int:
         """Visits handed out that have not yet come back to be weighed."""
-        return self.in_flight - len(self._held) - len(self._again)
+        return self.in_flight - self.held - len(self._again)
 
     @property
     def finished(self) -> bool:

@@ -33,11 +33,12 @@ def resource_plan(config: Config) -> list[Share]:
 
 
 def generator_share(config: Config) -> Share:
-    """The generator replicas."""
+    """The generator replicas that a run needs to begin."""
     generator = config.generator
+    fixed = generator.least == generator.most
     return Share(
-        "generator",
-        generator.replicas,
+        "generator" if fixed else f"generator (to {generator.most})",
+        generator.least,
         generator.cpus,
         generator.gpus * generator.tensor_parallel,
     )

@@ -14,7 +14,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError
 
-from actors.calls import first_line
+from actors import elastic
+from actors.calls import Named, first_line
 from actors.generator import GeneratorReplica
 from actors.messages import ReplicaReport, Request, Sampled, WeightUpdate
 from actors.slots import Slot, Slots
@@ -39,7 +40,7 @@ class GeneratorPool:
     def __init__(self, config: Config, model_dir: str, watch: Any) -> None:
         self.config, self.model_dir, self.watch = config, model_dir, watch
         self.timeout = config.generator.timeout_s
-        self.slots = Slots(config.generator.replicas, START_TIMEOUT_S + self.timeout)
+        self.slots = Slots(config.generator.least, START_TIMEOUT_S + self.timeout)
         self.newest: WeightUpdate | None = None
         self.together = config.training.staleness == 0
         self.starting: asyncio.Task[list[ReplicaReport]] | None = None
@@ -51,6 +52,11 @@ class GeneratorPool:
         if self.starting is None:
             self.starting = asyncio.create_task(self._start())
             self._go(self._supervise())
+            settings = self.config.generator
+            if settings.most > settings.least:
+                for _ in range(settings.replicas - settings.least):
+                    await self.join("asked for at the start")
+                self._go(elastic.follow(self, Named("gate"), settings.scale_s))
         return await asyncio.shield(self.starting)
 
     async def _start(self) -> list[ReplicaReport]:
@@ -137,7 +143,8 @@ class GeneratorPool:
             return
         self.slots.close(slot)
         ray.kill(actor)
-        self._go(self._refill(slot, why))
+        if not slot.leaving:
+            self._go(self._refill(slot, why))
 
     async def _refill(self, slot: Slot, why: str) -> None:
         await self._note(slot, f"lost ({why})")
@@ -148,6 +155,8 @@ class GeneratorPool:
             except (RayError, TimeoutError) as error:
                 reason = f"cannot be restarted: {first_line(error)}"
                 await self._note(slot, reason)
+                if len(self.slots.all) > self.config.generator.least:
+                    return await self.slots.remove(slot)
                 if not self.slots.ready():
                     return await self.slots.fail(f"generator replica {slot.index} {reason}")
                 async with self.slots.changed:
@@ -156,6 +165,41 @@ class GeneratorPool:
                 await asyncio.sleep(RETRY_S)
         took = asyncio.get_running_loop().time() - lost_at
         await self._note(slot, f"back after {took:.1f} s at version {slot.version}")
+
+    async def join(self, why: str) -> None:
+        """One replica more, as soon as the cluster has room for it."""
+        slot = self.slots.add(joining=True)
+        await self._note(slot, f"asked for ({why})")
+        self._go(self._welcome(slot))
+
+    async def _welcome(self, slot: Slot) -> None:
+        try:
+            await self._fill_any(slot)
+        except (RayError, TimeoutError) as error:
+            await self._note(slot, f"did not join: {first_line(error)}")
+            return await self.slots.remove(slot)
+        await self._note(slot, f"joined at version {slot.version}")
+
+    async def leave(self, why: str) -> None:
+        """The youngest replica answers what it was given and goes."""
+        slot = max(self.slots.ready(), key=lambda slot: slot.index, default=None)
+        if slot is not None:
+            self._go(self._see_off(slot, why))
+
+    async def _see_off(self, slot: Slot, why: str) -> None:
+        await self._note(slot, f"leaves ({why})")
+        await self.slots.drained(slot)
+        actor = slot.actor
+        await self.slots.remove(slot)
+        if actor is not None:
+            await self._end(slot, actor)
+
+    async def _end(self, slot: Slot, actor: Any) -> None:
+        try:
+            await asyncio.wait_for(actor.stop.remote(), 10)
+        except (RayError, TimeoutError) as error:
+            await self._note(slot, f"did not stop: {first_line(error)}")
+        ray.kill(actor)
 
     async def _note(self, slot: Slot, what: str) -> None:
         await self.watch.note.remote(f"generator replica {slot.index}", what)
@@ -220,7 +264,11 @@ class GeneratorPool:
         await self.start()
 
         def wanted() -> list[Slot]:
-            return [slot for slot in self.slots.all if not slot.abandoned]
+            return [
+                slot
+                for slot in self.slots.all
+                if not (slot.abandoned or slot.joining or slot.leaving)
+            ]
 
         def late() -> list[Slot]:
             return [slot for slot in wanted() if not slot.ready or slot.version != version]
@@ -242,14 +290,8 @@ class GeneratorPool:
         for task in self.background:
             task.cancel()
         for slot in self.slots.all:
-            actor = slot.actor
-            if actor is None:
-                continue
-            try:
-                await asyncio.wait_for(actor.stop.remote(), 10)
-            except (RayError, TimeoutError) as error:
-                await self._note(slot, f"did not stop: {first_line(error)}")
-            ray.kill(actor)
+            if slot.actor is not None:
+                await self._end(slot, slot.actor)
 
 
 def _replica_is_lost(error: Exception) -> bool:

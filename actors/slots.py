@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,10 @@ class Slot:
     ready: bool = False
     abandoned: bool = False
     """It could not be filled again; the others do its work until it can."""
+    joining: bool = False
+    """It was added while the run goes on and has not had a replica yet."""
+    leaving: bool = False
+    """It gets no more requests and goes when those it has are answered."""
     lost_at: float | None = None
     """Time of the event loop at which its replica was lost; None while it has one."""
     progress: int = -1
@@ -37,14 +42,43 @@ class Slots:
     """
 
     def __init__(self, count: int, patience: float) -> None:
-        self.all = [Slot(index) for index in range(count)]
+        self.all: list[Slot] = []
         self.patience = patience
+        self._numbers = itertools.count()
+        for _ in range(count):
+            self.add(joining=False)
         self.changed = asyncio.Condition()
         self.failure: str | None = None
 
     def ready(self, min_version: int = -1) -> list[Slot]:
         """Places that may be given requests which need ``min_version``."""
-        return [slot for slot in self.all if slot.ready and slot.version >= min_version]
+        return [
+            slot
+            for slot in self.all
+            if slot.ready and not slot.leaving and slot.version >= min_version
+        ]
+
+    def add(self, joining: bool) -> Slot:
+        """One more place; a ``joining`` one is not waited for."""
+        slot = Slot(next(self._numbers), joining=joining)
+        self.all.append(slot)
+        return slot
+
+    async def remove(self, slot: Slot) -> None:
+        """Take a place away; nobody waits for it any more."""
+        async with self.changed:
+            self.all.remove(slot)
+            slot.ready = False
+            self.changed.notify_all()
+
+    async def drained(self, slot: Slot) -> None:
+        """Give ``slot`` no more requests and return when it has answered those it has."""
+        async with self.changed:
+            slot.leaving = True
+            await self.until(
+                lambda: slot.running == 0 or not slot.ready,
+                lambda: f"replica {slot.index} still works on {slot.running} requests",
+            )
 
     async def acquire(self, min_version: int, load: int) -> Slot:
         """The ready place with the fewest requests, with ``load`` more. Waits for one.
@@ -72,7 +106,8 @@ class Slots:
 
     def open(self, slot: Slot, report: ReplicaReport) -> None:
         """Give ``slot`` requests from now on. Under the lock."""
-        slot.version, slot.ready, slot.abandoned = report.version, True, False
+        slot.version, slot.ready = report.version, True
+        slot.abandoned = slot.joining = False
         slot.progress, slot.lost_at = -1, None
         self.failure = None
         self.changed.notify_all()

@@ -5,9 +5,9 @@ Imports no more than ``unisd_core/config.py``, where the tree is put together.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from unisd_core.frozen_model import FrozenModel
 
@@ -47,6 +47,13 @@ class Placed(Section):
 class Generator(Placed):
     replicas: int = Field(1, ge=1)
     """vLLM engines, each in a Ray actor of its own."""
+    min_replicas: int | None = Field(None, ge=1)
+    """Engines a run needs to begin, and keeps while they are idle; None: replicas. Fewer than
+    replicas suit a cluster whose nodes come and go: the others join when there is room."""
+    max_replicas: int | None = Field(None, ge=1)
+    """Engines a run may grow to while the learner waits for them; None: replicas."""
+    scale_s: float = Field(60.0, gt=0)
+    """Seconds over which it is looked at who waits, between two changes of their number."""
     cpus: float = Field(0.5, gt=0)
     """Logical CPUs a replica reserves in Ray."""
     gpus: float = Field(0.0, ge=0)
@@ -69,6 +76,22 @@ class Generator(Placed):
     stall_s: float = Field(120.0, gt=0)
     """Seconds without a new token while requests run, or without an answer to a question after its
     health, after which a replica is replaced; the actors that coordinate must answer as fast."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.least <= self.replicas <= self.most:
+            raise ValueError("min_replicas, replicas and max_replicas must not decrease")
+        return self
+
+    @property
+    def least(self) -> int:
+        """Replicas that are always kept."""
+        return self.replicas if self.min_replicas is None else self.min_replicas
+
+    @property
+    def most(self) -> int:
+        """Replicas the pool may grow to."""
+        return self.replicas if self.max_replicas is None else self.max_replicas
 
     @property
     def groups_in_flight(self) -> int:
