@@ -19,7 +19,7 @@ from ray.cluster_utils import Cluster
 from tests.faults.job import Job, check, command, title_of
 from tests.tiny import make_tiny_model
 
-STEPS, STALENESS, LIMIT_S = 16, 2, 400.0
+STEPS, STALENESS, LIMIT_S = 16, 2, 600.0
 
 
 def actors_on(node: Any) -> list[str]:
