@@ -34,7 +34,7 @@ from actors.stages import Agree, Generate, Score
 from actors.trainer import Fit
 from actors.weights import PushStatus, WeightStore
 from unisd_core.config import Config
-from unisd_core.errors import UserError
+from unisd_core.errors import UserError, reason
 
 STREAM_OPTIONS = ExecutionOptions(preserve_order=True)
 """Rows are trained in the order of their admission, on which the staleness bound rests."""
@@ -46,19 +46,29 @@ the ledger counts as held. The learner then starts a new stream from its checkpo
 
 
 def connect(config: Config) -> None:
-    """Join the cluster named by RAY_ADDRESS, as in a Ray job, or start one on loopback."""
+    """Join the cluster named by RAY_ADDRESS, as in a Ray job, or start one on loopback.
+
+    Raises UserError where that fails."""
     for name in ("ray", "ray.data", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if not os.environ.get("RAY_ADDRESS"):
-        options |= {"address": "local", "include_dashboard": False}
+        # A loaded machine needs longer than Ray's minute for the first worker to answer.
+        patience = {"raylet_start_wait_time_s": 300}
+        options |= {"address": "local", "include_dashboard": False, "_system_config": patience}
     # Read by Ray Train's controller.
     os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(config.learner.timeout_s)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options = STREAM_OPTIONS
     warnings.filterwarnings("ignore", category=RayDeprecationWarning)
-    ray.init(**options)
+    try:
+        ray.init(**options)
+    except Exception as error:  # Ray raises this very class where a process of its own is late
+        raise UserError(
+            f"Ray cannot be started or reached ({reason(error)}); check RAY_ADDRESS, and whether "
+            "the machine has memory and time left"
+        ) from error
 
 
 class Fleet(Generators):
