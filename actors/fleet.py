@@ -96,7 +96,7 @@ class Fleet(Generators):
                 fn_constructor_args=(self.config, self.gate, self.pool, ray.put(prompts), sampling),
                 num_cpus=COORDINATOR_CPUS,
                 max_concurrency=in_flight + 1,
-                **_stage(1),
+                **fixed_stage(1),
                 **NO_RESTART,
             )
             .map_batches(
@@ -104,14 +104,14 @@ class Fleet(Generators):
                 fn_constructor_args=(self.config, str(self.model_dir), self.store, self.watch),
                 num_cpus=self.config.scorer.cpus,
                 num_gpus=self.config.scorer.gpus,
-                **_stage(self.config.scorer.workers),
+                **fixed_stage(self.config.scorer.workers),
             )
             .map_batches(
                 Agree,
                 fn_constructor_args=(self.config, self.gate, str(self.model_dir), self.watch),
                 num_cpus=COORDINATOR_CPUS,
                 allow_out_of_order_execution=False,
-                **_stage(1),
+                **fixed_stage(1),
                 **NO_RESTART,
             )
         )
@@ -180,7 +180,7 @@ class Outcome:
     pushes: PushStatus
 
 
-def _stage(actors: int) -> dict[str, Any]:
+def fixed_stage(actors: int) -> dict[str, Any]:
     """A stage of a fixed number of actors that takes each chunk whole."""
     return {
         "batch_size": None,
