@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 from ray.exceptions import RayError
 
-from actors.calls import first_line
+from actors.calls import ask, first_line
 from actors.engine import Sampling
 from actors.messages import Request, Sampled
 from actors.stages import Score
@@ -58,17 +59,31 @@ def blocks_in_flight(config: Config) -> int:
     return -(-groups_in_flight(config) * group_size(config) // requests) + 1
 
 
+@contextmanager
+def told(watch: Any) -> Iterator[None]:
+    """Tells the watch of a UserError, whose class Ray Data does not pass on."""
+    try:
+        yield
+    except UserError as error:
+        ask(watch.fail.remote(str(error)), "the watch")
+        raise
+
+
 class ReadPrompts:
     """Renders the prompts of a block and, where agreement is scored, of their auxiliary views."""
 
-    def __init__(self, config: Config, model_dir: str, source: PromptSource, views: int) -> None:
+    def __init__(
+        self, config: Config, model_dir: str, source: PromptSource, views: int, watch: Any
+    ) -> None:
         from actors.prompt_reader import PromptReader
 
+        self.watch = watch
         self.reader = PromptReader(config, model_dir, source, views)
 
     def __call__(self, blocks: pa.Table) -> pa.Table:
         (block,) = blocks.to_pylist()
-        return pa.Table.from_pylist(self.reader.read(**block), schema=PROMPTS)
+        with told(self.watch):
+            return pa.Table.from_pylist(self.reader.read(**block), schema=PROMPTS)
 
 
 @dataclass(frozen=True)
@@ -85,8 +100,10 @@ class Sample:
     """Asks the pool for every completion of a block; groups of several blocks are on their way at a
     time, the older block's first."""
 
-    def __init__(self, config: Config, pool: Any, sampling: Sampling, version: int) -> None:
-        self.config, self.pool = config, pool
+    def __init__(
+        self, config: Config, pool: Any, sampling: Sampling, version: int, watch: Any
+    ) -> None:
+        self.config, self.pool, self.watch = config, pool, watch
         self.sampling, self.version = sampling, version
         self.room = asyncio.Semaphore(groups_in_flight(config))
         self.failures = 0
@@ -133,10 +150,12 @@ class Sample:
             except (RayError, TimeoutError, RuntimeError) as error:
                 self.failures += 1
                 if self.failures == MAX_FAILURES:
-                    raise UserError(
+                    reason = (
                         f"{MAX_FAILURES} groups of prompts in a row could not be sampled "
                         f"({first_line(error)}); what is finished is kept, the same command goes on"
-                    ) from None
+                    )
+                    await self.watch.fail.remote(reason)
+                    raise UserError(reason) from None
                 sampled = [_nothing(f"{FAILED}{first_line(error)}") for _ in draws]
         return [
             self._row(draw.row, draw.number, draw.source, answer)
@@ -184,16 +203,25 @@ class WriteShard:
     """Filters, weighs and writes a block; emits the file's name and account."""
 
     def __init__(
-        self, config: Config, model_dir: str, source: PromptSource, folder: str, weights: str
+        self,
+        config: Config,
+        model_dir: str,
+        source: PromptSource,
+        folder: str,
+        weights: str,
+        watch: Any,
     ) -> None:
         from actors.shard_maker import ShardMaker
 
-        self.maker = ShardMaker(config, model_dir, source, folder, weights)
+        self.watch = watch
+        with told(watch):
+            self.maker = ShardMaker(config, model_dir, source, folder, weights)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         if table.num_rows == 0:
             return pa.table(
                 {"shard": pa.array([], pa.string()), "account": pa.array([], pa.string())}
             )
-        name, account = self.maker.write(table)
+        with told(self.watch):
+            name, account = self.maker.write(table)
         return pa.table({"shard": [name], "account": [account.model_dump_json()]})

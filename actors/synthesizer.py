@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 import ray
 import ray.data
 from ray.data import Dataset
+from ray.exceptions import RayError
 
 from actors.calls import Named, ask
 from actors.engine import Sampling
@@ -27,6 +28,7 @@ from actors.synthesis_stages import (
 )
 from actors.weights import WeightStore
 from unisd_core.config import Config
+from unisd_core.errors import UserError
 from unisd_core.synthesis.inventory import Block
 from unisd_core.synthesis.sources import PromptSource
 from unisd_core.views import auxiliary_count
@@ -61,7 +63,27 @@ class Synthesizer(Generators):
         ask(self.pool.reports.remote(update.version), "the generator pool", limit)
         self.version = update.version
 
-    def stream(
+    def shards(
+        self,
+        blocks: Sequence[Block],
+        source: PromptSource,
+        sampling: Sampling,
+        folder: str,
+        weights: str,
+    ) -> Iterator[dict[str, str]]:
+        """Read, sample, score, write: the name and account of each shard once it is in ``folder``.
+
+        Raises UserError where a stage ended for a reason a user can mend.
+        """
+        try:
+            yield from self._stream(blocks, source, sampling, folder, weights).iter_rows()
+        except RayError:
+            failure = ask(self.watch.failure.remote(), "the watch")
+            if failure:
+                raise UserError(failure) from None
+            raise
+
+    def _stream(
         self,
         blocks: Sequence[Block],
         source: PromptSource,
@@ -69,7 +91,6 @@ class Synthesizer(Generators):
         folder: str,
         weights: str,
     ) -> Dataset:
-        """Read, sample, score, write: one row for each shard, with its name and account."""
         config, model = self.stages, str(self.model_dir)
         # A block stays whole on its way, however large: it is one file in the end.
         ray.data.DataContext.get_current().target_max_block_size = None
@@ -79,12 +100,12 @@ class Synthesizer(Generators):
             ray.data.from_arrow(tables)
             .map_batches(
                 ReadPrompts,
-                fn_constructor_args=(config, model, source, auxiliary_count(config)),
+                fn_constructor_args=(config, model, source, auxiliary_count(config), self.watch),
                 **light,
             )
             .map_batches(
                 Sample,
-                fn_constructor_args=(config, self.pool, sampling, self.version),
+                fn_constructor_args=(config, self.pool, sampling, self.version, self.watch),
                 max_concurrency=blocks_in_flight(config),
                 **light,
             )
@@ -97,7 +118,7 @@ class Synthesizer(Generators):
             )
             .map_batches(
                 WriteShard,
-                fn_constructor_args=(config, model, source, folder, weights),
+                fn_constructor_args=(config, model, source, folder, weights, self.watch),
                 # What counts as a duplicate depends on the order.
                 allow_out_of_order_execution=False,
                 **light,

@@ -42,9 +42,9 @@ def main(config: Config, args: argparse.Namespace) -> None:
             IncidentLog(fleet.watch, plan.log_folder),
         ):
             fleet.serve(plan.trained)
-            for shard in fleet.stream(
+            for shard in fleet.shards(
                 plan.blocks, plan.source, plan.sampling, plan.folder.url, plan.weights
-            ).iter_rows():
+            ):
                 progress.add(shard)
     finish(plan, progress)
 

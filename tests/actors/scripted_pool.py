@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 
 from actors.messages import Request, Sampled
 
 
 class ScriptedPool:
-    """Answers with letters that depend on the seed alone. It fails once it has answered ``limit``
-    requests, and remembers how many it was at most asked at a time."""
+    """Answers with letters that depend on the seed alone, and remembers how many requests it had at
+    most at a time. With a ``limit`` it fails after so many, once ``folder`` holds a shard."""
 
-    def __init__(self, stop: int, limit: int | None = None) -> None:
-        self.stop, self.limit = stop, limit
+    def __init__(self, stop: int, folder: str, limit: int | None = None) -> None:
+        self.stop, self.folder, self.limit = stop, Path(folder), limit
         self.answered = self.waiting = self.most = 0
 
     async def start(self) -> None:
@@ -25,6 +26,8 @@ class ScriptedPool:
         await asyncio.sleep(0.01)
         self.waiting -= len(requests)
         if self.limit is not None and self.answered >= self.limit:
+            while not list(self.folder.glob("data/shard-*.parquet")):
+                await asyncio.sleep(0.02)
             raise RuntimeError("no generator replica is left")
         self.answered += len(requests)
         return [self._answer(request, version) for request in requests]

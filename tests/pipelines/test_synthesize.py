@@ -1,4 +1,4 @@
-"""The whole synthesis on Ray Data with a stand-in for the pool: a kill, a resume, filters, files."""
+"""The whole synthesis on Ray Data with a stand-in for the pool: an end, a resume, filters."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ PROMPTS = 14
 SAMPLES = 3
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Any:
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
@@ -46,7 +49,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path) -> An
         self.watch = light_actor(Watch, "watch").remote()
         stop = load_tokenizer(model_dir).eos_token_id
         self.pool = ray.remote(ScriptedPool).options(name="pool", max_concurrency=100)
-        self.pool = self.pool.remote(stop, script.get("limit"))
+        self.pool = self.pool.remote(stop, str(tmp_path / "out"), script.get("limit"))
         self._starting = self.pool.start.remote()
 
     def stop(self: Generators, *_: object) -> None:
@@ -102,7 +105,7 @@ def test_a_killed_synthesis_goes_on_and_ends_as_an_undisturbed_one(
     cluster: None, run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = write_prompts(tmp_path, references=True)
-    assert run(given, limit=20) == 2
+    assert run(given, limit=24) == 2
     assert "the same command goes on" in capsys.readouterr().err
     before = {path.name: path.read_bytes() for path in (tmp_path / "out" / "data").iterdir()}
     assert 0 < len(before) < 4
@@ -138,9 +141,7 @@ def test_a_killed_synthesis_goes_on_and_ends_as_an_undisturbed_one(
     assert run(given) == 0
     task = OwnRowsTask(OwnRows(train=str(tmp_path / "out" / "train.jsonl"), test_rows=2))
     found = {row.uid: row.gold for row in [*task.rows("train"), *task.rows("test")]}
-    assert found == {
-        f"own_rows/{row['uid']}/{row['sample']}": row["completion"] for row in rows
-    }
+    assert found == {f"own_rows/{row['uid']}/{row['sample']}": row["completion"] for row in rows}
 
 
 def test_the_best_of_each_prompt_are_kept_and_more_prompts_can_follow(
