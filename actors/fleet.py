@@ -106,7 +106,7 @@ class Fleet(Generators):
                 fn_constructor_args=(self.config, self.gate, self.pool, ray.put(prompts), sampling),
                 num_cpus=COORDINATOR_CPUS,
                 max_concurrency=in_flight + 1,
-                **_stage(1),
+                **fixed_stage(1),
                 **NO_RESTART,
             )
             .map_batches(
@@ -115,14 +115,14 @@ class Fleet(Generators):
                 num_cpus=self.config.scorer.cpus,
                 num_gpus=self.config.scorer.gpus,
                 resources=self.config.scorer.custom_resources,
-                **_stage(self.config.scorer.workers),
+                **fixed_stage(self.config.scorer.workers),
             )
             .map_batches(
                 Agree,
                 fn_constructor_args=(self.config, self.gate, str(self.model_dir), self.watch),
                 num_cpus=COORDINATOR_CPUS,
                 allow_out_of_order_execution=False,
-                **_stage(1),
+                **fixed_stage(1),
                 **NO_RESTART,
             )
         )
@@ -191,7 +191,7 @@ class Outcome:
     pushes: PushStatus
 
 
-def _stage(actors: int) -> dict[str, Any]:
+def fixed_stage(actors: int) -> dict[str, Any]:
     """A stage of a fixed number of actors that takes each chunk whole."""
     return {
         "batch_size": None,

@@ -32,6 +32,17 @@ def resource_plan(config: Config) -> list[Share]:
     ]  # fmt: skip
 
 
+def synthesis_plan(config: Config) -> list[Share]:
+    """Every actor of a data synthesis that reserves resources, by stage."""
+    return [
+        generator_share(config),
+        Share("reading stage", 1, COORDINATOR_CPUS, 0),
+        Share("sampling stage", 1, COORDINATOR_CPUS, 0),
+        Share("scorer", config.scorer.workers, config.scorer.cpus, config.scorer.gpus),
+        Share("writing stage", 1, COORDINATOR_CPUS, 0),
+    ]
+
+
 def generator_share(config: Config) -> Share:
     """The generator replicas that a run needs to begin."""
     generator = config.generator

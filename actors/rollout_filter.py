@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from actors.bad_rows import not_finite
-from unisd_core.config import Config
+from unisd_core.config import Agreement, Config
 from unisd_core.objective.agreement import mean_token_agreement, row_agreement_filter
 from unisd_core.tasks import load_task
 from unisd_core.tasks.splits import split_training
@@ -22,11 +22,14 @@ Readable = Callable[[int, list[int]], bool]
 
 
 class RolloutFilter:
-    """The filters of ``config.filter``."""
+    """The filters of ``config.filter``. ``readable`` stands in where the rows are not those that
+    ``config.task`` trains on."""
 
-    def __init__(self, config: Config, model_dir: str) -> None:
+    def __init__(self, config: Config, model_dir: str, readable: Readable | None = None) -> None:
         self.config = config
-        self._readable = _reader(config, model_dir) if config.filter.drop_unreadable else None
+        self._readable: Readable | None = None
+        if config.filter.drop_unreadable:
+            self._readable = readable or _reader(config, model_dir)
 
     def reasons(self, table: pa.Table) -> list[str | None]:
         """For each row of a chunk (schema ``SCORED``) why it is left out, or None."""
@@ -34,10 +37,8 @@ class RolloutFilter:
         broken = not_finite(table, ["auxiliary_logprobs"])
         agreement, kept = np.ones(table.num_rows), np.ones(table.num_rows, np.bool_)
         if settings.min_agreement > 0 or settings.lowest_agreement > 0:
-            # One row without a number would leave the quantile of all of them without one.
-            sound = np.flatnonzero([reason is None for reason in broken])
-            views = auxiliary_logprobs(table.select(["auxiliary_logprobs"]).take(sound))
-            agreement[sound] = mean_token_agreement(views, self.config.objective.agreement)
+            agreement = row_agreement(table, self.config.objective.agreement)
+            sound = np.isfinite(agreement)
             kept[sound] = row_agreement_filter(agreement[sound], settings.lowest_agreement)
         reasons: list[str | None] = []
         columns = ["row", "completion_ids", "finish_reason"]
@@ -60,6 +61,17 @@ class RolloutFilter:
             else:
                 reasons.append(None)
         return reasons
+
+
+def row_agreement(table: pa.Table, settings: Agreement) -> np.ndarray:
+    """(B,) mean token agreement of each row; NaN where a view has no number for some token, which
+    would otherwise leave the quantile of all rows without one."""
+    broken = not_finite(table, ["auxiliary_logprobs"])
+    sound = np.flatnonzero([reason is None for reason in broken])
+    views = auxiliary_logprobs(table.select(["auxiliary_logprobs"]).take(sound))
+    agreement = np.full(table.num_rows, np.nan)
+    agreement[sound] = mean_token_agreement(views, settings)
+    return agreement
 
 
 def auxiliary_logprobs(table: pa.Table) -> list[np.ndarray]:

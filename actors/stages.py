@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import ray
 from ray.exceptions import RayError
@@ -26,11 +25,10 @@ from actors.engine import Sampling
 from actors.instruments import record
 from actors.ledger import Ticket
 from actors.messages import Request, Sampled
-from actors.rollout_filter import RolloutFilter, auxiliary_logprobs
+from actors.rollout_filter import RolloutFilter
+from actors.weighing import weighed
 from unisd_core.config import Config
-from unisd_core.objective.agreement import agreement_weights
 from unisd_core.schema import SCORED, TRAJECTORY
-from unisd_core.views import auxiliary_count
 
 
 class Generate:
@@ -222,22 +220,6 @@ class Agree:
         return table.take(pa.array(kept, pa.int64()))
 
     def _weigh(self, table: pa.Table) -> pa.Table:
-        """Agreement weights over the whole batch (paper, section 2.1)."""
-        lengths = [len(ids) for ids in table["completion_ids"]]
-        tokens, sequences = [np.ones(length) for length in lengths], np.ones(len(lengths))
-        if auxiliary_count(self.config):
-            weights = agreement_weights(
-                auxiliary_logprobs(table), self.config.objective.agreement, self.scale
-            )
-            tokens, sequences = weights.token_weights, weights.sequence_weight
-            self.scale = weights.scale
-        columns = {
-            "token_weights": pa.array(list(map(np.float32, tokens)), pa.list_(pa.float32())),
-            "sequence_weight": pa.array(np.float32(sequences)),
-            "agreement_scale": pa.array([self.scale] * len(lengths), pa.float64()),
-            "batch": pa.array([self.batch] * len(lengths), pa.int32()),
-        }
+        table, self.scale = weighed(table, self.config, self.batch, self.scale)
         self.batch += 1
-        for name, column in columns.items():
-            table = table.set_column(table.schema.get_field_index(name), SCORED.field(name), column)
         return table

@@ -48,6 +48,7 @@ class Watch:
     def __init__(self) -> None:
         self.incidents: list[Incident] = []
         self.work: dict[str, Work] = {}
+        self.failed: str | None = None
         self.looking: asyncio.Task[None] | None = None
         self.attending: set[asyncio.Task[None]] = set()
 
@@ -60,6 +61,15 @@ class Watch:
         """The incidents since the last call, which the caller keeps from now on."""
         taken, self.incidents = self.incidents, []
         return taken
+
+    async def fail(self, reason: str) -> None:
+        """A stage ends its stream for a reason a user can mend, of which Ray Data passes on the
+        text only."""
+        self.failed = self.failed or reason
+
+    async def failure(self) -> str | None:
+        """The first such reason."""
+        return self.failed
 
     async def begin(self, key: str, who: str, actor: Any, limit_s: float) -> None:
         """``actor`` starts a piece of work, which it may be at for ``limit_s`` seconds.

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from unisd_core.config_sections import Generator, Learner, OwnRows, Scorer, Section
+from unisd_core.config_sections import Generator, Learner, OwnRows, Scorer, Section, Synthesis
 
 
 class Lora(Section):
@@ -332,6 +332,7 @@ class Config(Section):
     learner: Learner = Learner()
     evaluation: Evaluation = Evaluation()
     outputs: Outputs = Outputs()
+    synthesis: Synthesis = Synthesis()
 
     def with_model(self, **changes: Any) -> Config:
         """The same settings but for these of the model section."""
@@ -360,6 +361,8 @@ class Config(Section):
             raise ValueError(
                 "objective.divergence.top_k sends no hidden states; set objective.features.weight=0"
             )
+        if self.synthesis.keep > self.synthesis.samples:
+            raise ValueError("synthesis.keep must be at most synthesis.samples")
         every = self.evaluation.every
         if every % self.training.checkpoint_every:
             raise ValueError(

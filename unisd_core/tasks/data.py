@@ -114,22 +114,26 @@ def read_jsonl(path: Path) -> list[Record]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        place = f"{path}:{number}"
-        try:
-            fields = json.loads(line.decode("utf-8"))
-            if b"\\u" in line:
-                # Half of a surrogate pair is legal JSON, but neither a tokenizer nor Arrow take it.
-                json.dumps(fields, ensure_ascii=False).encode("utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{place}: not UTF-8 ({error.reason})") from error
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{place}: malformed JSON ({error})") from error
-        if not isinstance(fields, dict):
-            raise UserError(f"{place}: expected a JSON object, found {type(fields).__name__}")
-        records.append(Record(fields, len(records), place))
+        records.append(parse_line(line, len(records), f"{path}:{number}"))
     if not records:
         raise UserError(f"{path}: no rows; expected one JSON object a line")
     return records
+
+
+def parse_line(line: bytes, index: int, place: str) -> Record:
+    """One line of JSONL; UserError naming ``place`` where it is no JSON object in UTF-8."""
+    try:
+        fields = json.loads(line.decode("utf-8"))
+        if b"\\u" in line:
+            # Half of a surrogate pair is legal JSON, but neither a tokenizer nor Arrow take it.
+            json.dumps(fields, ensure_ascii=False).encode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{place}: not UTF-8 ({error.reason})") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{place}: malformed JSON ({error})") from error
+    if not isinstance(fields, dict):
+        raise UserError(f"{place}: expected a JSON object, found {type(fields).__name__}")
+    return Record(fields, index, place)
 
 
 def read_folder(data_dir: str, task: str, split: str) -> list[Record]:
@@ -149,22 +153,7 @@ def read_hub(source: HubSource, split: str) -> list[Record]:
     Raises UserError when the ``datasets`` package is missing or the hub gives no data.
     """
     place = f"{source.repository}/{split}"
-    try:
-        datasets = importlib.import_module("datasets")
-    except ImportError as error:
-        raise UserError(
-            "data_dir: not set, and reading the hub needs the datasets package; "
-            "install it (pip install datasets) or set data_dir"
-        ) from error
-    try:
-        dataset = datasets.load_dataset(source.repository, source.configuration, split=split)
-    # The hub client fails with many unrelated types (its own, httpx, OSError, ValueError); what
-    # the user can do is the same for each.
-    except Exception as error:
-        raise UserError(
-            f"data_dir: not set, and {place} could not be read from the hub ({reason(error)}); "
-            "check the connection or set data_dir"
-        ) from error
+    dataset = open_hub(source, split, "data_dir: not set, and", "set data_dir")
     text_only = [True] * len(dataset)
     if source.image_column is not None:
         text_only = dataset.data.column(source.image_column).is_null().to_pylist()
@@ -177,3 +166,27 @@ def read_hub(source: HubSource, split: str) -> list[Record]:
     if not records:
         raise UserError(f"{place}: no text-only rows on the hub; choose another split")
     return records
+
+
+def open_hub(source: HubSource, split: str, why: str, remedy: str) -> Any:
+    """One split of a hub dataset, mapped into memory, not read.
+
+    Raises UserError when the ``datasets`` package is missing or the hub gives no data: ``why`` the
+    hub is read opens the message and ``remedy``, what else can be done, ends it.
+    """
+    try:
+        datasets = importlib.import_module("datasets")
+    except ImportError as error:
+        raise UserError(
+            f"{why} reading the hub needs the datasets package; "
+            f"install it (pip install datasets) or {remedy}"
+        ) from error
+    try:
+        return datasets.load_dataset(source.repository, source.configuration, split=split)
+    # The hub client fails with many unrelated types (its own, httpx, OSError, ValueError); what
+    # the user can do is the same for each.
+    except Exception as error:
+        raise UserError(
+            f"{why} {source.repository}/{split} could not be read from the hub ({reason(error)}); "
+            f"check the connection or {remedy}"
+        ) from error

@@ -28,3 +28,26 @@ def read_file(path: Path) -> list[Record]:
     if not rows:
         raise UserError(f"{path}: no rows")
     return [Record(fields, index, f"{path}:{index + 1}") for index, fields in enumerate(rows)]
+
+
+def with_reference(record: Record) -> Record:
+    """``record`` with ``prompt`` and ``reference`` where it holds chat ``messages`` (one user turn
+    and its answer) or a ``completion`` instead, as training data often do."""
+    fields = record.fields
+    if fields.get("reference") is not None:
+        return record
+    if fields.get("completion") is not None:
+        return record.plus(reference=fields["completion"])
+    messages = fields.get("messages")
+    if messages is None:
+        return record
+    turns = [
+        (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
+        for turn in (messages if isinstance(messages, list) else [])
+    ]
+    if [role for role, _ in turns] != ["user", "assistant"]:
+        raise UserError(
+            f"{record.place}: field 'messages' must be one user turn and one assistant turn; "
+            "give prompt and reference instead"
+        )
+    return record.plus(prompt=turns[0][1], reference=turns[1][1])

@@ -13,7 +13,7 @@ from unisd_core.errors import UserError
 from unisd_core.tasks.base import Row, Score, Task
 from unisd_core.tasks.data import Record
 from unisd_core.tasks.lots import set_aside
-from unisd_core.tasks.own_rows.files import read_file
+from unisd_core.tasks.own_rows.files import read_file, with_reference
 from unisd_core.tasks.own_rows.json_call import JsonCall
 from unisd_core.tasks.own_rows.metrics import Choice, ExactMatch, Metric, Numeric
 from unisd_core.tasks.own_rows.python_tests import PythonTests
@@ -65,7 +65,7 @@ class OwnRowsTask(Task):
         rows: list[Row] = []
         places: dict[str, str] = {}
         for record in read_file(Path(path)):
-            row = self._row(record)
+            row = self.row(record)
             if row.uid in places:
                 raise UserError(
                     f"{record.place}: the same uid, or prompt and reference, as "
@@ -81,7 +81,9 @@ class OwnRowsTask(Task):
                 )
         return rows
 
-    def _row(self, record: Record) -> Row:
+    def row(self, record: Record) -> Row:
+        """The row of one record; UserError naming its place where it is none."""
+        record = with_reference(record)
         prompt, reference = record.text("prompt"), record.text("reference")
         uid = record.optional_text("uid") or _digest(f"{prompt}\0{reference}")[:16]
         return Row(

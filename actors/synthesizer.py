@@ -1,0 +1,127 @@
+"""Generators, weight store and stream of a data synthesis, created and ended together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.data
+from ray.data import Dataset
+from ray.exceptions import RayError
+
+from actors.calls import Named, ask
+from actors.engine import Sampling
+from actors.fleet import fixed_stage
+from actors.generators import Generators, light_actor
+from actors.messages import WeightUpdate
+from actors.plan import COORDINATOR_CPUS, synthesis_plan
+from actors.pool import START_TIMEOUT_S
+from actors.synthesis_stages import (
+    ReadPrompts,
+    Sample,
+    ScoreBlock,
+    WriteShard,
+    blocks_in_flight,
+)
+from actors.weights import WeightStore
+from unisd_core.config import Config
+from unisd_core.errors import UserError
+from unisd_core.synthesis.inventory import Block
+from unisd_core.synthesis.sources import PromptSource
+from unisd_core.views import auxiliary_count
+
+BLOCKS = pa.schema([("start", pa.int64()), ("stop", pa.int64()), ("rows", pa.list_(pa.int64()))])
+
+
+class Synthesizer(Generators):
+    """``config`` is that of the stages; an engine needs no more room than it samples from."""
+
+    def __init__(self, config: Config, model_dir: Path) -> None:
+        engine = config
+        if not config.rollout.teacher_share:
+            engine = config.with_model(max_view_tokens=config.model.max_prompt_tokens)
+        super().__init__(engine, model_dir, synthesis_plan(config))
+        self.stages = config
+        self.version = 0
+        self.store = light_actor(WeightStore, "store").remote(Named("pool"))
+
+    def _actors(self) -> list[Any]:
+        return [self.store, *super()._actors()]
+
+    def serve(self, update: WeightUpdate | None) -> None:
+        """Wait for the replicas; where there is an ``update``, until they sample and the scorers
+        read with it."""
+        self.wait_ready()
+        if update is None:
+            return
+        limit = START_TIMEOUT_S + 2 * self.config.generator.timeout_s
+        ask(self.store.publish.remote(update, update), "the weight store")
+        ask(self.store.wait_pushed.remote(limit), "the weight store", 2 * limit)
+        ask(self.pool.reports.remote(update.version), "the generator pool", limit)
+        self.version = update.version
+
+    def shards(
+        self,
+        blocks: Sequence[Block],
+        source: PromptSource,
+        sampling: Sampling,
+        folder: str,
+        weights: str,
+    ) -> Iterator[dict[str, str]]:
+        """Read, sample, score, write: the name and account of each shard once it is in ``folder``.
+
+        Raises UserError where a stage ended for a reason a user can mend.
+        """
+        try:
+            yield from self._stream(blocks, source, sampling, folder, weights).iter_rows()
+        except RayError:
+            failure = ask(self.watch.failure.remote(), "the watch")
+            if failure:
+                raise UserError(failure) from None
+            raise
+
+    def _stream(
+        self,
+        blocks: Sequence[Block],
+        source: PromptSource,
+        sampling: Sampling,
+        folder: str,
+        weights: str,
+    ) -> Dataset:
+        config, model = self.stages, str(self.model_dir)
+        # A block stays whole on its way, however large: it is one file in the end.
+        ray.data.DataContext.get_current().target_max_block_size = None
+        tables = [pa.Table.from_pylist([vars(block)], schema=BLOCKS) for block in blocks]
+        light = {"num_cpus": COORDINATOR_CPUS, **fixed_stage(1)}
+        return (
+            ray.data.from_arrow(tables)
+            .map_batches(
+                ReadPrompts,
+                fn_constructor_args=(config, model, source, auxiliary_count(config), self.watch),
+                **light,
+            )
+            .map_batches(
+                Sample,
+                fn_constructor_args=(config, self.pool, sampling, self.version, self.watch),
+                max_concurrency=blocks_in_flight(config),
+                **light,
+            )
+            .map_batches(
+                ScoreBlock,
+                fn_constructor_args=(config, model, self.store, self.watch),
+                num_cpus=config.scorer.cpus,
+                num_gpus=config.scorer.gpus,
+                resources=config.scorer.custom_resources,
+                **fixed_stage(config.scorer.workers),
+            )
+            .map_batches(
+                WriteShard,
+                fn_constructor_args=(config, model, source, folder, weights, self.watch),
+                # What counts as a duplicate depends on the order.
+                allow_out_of_order_execution=False,
+                **light,
+            )
+        )

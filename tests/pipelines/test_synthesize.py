@@ -1,0 +1,243 @@
+"""The whole synthesis on Ray Data with a stand-in for the pool: an end, a resume, filters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray
+
+from actors import fleet, synthesizer
+from actors.generators import Generators, light_actor
+from actors.watch import Watch
+from pipelines.cli import run_main
+from pipelines.synthesize import main, parser
+from tests.actors.scripted_pool import ScriptedPool
+from unisd_core.config_sections import OwnRows
+from unisd_core.models import load_tokenizer
+from unisd_core.tasks.own_rows.task import OwnRowsTask
+
+PROMPTS = 14
+SAMPLES = 3
+
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Any:
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options = fleet.STREAM_OPTIONS
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path) -> Any:
+    """Runs the command; ``limit`` requests are answered before the pool fails."""
+    monkeypatch.setattr(fleet, "connect", lambda _: None)
+    script: dict[str, Any] = {}
+
+    def start(self: Generators, config: Any, model_dir: Path, plan: Any) -> None:
+        self.config, self.model_dir = config, model_dir
+        self.watch = light_actor(Watch, "watch").remote()
+        stop = load_tokenizer(model_dir).eos_token_id
+        self.pool = ray.remote(ScriptedPool).options(name="pool", max_concurrency=100)
+        self.pool = self.pool.remote(stop, str(tmp_path / "out"), script.get("limit"))
+        self._starting = self.pool.start.remote()
+
+    def stop(self: Generators, *_: object) -> None:
+        script["answered"], script["most"] = ray.get(self.pool.account.remote())
+        for actor in self._actors():
+            ray.kill(actor)
+
+    monkeypatch.setattr(Generators, "__init__", start)
+    monkeypatch.setattr(synthesizer.Synthesizer, "__exit__", stop)
+
+    def whole(*arguments: str, limit: int | None = None) -> int:
+        script["limit"] = limit
+        return run_main(
+            main,
+            parser(),
+            [
+                f"--output={tmp_path / 'out'}",
+                f"model.path={tiny_model}",
+                "model.max_prompt_tokens=200",
+                "model.max_view_tokens=1000",
+                "rollout.max_completion_tokens=12",
+                "rollout.chunk=4",
+                "views.count=2",
+                "generator.max_sequences=4",
+                "generator.cpus=0.2",
+                "scorer.cpus=0.2",
+                "scorer.threads=1",
+                "synthesis.shard_prompts=4",
+                f"synthesis.samples={SAMPLES}",
+                *arguments,
+            ],
+        )
+
+    whole.script = script  # type: ignore[attr-defined]
+    return whole
+
+
+def write_prompts(folder: Path, references: bool, count: int = PROMPTS) -> str:
+    path = folder / "prompts.jsonl"
+    rows = [{"uid": f"q{number}", "prompt": f"Say {number} twice."} for number in range(count)]
+    if references:
+        rows = [row | {"reference": f"{n} and {n} again"} for n, row in enumerate(rows)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return f"--input={path}"
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    files = sorted((folder / "data").glob("*.parquet"))
+    return pa.concat_tables([pq.read_table(file) for file in files]).to_pylist()
+
+
+def test_a_killed_synthesis_goes_on_and_ends_as_an_undisturbed_one(
+    cluster: None, run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = write_prompts(tmp_path, references=True)
+    assert run(given, limit=24) == 2
+    assert "the same command goes on" in capsys.readouterr().err
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out" / "data").iterdir()}
+    assert 0 < len(before) < 4
+    assert not (tmp_path / "out" / "summary.json").exists()
+
+    assert run(given) == 0
+    # What was finished was neither sampled again nor touched.
+    assert run.script["answered"] == SAMPLES * (PROMPTS - 4 * len(before))
+    folder = tmp_path / "out" / "data"
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    rows = read(tmp_path / "out")
+    keys = [(row["uid"], row["sample"]) for row in rows]
+    assert sorted(keys) == sorted((f"q{n}", s) for n in range(PROMPTS) for s in range(SAMPLES))
+
+    assert run(given, f"--output={tmp_path / 'whole'}") == 0
+    assert read(tmp_path / "whole") == rows
+    # As many requests were under way as two for each place of the engine.
+    assert run.script["most"] == 8
+
+    for row in rows:
+        tokens = len(row["token_ids"])
+        assert len(row["logprobs"]) == len(row["token_weights"]) == tokens
+        assert 0 < row["agreement"] <= 1
+        assert row["mean_logprob"] == pytest.approx(-0.5)
+        assert row["messages"][0] == {"role": "user", "content": row["prompt"]}
+        assert row["messages"][1] == {"role": "assistant", "content": row["completion"]}
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["prompts"], summary["done"], summary["kept"]) == (PROMPTS, PROMPTS, len(rows))
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"{len(rows)} completions of {PROMPTS} prompts from prompts.jsonl" in card
+
+    # Nothing is left to do; the training file is read as rows of one's own.
+    assert run(given) == 0
+    task = OwnRowsTask(OwnRows(train=str(tmp_path / "out" / "train.jsonl"), test_rows=2))
+    found = {row.uid: row.gold for row in [*task.rows("train"), *task.rows("test")]}
+    assert found == {f"own_rows/{row['uid']}/{row['sample']}": row["completion"] for row in rows}
+
+
+def test_the_best_of_each_prompt_are_kept_and_more_prompts_can_follow(
+    cluster: None, run: Any, tmp_path: Path
+) -> None:
+    options = ("synthesis.keep=1", "synthesis.export=prompt_completion")
+    assert run(write_prompts(tmp_path, references=True, count=6)) == 0
+    every = read(tmp_path / "out")
+    out = f"--output={tmp_path / 'best'}"
+    assert run(write_prompts(tmp_path, references=True, count=6), out, *options) == 0
+    kept = read(tmp_path / "best")
+    best = {
+        uid: max((row for row in every if row["uid"] == uid), key=lambda row: row["agreement"])
+        for uid in (f"q{n}" for n in range(6))
+    }
+    assert {row["uid"]: row["sample"] for row in kept} == {
+        uid: row["sample"] for uid, row in best.items()
+    }
+    summary = json.loads((tmp_path / "best" / "summary.json").read_text())
+    assert summary["dropped"] == {"not among the best": 12}
+
+    # Prompts added at the end share a block with some that are done.
+    assert run(write_prompts(tmp_path, references=True, count=9), out, *options) == 0
+    rows = read(tmp_path / "best")
+    assert sorted(row["uid"] for row in rows) == [f"q{n}" for n in range(9)]
+    lines = (tmp_path / "best" / "train.jsonl").read_text().splitlines()
+    assert [sorted(json.loads(line)) for line in lines] == [["completion", "prompt", "uid"]] * 9
+
+
+def test_prompts_without_references_are_sampled_and_not_scored(
+    cluster: None, run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = {"prompt": "x" * 400, "uid": "long"}
+    given = write_prompts(tmp_path, references=False, count=3)
+    with (tmp_path / "prompts.jsonl").open("a") as file:
+        file.write(json.dumps(long) + "\n")
+    assert run(given, "rollout.teacher_share=0.75") == 0
+    assert "agreement is not scored" in capsys.readouterr().out
+    rows = read(tmp_path / "out")
+    assert len(rows) == 3 * SAMPLES
+    assert {row["source"] for row in rows} == {"student"}
+    assert {row["agreement"] for row in rows} == {None}
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["left_out"] == {"model.max_prompt_tokens": 1}
+    assert (summary["done"], summary["failed"], summary["mean_agreement"]) == (4, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["synthesis.keep=1"], "synthesis.keep needs rows with references"),
+        (["filter.min_agreement=0.5"], "filter.min_agreement needs rows with references"),
+        (["filter.drop_unreadable=true"], "filter.drop_unreadable needs rows with references"),
+        (["rollout.gold_share=1"], "rollout.gold_share takes references in place of samples"),
+        (["views.auxiliary=induction"], "views.auxiliary=induction is not available"),
+        (["synthesis.samples=2", "synthesis.keep=3"], "synthesis.keep must be at most"),
+        (["synthesis.prompt_column=question"], "prompts.jsonl:1: field 'question' must be text"),
+        (["--input=nothing.jsonl"], "--input nothing.jsonl: no such file"),
+        (["--input=rows.csv"], "--input rows.csv: must be a .jsonl or .parquet file"),
+        (["--input=hub:only"], "--input hub:only: write hub:OWNER/NAME:SPLIT"),
+        (["--weights=nowhere"], "nowhere: neither a run folder"),
+        (["--output=s3://key:secret@bucket/out"], "leave credentials out of the URL"),
+        (["model.max_prompt_tokens=4000"], "lower model.max_prompt_tokens"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    run: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    assert run(write_prompts(tmp_path, references=False), *arguments) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert message in line
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(
+    run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(write_prompts(tmp_path, references=True), "--dry-run") == 0
+    printed = capsys.readouterr().out
+    assert "14 prompts from prompts.jsonl, 0 of them done, 3 completions each" in printed
+    assert "writing stage" in printed
+    assert not (tmp_path / "out").exists()
+
+
+def test_rows_made_otherwise_are_not_mixed(
+    run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    given = write_prompts(tmp_path, references=False, count=1)
+    assert run(given) == 2
+    assert "holds files but no synthesis.json" in capsys.readouterr().err
+    (tmp_path / "out" / "notes.txt").unlink()
+    (tmp_path / "out" / "synthesis.json").write_text(json.dumps({"seed": 0}))
+    assert run(given) == 2
+    assert "holds rows made with another weights" in capsys.readouterr().err
