@@ -43,11 +43,10 @@ class OutputFolder:
         wanted = json.loads(json.dumps(identity))
         known = self.read(IDENTITY)
         if known is None:
-            with self._reached():
-                if self._files.exists(self.root) and self._files.ls(self.root, detail=False):
-                    raise UserError(
-                        f"--output {self.url}: holds files but no {IDENTITY}; choose another"
-                    )
+            if self._listed(self.root):
+                raise UserError(
+                    f"--output {self.url}: holds files but no {IDENTITY}; choose another"
+                )
             self.write(IDENTITY, (json.dumps(wanted, indent=2) + "\n").encode())
             return
         try:
@@ -64,16 +63,20 @@ class OutputFolder:
 
     def names(self) -> list[str]:
         """Names of the finished shards in order, for ``open`` and ``write``."""
+        found = self._listed(f"{self.root}/{SHARDS}")
+        return [f"{SHARDS}/{name}" for name in found if name.endswith(".parquet")]
+
+    def _listed(self, path: str) -> list[str]:
+        """Names in a folder in order, without what a killed writer left, which begins with a
+        dot."""
         with self._reached():
             self._files.invalidate_cache()
             try:
-                paths = self._files.ls(f"{self.root}/{SHARDS}", detail=False)
+                paths = self._files.ls(path, detail=False)
             except FileNotFoundError:
                 return []
         names = [str(path).rstrip("/").rpartition("/")[2] for path in paths]
-        # What a killed writer left begins with a dot.
-        shards = [name for name in names if name.endswith(".parquet") and name[0] != "."]
-        return [f"{SHARDS}/{name}" for name in sorted(shards)]
+        return sorted(name for name in names if not name.startswith("."))
 
     def read(self, name: str) -> bytes | None:
         """The bytes of a file; None where there is none."""

@@ -35,7 +35,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     if request.param == "local":
         yield OutputFolder(str(tmp_path / "out"))
         return
-    yield OutputFolder("memory://bucket/out")
+    yield OutputFolder(f"memory://{tmp_path.name}/out")
     fsspec.filesystem("memory").store.clear()
 
 
