@@ -19,7 +19,7 @@ from unisd_core.config import Config
 from unisd_core.models import load_tokenizer
 from unisd_core.synthesis.duplicates import DuplicateIndex, alike, shingles
 from unisd_core.synthesis.output import SHARDS, OutputFolder
-from unisd_core.synthesis.shard import SHARD, Account, Footer, read_footers, shard_bytes
+from unisd_core.synthesis.shard import SHARD, Account, Footer, shard_bytes, survey
 from unisd_core.synthesis.sources import PromptSource
 from unisd_core.tasks import Row
 from unisd_core.views import auxiliary_count
@@ -45,7 +45,7 @@ class ShardMaker:
     def _remember(self) -> None:
         """What earlier runs wrote counts as seen."""
         assert self.known is not None
-        for name in read_footers(self.folder):
+        for name in survey(self.folder).names:
             with self.folder.open(name) as file:
                 rows = pq.read_table(file, columns=["uid", "sample", "prompt", "completion"])
             for uid, sample, prompt, completion in zip(*rows.to_pydict().values(), strict=True):

@@ -17,7 +17,7 @@ from unisd_core.errors import UserError
 from unisd_core.saved_weights import find_saved
 from unisd_core.synthesis.inventory import Block, Inventory, take_inventory
 from unisd_core.synthesis.output import OutputFolder
-from unisd_core.synthesis.shard import read_footers
+from unisd_core.synthesis.shard import survey
 from unisd_core.synthesis.sources import PromptSource, open_source
 from unisd_core.views import auxiliary_count
 
@@ -88,9 +88,8 @@ class SynthesisPlan:
     @cached_property
     def blocks(self) -> list[Block]:
         """What was still to be done at first sight."""
-        done = (uid for footer in read_footers(self.folder).values() for uid in footer.uids)
         size = self.config.synthesis.shard_prompts
-        return self.inventory.pending(done, size)
+        return self.inventory.pending(survey(self.folder).done, size)
 
     @property
     def log_folder(self) -> Path:

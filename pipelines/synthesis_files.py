@@ -9,7 +9,7 @@ from pipelines.console import say
 from pipelines.synthesis import SynthesisPlan
 from unisd_core.synthesis.card import make_summary, write_card
 from unisd_core.synthesis.export import export_rows
-from unisd_core.synthesis.shard import Account, add_up, read_footers
+from unisd_core.synthesis.shard import Account, add_up, survey
 
 
 class Progress:
@@ -46,12 +46,12 @@ class Progress:
 def finish(plan: SynthesisPlan, progress: Progress) -> None:
     """Write the file to train on, the data card and the summary, from the finished shards."""
     session = progress.session()
-    footers = read_footers(plan.folder)
-    account = add_up(footer.account for footer in footers.values())
-    export = export_rows(plan.folder, footers, plan.config.synthesis)
+    found = survey(plan.folder)
+    account = found.account
+    export = export_rows(plan.folder, found.names, plan.config.synthesis)
     summary = make_summary(
         account,
-        plan.inventory.missing(uid for footer in footers.values() for uid in footer.uids),
+        plan.inventory.missing(found.done),
         plan.identity,
         {
             "input": plan.source.name,

@@ -19,7 +19,9 @@ from actors.weighing import weighed
 from unisd_core.config import Config
 from unisd_core.models import load_tokenizer
 from unisd_core.schema import SCORED
-from unisd_core.synthesis.shard import Account, read_footers
+from unisd_core.synthesis.digests import uid_digest
+from unisd_core.synthesis.output import OutputFolder
+from unisd_core.synthesis.shard import Account, survey
 from unisd_core.synthesis.sources import PromptSource, open_source
 from unisd_core.views import ViewBuilder
 
@@ -195,19 +197,13 @@ def test_every_prompt_is_accounted_for(make: Any, tiny_model: Path, tmp_path: Pa
     # One of its samples failed, so the prompt is not done and none of it is kept.
     assert (account.prompts, account.sampled, dict(account.failed)) == (1, 3, {"no replica": 1})
     assert kept(rows) == [("q1", 0), ("q1", 1), ("q1", 2)]
-    (footer,) = read_footers(_folder(tmp_path)).values()
-    assert list(footer.uids) == ["q1"]
+    found = survey(OutputFolder(str(tmp_path / "out")))
+    assert found.done.tolist() == [uid_digest("q1")]
 
     changes["finish_reason"] = {1: f"{LEFT_OUT}model.max_prompt_tokens"}
     account, rows = make(block(tiny_model, **changes).slice(1, 1))
     assert (account.prompts, account.sampled, rows) == (1, 0, [])
     assert account.left_out == {"model.max_prompt_tokens": 1}
-
-
-def _folder(tmp_path: Path) -> Any:
-    from unisd_core.synthesis.output import OutputFolder
-
-    return OutputFolder(str(tmp_path / "out"))
 
 
 def test_a_block_that_is_written_again_has_the_same_bytes(make: Any, tmp_path: Path) -> None:

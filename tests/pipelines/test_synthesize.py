@@ -144,33 +144,6 @@ def test_a_killed_synthesis_goes_on_and_ends_as_an_undisturbed_one(
     assert found == {f"own_rows/{row['uid']}/{row['sample']}": row["completion"] for row in rows}
 
 
-def test_the_best_of_each_prompt_are_kept_and_more_prompts_can_follow(
-    cluster: None, run: Any, tmp_path: Path
-) -> None:
-    options = ("synthesis.keep=1", "synthesis.export=prompt_completion")
-    assert run(write_prompts(tmp_path, references=True, count=6)) == 0
-    every = read(tmp_path / "out")
-    out = f"--output={tmp_path / 'best'}"
-    assert run(write_prompts(tmp_path, references=True, count=6), out, *options) == 0
-    kept = read(tmp_path / "best")
-    best = {
-        uid: max((row for row in every if row["uid"] == uid), key=lambda row: row["agreement"])
-        for uid in (f"q{n}" for n in range(6))
-    }
-    assert {row["uid"]: row["sample"] for row in kept} == {
-        uid: row["sample"] for uid, row in best.items()
-    }
-    summary = json.loads((tmp_path / "best" / "summary.json").read_text())
-    assert summary["dropped"] == {"not among the best": 12}
-
-    # Prompts added at the end share a block with some that are done.
-    assert run(write_prompts(tmp_path, references=True, count=9), out, *options) == 0
-    rows = read(tmp_path / "best")
-    assert sorted(row["uid"] for row in rows) == [f"q{n}" for n in range(9)]
-    lines = (tmp_path / "best" / "train.jsonl").read_text().splitlines()
-    assert [sorted(json.loads(line)) for line in lines] == [["completion", "prompt", "uid"]] * 9
-
-
 def test_prompts_without_references_are_sampled_and_not_scored(
     cluster: None, run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,19 +1,16 @@
-"""Which prompts there are and which are still to be done, as numbers only: 8 bytes a prompt."""
+"""Which prompts there are and which are still to be done, as numbers only."""
 
 from __future__ import annotations
 
-import hashlib
 from array import array
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unisd_core.errors import UserError
+from unisd_core.synthesis.digests import Digests, uid_digest
 from unisd_core.synthesis.sources import PromptSource
-
-Digests = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,7 @@ class Block:
 
     start: int
     stop: int
-    rows: list[int]
+    rows: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -34,22 +31,22 @@ class Inventory:
     digests: Digests
     references: bool
 
-    def missing(self, done: Iterable[str]) -> int:
+    def missing(self, done: Digests) -> int:
         """Rows whose uid is not in ``done``."""
         return int(self._wanted(done).sum())
 
-    def pending(self, done: Iterable[str], size: int) -> list[Block]:
+    def pending(self, done: Digests, size: int) -> list[Block]:
         """Blocks of ``size`` rows, in order, that hold a row whose uid is not in ``done``."""
         wanted = self._wanted(done)
         blocks = []
         for start in range(0, len(wanted), size):
             rows = np.flatnonzero(wanted[start : start + size]) + start
             if len(rows):
-                blocks.append(Block(start, min(start + size, len(wanted)), rows.tolist()))
+                blocks.append(Block(start, min(start + size, len(wanted)), rows))
         return blocks
 
-    def _wanted(self, done: Iterable[str]) -> NDArray[np.bool_]:
-        return ~np.isin(self.digests, np.fromiter(map(_digest, done), dtype=np.uint64))
+    def _wanted(self, done: Digests) -> NDArray[np.bool_]:
+        return ~np.isin(self.digests, done)
 
 
 def take_inventory(source: PromptSource) -> Inventory:
@@ -62,7 +59,7 @@ def take_inventory(source: PromptSource) -> Inventory:
     bare: int | None = None
     referenced: int | None = None
     for number, row in enumerate(source.stream()):
-        digests.append(_digest(row.uid))
+        digests.append(uid_digest(row.uid))
         if row.gold:
             referenced = number if referenced is None else referenced
         elif bare is None:
@@ -77,11 +74,6 @@ def take_inventory(source: PromptSource) -> Inventory:
     numbers = np.frombuffer(digests, dtype=np.uint64)
     _check_unique(source, numbers)
     return Inventory(numbers, bare is None)
-
-
-def _digest(uid: str) -> int:
-    """64 bits, which two of ten million uids share with a chance of three in a million."""
-    return int.from_bytes(hashlib.blake2b(uid.encode(), digest_size=8).digest())
 
 
 def _check_unique(source: PromptSource, digests: Digests) -> None:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import json
 import logging
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unisd_core.errors import reason
 from unisd_core.frozen_model import FrozenModel
+from unisd_core.synthesis.digests import Digests, uid_digest
 from unisd_core.synthesis.output import OutputFolder
 
 log = logging.getLogger(__name__)
@@ -97,17 +100,34 @@ def shard_bytes(rows: pa.Table, footer: Footer) -> bytes:
     return buffer.getvalue()
 
 
-def read_footers(folder: OutputFolder) -> dict[str, Footer]:
-    """Every finished shard of ``folder`` by name. One that is damaged counts as not there; its
-    prompts are sampled again."""
-    found = {}
+@dataclass(frozen=True)
+class Survey:
+    """The finished shards of an output: their names in order, the sum of their accounts, and the
+    uids of the prompts that are done."""
+
+    names: list[str]
+    account: Account
+    done: Digests
+
+
+def survey(folder: OutputFolder) -> Survey:
+    """Read every footer of ``folder``, one at a time. A shard that is damaged counts as not there;
+    its prompts are sampled again."""
+    names, account, done = [], Account(), array("Q")
     for name in folder.names():
         try:
-            with folder.open(name) as file:
-                metadata = pq.read_schema(file).metadata or {}
-            said = json.loads(metadata[_KEY])
-            found[name] = Footer(Account.model_validate(said["account"]), list(said["uids"]))
+            footer = _read_footer(folder, name)
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-            # ValidationError is a ValueError.
             log.warning("%s/%s is skipped: %s", folder.url, name, reason(error))
-    return found
+            continue
+        names.append(name)
+        account = add_up([account, footer.account])
+        done.extend(map(uid_digest, footer.uids))
+    return Survey(names, account, np.frombuffer(done, dtype=np.uint64))
+
+
+def _read_footer(folder: OutputFolder, name: str) -> Footer:
+    with folder.open(name) as file:
+        metadata = pq.read_schema(file).metadata or {}
+    said = json.loads(metadata[_KEY])
+    return Footer(Account.model_validate(said["account"]), list(said["uids"]))

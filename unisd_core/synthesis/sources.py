@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from unisd_core.tasks.own_rows.task import OwnRowsTask
 
 HUB = "hub:"
 STRIDE = 256
-"""Lines of JSONL between two known places."""
+"""Lines of JSONL between two known places; rows of Parquet made at a time."""
 
 
 class PromptSource(ABC):
@@ -52,8 +54,9 @@ class PromptSource(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what can be read again."""
-        again = ("task", "rows", "records", "cached")
-        return {key: value for key, value in vars(self).items() if key not in again}
+        again = ("task", "rows", "records")
+        state = {key: value for key, value in vars(self).items() if key not in again}
+        return state | ({"cached": None} if "cached" in state else {})
 
 
 class TaskSource(PromptSource):
@@ -144,19 +147,24 @@ class ParquetSource(RecordSource):
     def __init__(self, config: Config, path: Path) -> None:
         super().__init__(config)
         self.path, self.name = path, path.name
-        self.cached: tuple[int, list[Record]] = (-1, [])
+        self.cached: tuple[int, pa.Table] | None = None
 
     def stream(self) -> Iterator[Row]:
-        for group in range(len(self._starts)):
-            yield from map(self.row, self._group(group))
+        for group, first in enumerate(self._starts):
+            for start in range(first, first + self._counts[group], STRIDE):
+                yield from self.read(start, min(start + STRIDE, first + self._counts[group]))
 
     def read(self, start: int, stop: int) -> list[Row]:
-        records: list[Record] = []
+        rows: list[Row] = []
         for group, first in enumerate(self._starts):
-            if first < stop and first + self._counts[group] > start:
-                found = self._group(group)
-                records += found[max(start - first, 0) : max(stop - first, 0)]
-        return [self.row(record) for record in records]
+            begin, end = max(start, first), min(stop, first + self._counts[group])
+            if begin < end:
+                fields = self._group(group).slice(begin - first, end - begin).to_pylist()
+                rows += [
+                    self.row(Record(one, index, f"{self.path}:{index + 1}"))
+                    for index, one in enumerate(fields, begin)
+                ]
+        return rows
 
     @cached_property
     def _counts(self) -> list[int]:
@@ -165,32 +173,22 @@ class ParquetSource(RecordSource):
 
     @cached_property
     def _starts(self) -> list[int]:
-        return [sum(self._counts[:n]) for n in range(len(self._counts))]
+        return [0, *itertools.accumulate(self._counts[:-1])]
 
-    def _group(self, number: int) -> list[Record]:
-        known, records = getattr(self, "cached", (-1, []))
-        if known != number:
+    def _group(self, number: int) -> pa.Table:
+        if self.cached is None or self.cached[0] != number:
             settings = self.config.synthesis
             wanted = {settings.prompt_column, settings.reference_column, *self._MORE}
-            try:
-                with self._file() as file:
-                    columns = [name for name in file.schema_arrow.names if name in wanted]
-                    rows = file.read_row_group(number, columns).to_pylist()
-            except (OSError, pa.ArrowException, ValueError, OverflowError) as error:
-                raise UserError(
-                    f"{self.path}: cannot be read as Parquet ({reason(error)})"
-                ) from None
-            first = self._starts[number]
-            records = [
-                Record(fields, first + index, f"{self.path}:{first + index + 1}")
-                for index, fields in enumerate(rows)
-            ]
-            self.cached = (number, records)
-        return records
+            with self._file() as file:
+                columns = [name for name in file.schema_arrow.names if name in wanted]
+                self.cached = (number, file.read_row_group(number, columns))
+        return self.cached[1]
 
-    def _file(self) -> pq.ParquetFile:
+    @contextmanager
+    def _file(self) -> Iterator[pq.ParquetFile]:
         try:
-            return pq.ParquetFile(self.path)
+            with pq.ParquetFile(self.path) as file:
+                yield file
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"{self.path}: cannot be read as Parquet ({reason(error)})") from None
 

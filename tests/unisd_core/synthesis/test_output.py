@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from unisd_core.config_sections import OwnRows, Synthesis
 from unisd_core.errors import UserError
 from unisd_core.synthesis.card import make_summary, write_card
+from unisd_core.synthesis.digests import uid_digest
 from unisd_core.synthesis.export import export_rows
 from unisd_core.synthesis.output import OutputFolder
 from unisd_core.synthesis.shard import (
@@ -24,8 +25,8 @@ from unisd_core.synthesis.shard import (
     Account,
     Footer,
     add_up,
-    read_footers,
     shard_bytes,
+    survey,
 )
 from unisd_core.tasks.own_rows.task import OwnRowsTask
 
@@ -59,15 +60,15 @@ def shard(*uids: str) -> bytes:
 
 
 def test_shards_tell_which_prompts_are_done_and_torn_ones_do_not(folder: OutputFolder) -> None:
-    assert read_footers(folder) == {}
+    assert survey(folder).names == []
     folder.write("data/shard-0.parquet", shard("a", "b"))
     folder.write("data/shard-1.parquet", shard("c")[:-9])
     folder.write("data/shard-2.parquet", b"")
-    assert {name: list(f.uids) for name, f in read_footers(folder).items()} == {
-        "data/shard-0.parquet": ["a", "b"]
-    }
+    found = survey(folder)
+    assert found.names == ["data/shard-0.parquet"]
+    assert found.done.tolist() == [uid_digest("a"), uid_digest("b")]
     folder.write("data/shard-1.parquet", shard("c"))
-    assert add_up(f.account for f in read_footers(folder).values()).prompts == 3
+    assert survey(folder).account.prompts == len(survey(folder).done) == 3
 
 
 def test_a_file_that_was_not_finished_is_not_there(folder: OutputFolder) -> None:
@@ -96,7 +97,7 @@ def test_the_export_is_read_as_rows_of_ones_own(tmp_path: Path, columns: str, ki
     folder.write("data/shard-1.parquet", shard())
     folder.write("data/shard-2.parquet", shard("c"))
     settings = Synthesis(export=columns, export_format=kind)  # type: ignore[arg-type]
-    name = export_rows(folder, read_footers(folder), settings)
+    name = export_rows(folder, survey(folder).names, settings)
     assert name == f"train.{kind}"
     rows = OwnRowsTask(OwnRows(train=str(tmp_path / name), test=str(tmp_path / name))).rows("train")
     assert [(row.uid, row.prompt, row.gold) for row in rows] == [
