@@ -53,9 +53,7 @@ def connect(config: Config) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if not os.environ.get("RAY_ADDRESS"):
-        # A loaded machine needs longer than Ray's minute for the first worker to answer.
-        patience = {"raylet_start_wait_time_s": 300}
-        options |= {"address": "local", "include_dashboard": False, "_system_config": patience}
+        options |= {"address": "local", "include_dashboard": False}
     # Read by Ray Train's controller.
     os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(config.learner.timeout_s)
     context = ray.data.DataContext.get_current()

@@ -84,6 +84,11 @@ class ShardMaker:
         if auxiliary_count(self.config):
             agreement = row_agreement(table, self.config.objective.agreement)
         reasons = self.filter.reasons(table)
+        # Special tokens alone: nothing to read, and nothing to train on.
+        reasons = [
+            reason or (None if text else "no text")
+            for reason, text in zip(reasons, texts, strict=True)
+        ]
         self._choose(table, texts, agreement, reasons)
         kept = [index for index, reason in enumerate(reasons) if reason is None]
         lengths = [len(ids) for ids in table["completion_ids"]]

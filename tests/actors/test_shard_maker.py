@@ -108,6 +108,15 @@ def kept(rows: list[dict]) -> list[tuple[str, int]]:
     return [(row["uid"], row["sample"]) for row in rows]
 
 
+def test_a_completion_without_text_is_not_kept_however_much_its_views_agree(
+    make: Any, tiny_model: Path
+) -> None:
+    texts = [["The answer is 4.", "It is 4.", ""], ["The answer is 5.", " ", "5"]]
+    account, rows = make(block(tiny_model, texts), synthesis={"keep": 1})
+    assert kept(rows) == [("q0", 1), ("q1", 2)] and all(row["completion"] for row in rows)
+    assert account.dropped["no text"] == 2
+
+
 def test_rows_carry_text_numbers_and_scores_of_the_main_job(make: Any, tiny_model: Path) -> None:
     account, rows = make()
     assert (account.prompts, account.sampled, account.kept, dict(account.dropped)) == (2, 6, 6, {})

@@ -131,7 +131,9 @@ def test_an_adapter_samples_and_its_rows_can_be_trained_on(prompts: Path, tmp_pa
     options = (f"--weights={tmp_path / 'adapter'}", "filter.min_tokens=1", "synthesis.keep=1")
     run(command(model, out, prompts, *options))
     rows = pa.concat_tables([pq.read_table(path) for path in shards(out)]).to_pylist()
-    assert len(rows) == PROMPTS and {row["policy_version"] for row in rows} == {1}
+    # A random model may give a prompt nothing but special tokens.
+    assert PROMPTS - 2 <= len(rows) <= PROMPTS
+    assert {row["policy_version"] for row in rows} == {1}
     base = AutoModelForCausalLM.from_pretrained(model)
     row = max(rows, key=lambda row: len(row["token_ids"]))
     plain = plain_logprobs(base, row["prompt_ids"], row["token_ids"])
@@ -140,4 +142,4 @@ def test_an_adapter_samples_and_its_rows_can_be_trained_on(prompts: Path, tmp_pa
     adapted = plain_logprobs(base, row["prompt_ids"], row["token_ids"])
     np.testing.assert_allclose(row["logprobs"], adapted, atol=1e-3)
     task = OwnRowsTask(OwnRows(train=str(out / "train.jsonl"), test_rows=3))
-    assert len(task.rows("train")) == PROMPTS - 3
+    assert len(task.rows("train")) == len(rows) - 3

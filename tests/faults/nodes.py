@@ -36,9 +36,9 @@ def main() -> int:
     out = parser.parse_args().out or Path(tempfile.mkdtemp(prefix="unisd-nodes-"))
     out.mkdir(parents=True, exist_ok=True)
     model = make_tiny_model(out / "model")
-    patience = {"raylet_start_wait_time_s": 180}  # for slow machines
-    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": patience}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+    )
     nodes = [cluster.add_node(num_cpus=2) for _ in range(2)]
     job = Job(
         command(model, out, "nodes", STEPS, STALENESS), out / "nodes", RAY_ADDRESS=cluster.address
