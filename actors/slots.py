@@ -69,6 +69,7 @@ class Slots:
         async with self.changed:
             self.all.remove(slot)
             slot.ready = False
+            record("replicas_ready", len(self.ready()))
             self.changed.notify_all()
 
     async def drained(self, slot: Slot) -> None:

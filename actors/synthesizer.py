@@ -63,27 +63,7 @@ class Synthesizer(Generators):
         ask(self.pool.reports.remote(update.version), "the generator pool", limit)
         self.version = update.version
 
-    def shards(
-        self,
-        blocks: Sequence[Block],
-        source: PromptSource,
-        sampling: Sampling,
-        folder: str,
-        weights: str,
-    ) -> Iterator[dict[str, str]]:
-        """Read, sample, score, write: the name and account of each shard once it is in ``folder``.
-
-        Raises UserError where a stage ended for a reason a user can mend.
-        """
-        try:
-            yield from self._stream(blocks, source, sampling, folder, weights).iter_rows()
-        except RayError:
-            failure = ask(self.watch.failure.remote(), "the watch")
-            if failure:
-                raise UserError(failure) from None
-            raise
-
-    def _stream(
+    def stream(
         self,
         blocks: Sequence[Block],
         source: PromptSource,
@@ -91,6 +71,7 @@ class Synthesizer(Generators):
         folder: str,
         weights: str,
     ) -> Dataset:
+        """Read, sample, score, write: one row for each shard, with its name and account."""
         config, model = self.stages, str(self.model_dir)
         # A block stays whole on its way, however large: it is one file in the end.
         ray.data.DataContext.get_current().target_max_block_size = None
@@ -125,3 +106,16 @@ class Synthesizer(Generators):
                 **light,
             )
         )
+
+    def shards(self, stream: Dataset) -> Iterator[dict[str, str]]:
+        """The rows of ``stream``, each once its shard is in the output folder.
+
+        Raises UserError where a stage ended for a reason a user can mend.
+        """
+        try:
+            yield from stream.iter_rows()
+        except RayError:
+            failure = ask(self.watch.failure.remote(), "the watch")
+            if failure:
+                raise UserError(failure) from None
+            raise

@@ -42,9 +42,10 @@ def main(config: Config, args: argparse.Namespace) -> None:
             IncidentLog(fleet.watch, plan.log_folder),
         ):
             fleet.serve(plan.trained)
-            for shard in fleet.shards(
+            stream = fleet.stream(
                 plan.blocks, plan.source, plan.sampling, plan.folder.url, plan.weights
-            ):
+            )
+            for shard in fleet.shards(stream):
                 progress.add(shard)
     finish(plan, progress)
 

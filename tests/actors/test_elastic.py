@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
-import pytest
-import ray
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import pool as pool_module
 from actors.elastic import WAITS, follow, wanted_change
 from actors.engine import Sampling
-from actors.generators import light_actor
 from actors.idle_clock import Idle, IdleClock
 from actors.messages import Request, WeightUpdate
 from actors.pool import GeneratorPool
-from actors.watch import Watch
-from tests.actors.scripted_replica import ScriptedReplica
-from unisd_core.config import Config
 
 share = st.floats(0, 1)
 
@@ -60,34 +55,8 @@ class Gate:
         return Idle(*(self.answers.pop(0) if self.answers else (0.0, 0.0)), 60)
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture
-def pool(cluster, monkeypatch, tmp_path):
-    """Runs a scenario with a pool of one replica that may grow to four and stay above one."""
-    monkeypatch.setattr(pool_module, "GeneratorReplica", ScriptedReplica)
-    generator = {"max_replicas": 4, "cpus": 0.5, "timeout_s": 5.0, "scale_s": 3600.0}
-
-    def run(scenario):
-        async def whole():
-            watch = light_actor(Watch, tmp_path.name).remote()
-            pool = GeneratorPool(
-                Config.model_validate({"generator": generator}), str(tmp_path), watch
-            )
-            await pool.start()
-            try:
-                await asyncio.wait_for(scenario(pool), 60)
-            finally:
-                await pool.stop()
-
-        asyncio.run(whole())
-
-    return run
+GROWS = {"replicas": 1, "max_replicas": 4, "timeout_s": 5.0, "scale_s": 3600.0}
+"""One replica, which may become four when a test says so."""
 
 
 async def until(pool: GeneratorPool, count: int) -> None:
@@ -104,8 +73,8 @@ async def ask_all_the_time(pool: GeneratorPool, answers: list[int], stop: asynci
         answers.append(answer.replica)
 
 
-def test_it_grows_to_four_and_shrinks_to_two_while_it_works(pool) -> None:
-    async def scenario(pool: GeneratorPool) -> None:
+def test_it_grows_to_four_and_shrinks_to_two_while_it_works(scripted) -> None:
+    async def scenario(pool: GeneratorPool, _: Path) -> None:
         answers: list[int] = []
         stop = asyncio.Event()
         asking = [asyncio.create_task(ask_all_the_time(pool, answers, stop)) for _ in range(8)]
@@ -127,11 +96,11 @@ def test_it_grows_to_four_and_shrinks_to_two_while_it_works(pool) -> None:
         assert sum("joined at version 3" in what for what in told) == 3
         assert sum(what.startswith("leaves (") for what in told) == 2
 
-    pool(scenario)
+    scripted(scenario, **GROWS)
 
 
-def test_a_replica_without_room_does_not_join_and_holds_nobody_up(pool, monkeypatch) -> None:
-    async def scenario(pool: GeneratorPool) -> None:
+def test_a_replica_without_room_does_not_join_and_holds_nobody_up(scripted, monkeypatch) -> None:
+    async def scenario(pool: GeneratorPool, _: Path) -> None:
         monkeypatch.setattr(pool_module, "START_TIMEOUT_S", 0.5)
         object.__setattr__(pool.config.generator, "cpus", 64.0)
         await pool.join("test")
@@ -140,11 +109,11 @@ def test_a_replica_without_room_does_not_join_and_holds_nobody_up(pool, monkeypa
         told = [one.what for one in await pool.watch.take.remote()]
         assert any(what.startswith("did not join") for what in told)
 
-    pool(scenario)
+    scripted(scenario, **GROWS)
 
 
-def test_a_lost_replica_above_the_least_is_given_up_where_it_finds_no_room(pool) -> None:
-    async def scenario(pool: GeneratorPool) -> None:
+def test_a_lost_replica_above_the_least_is_given_up_where_it_finds_no_room(scripted) -> None:
+    async def scenario(pool: GeneratorPool, _: Path) -> None:
         await pool.join("test")
         await until(pool, 2)
 
@@ -157,4 +126,4 @@ def test_a_lost_replica_above_the_least_is_given_up_where_it_finds_no_room(pool)
         await until(pool, 1)
         assert len(await pool.reports(0)) == 1
 
-    pool(scenario)
+    scripted(scenario, **GROWS)

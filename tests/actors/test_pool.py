@@ -7,47 +7,12 @@ import asyncio
 import pytest
 import ray
 
-from actors import pool as pool_module
 from actors.engine import Sampling
-from actors.generators import light_actor
 from actors.messages import Request, WeightUpdate
 from actors.pool import GeneratorPool
 from actors.slots import Slot
-from actors.watch import Watch
-from tests.actors.scripted_replica import ScriptedReplica
-from unisd_core.config import Config
 
 SAMPLING = Sampling(1.0, 1.0, 4, None, ())
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture
-def scripted(cluster, monkeypatch, tmp_path):
-    """Runs a scenario with a started pool of two replicas and a folder of scheduled faults."""
-    monkeypatch.setattr(pool_module, "GeneratorReplica", ScriptedReplica)
-
-    def run(scenario, timeout_s=3.0, stall_s=60.0):
-        generator = {"replicas": 2, "cpus": 0.5, "timeout_s": timeout_s, "stall_s": stall_s}
-        config = Config.model_validate({"generator": generator})
-
-        async def whole():
-            watch = light_actor(Watch, tmp_path.name).remote()
-            pool = GeneratorPool(config, str(tmp_path), watch)
-            await pool.start()
-            try:
-                await asyncio.wait_for(scenario(pool, tmp_path), 60)
-            finally:
-                await pool.stop()
-
-        asyncio.run(whole())
-
-    return run
 
 
 def requests(*prompts: int) -> list[Request]:

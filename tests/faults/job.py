@@ -50,7 +50,8 @@ def command(
 
 def learnable(out: Path) -> list[str]:
     """Settings of a task that the tiny model learns in some dozens of steps: three rollouts of
-    four are the references themselves, nearly all of which are alike."""
+    four are the references themselves, nearly all of which are alike. All of its weights are
+    trained; low-rank changes beside a tied head do not get it there."""
     file = out / "rows.jsonl"
     rows = [
         {"prompt": f"{number}?", "reference": "yes" if number % 12 else "no"}
@@ -64,8 +65,8 @@ def learnable(out: Path) -> list[str]:
         "evaluation.rows=32",
         "rollout.gold_share=0.75",
         "objective.cross_entropy.weight=1.0",
-        "training.learning_rate=2e-2",
-        "training.schedule=constant",
+        "model.finetune=full",
+        "training.learning_rate=3e-3",
     ]
 
 

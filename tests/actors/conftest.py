@@ -1,0 +1,46 @@
+"""A generator pool whose replicas are scripted, for the tests of the pool and of its size."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import ray
+
+from actors import pool as pool_module
+from actors.generators import light_actor
+from actors.pool import GeneratorPool
+from actors.watch import Watch
+from tests.actors.scripted_replica import ScriptedReplica
+from unisd_core.config import Config
+
+
+@pytest.fixture(scope="module")
+def pool_cluster():
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def scripted(pool_cluster, monkeypatch, tmp_path):
+    """Runs a scenario with a started pool, by default of two replicas, and a folder of scheduled
+    faults; takes settings of the generator."""
+    monkeypatch.setattr(pool_module, "GeneratorReplica", ScriptedReplica)
+
+    def run(scenario, **generator):
+        settings = {"replicas": 2, "cpus": 0.5, "timeout_s": 3.0, "stall_s": 60.0, **generator}
+        config = Config.model_validate({"generator": settings})
+
+        async def whole():
+            watch = light_actor(Watch, tmp_path.name).remote()
+            pool = GeneratorPool(config, str(tmp_path), watch)
+            await pool.start()
+            try:
+                await asyncio.wait_for(scenario(pool, tmp_path), 60)
+            finally:
+                await pool.stop()
+
+        asyncio.run(whole())
+
+    return run
