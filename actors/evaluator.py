@@ -10,6 +10,7 @@ from typing import Any
 from actors.calls import ask
 from actors.engine import Sampling
 from actors.messages import Request, Sampled
+from unisd_core.config import Config
 
 GROUP = 32
 """Requests sent to one replica at a time."""
@@ -44,6 +45,19 @@ def sample(
         waiting.append(pool.generate.remote(requests[start : start + GROUP], version))
     for group in waiting:
         yield from ask(group, "the generator pool", LIMIT_S)
+
+
+def rollout_sampling(config: Config, stop_token_ids: tuple[int, ...]) -> Sampling:
+    """How rollouts are decoded; each has a seed of its own."""
+    rollout = config.rollout
+    return Sampling(
+        rollout.temperature,
+        rollout.top_p,
+        rollout.max_completion_tokens,
+        None,
+        stop_token_ids,
+        rollout.top_k,
+    )
 
 
 def greedy(max_tokens: int, stop_token_ids: tuple[int, ...]) -> Sampling:

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 
 from unisd_core.config import Config
 from unisd_core.config_io import find_named, load_config, read_mapping
+from unisd_core.dotted import dotted
 from unisd_core.errors import UserError
 from unisd_core.frozen_model import FrozenModel
 
@@ -148,8 +149,8 @@ def _cell(
     settings = [
         f"task={grid.task}",
         f"output_dir=runs/{grid.name}",
-        *_flatten(grid.common),
-        *_flatten(entry.settings),
+        *_overrides(grid.common),
+        *_overrides(entry.settings),
         *overrides,
         f"seed={seed}",
         f"name={label}-s{seed}",
@@ -164,15 +165,11 @@ def _cell(
     return Cell(label, entry.preset, config, chosen)
 
 
-def _flatten(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
-    flat: list[str] = []
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            flat += _flatten(value, f"{prefix}{name}.")
-        else:
-            shown = value if isinstance(value, str) else json.dumps(value, default=str)
-            flat.append(f"{prefix}{name}={shown}")
-    return flat
+def _overrides(settings: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key}={value if isinstance(value, str) else json.dumps(value, default=str)}"
+        for key, value in dotted(settings)
+    ]
 
 
 def _parse(path: Path) -> _GridFile:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from actors.engine import Sampling
-from actors.evaluator import greedy
+from actors.evaluator import greedy, rollout_sampling
 from actors.ledger import visited_rows
 from pipelines.heldout import HeldOutSet, ask_rows, load_test_set
 from pipelines.model_files import ModelFiles, open_model, with_completion_limit
@@ -50,15 +50,7 @@ class Workbench:
     @property
     def sampling(self) -> Sampling:
         """How rollouts are decoded."""
-        rollout = self.config.rollout
-        return Sampling(
-            rollout.temperature,
-            rollout.top_p,
-            rollout.max_completion_tokens,
-            None,
-            self.model.stop_token_ids,
-            rollout.top_k,
-        )
+        return rollout_sampling(self.config, self.model.stop_token_ids)
 
     @property
     def greedy(self) -> Sampling:

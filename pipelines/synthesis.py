@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from actors.engine import Sampling
+from actors.evaluator import rollout_sampling
 from actors.messages import WeightUpdate
 from actors.versions import weight_update
 from pipelines.model_files import ModelFiles, open_model, with_completion_limit
 from unisd_core.config import Config
+from unisd_core.dotted import dotted
 from unisd_core.errors import UserError
 from unisd_core.saved_weights import find_saved
 from unisd_core.synthesis.inventory import Block, Inventory, take_inventory
@@ -60,9 +62,7 @@ class SynthesisPlan:
     @property
     def sampling(self) -> Sampling:
         """How completions are decoded; each has a seed of its own."""
-        rollout = self.config.rollout
-        limit, stops = rollout.max_completion_tokens, self.model.stop_token_ids
-        return Sampling(rollout.temperature, rollout.top_p, limit, None, stops, rollout.top_k)
+        return rollout_sampling(self.config, self.model.stop_token_ids)
 
     @cached_property
     def weights(self) -> str:
@@ -75,14 +75,14 @@ class SynthesisPlan:
         """Everything that decides a row, by the name of its setting."""
         settings = self.config.model_dump(mode="json")
         settings["objective.agreement"] = settings["objective"]["agreement"]
-        decides = _leaves({name: settings[name] for name in _DECIDES})
+        decides = dotted({name: settings[name] for name in _DECIDES})
         limits = ("max_prompt_tokens", "max_view_tokens")
         return {
             "weights": self.weights,
             "references": self.inventory.references,
             "own_rows.metric": self.config.own_rows.metric,
             **{f"model.{key}": settings["model"][key] for key in limits},
-            **{k: v for k, v in decides.items() if not k.startswith(_IRRELEVANT)},
+            **{k: v for k, v in decides if not k.startswith(_IRRELEVANT)},
         }
 
     @cached_property
@@ -166,13 +166,3 @@ def _of_stages(config: Config, references: bool, trained: bool) -> Config:
         "training": training,
     }
     return config.model_copy(update=changes)
-
-
-def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            found |= _leaves(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import yaml  # type: ignore[import-untyped]
 
 from unisd_core.config import Outputs
+from unisd_core.dotted import dotted
 from unisd_core.errors import UserError, reason
 
 logger = logging.getLogger(__name__)
@@ -196,12 +197,4 @@ def _kept_id(file: Path, begin: Callable[[], str]) -> str:
 
 def _settings(path: Path) -> Iterator[tuple[str, Any]]:
     """Every setting of the run by its dotted key."""
-
-    def walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-        if isinstance(value, dict):
-            for name, item in value.items():
-                yield from walk(item, f"{key}.{name}" if key else name)
-        else:
-            yield key, value
-
-    yield from walk(yaml.safe_load((path / "config.yaml").read_text()), "")
+    return dotted(yaml.safe_load((path / "config.yaml").read_text()))

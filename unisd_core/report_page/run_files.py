@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from unisd_core.config import Config
 from unisd_core.config_io import read_mapping
+from unisd_core.dotted import dotted
 from unisd_core.errors import UserError
 from unisd_core.evaluation.outcomes import read_outcomes
 from unisd_core.evaluation.scoreboard import Estimate, score_set
@@ -76,7 +77,7 @@ def read_run(path: Path) -> RunRecord:
         raise UserError(f"{path}: holds no config.yaml, so it is no run; give a folder of runs/")
     settings = {
         key: without_secrets(value)
-        for key, value in flat(read_mapping(path / "config.yaml", "run"))
+        for key, value in dotted(read_mapping(path / "config.yaml", "run"))
     }
     lines = {
         name: list(_json_lines(path / f"{name}.jsonl"))
@@ -119,21 +120,12 @@ def read_run(path: Path) -> RunRecord:
 
 def changed_settings(settings: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Value and default of every setting that is not at its default."""
-    defaults = dict(flat(Config().model_dump(mode="json")))
+    defaults = dict(dotted(Config().model_dump(mode="json")))
     return {
         key: (value, defaults.get(key))
         for key, value in settings.items()
         if key not in defaults or defaults[key] != value
     }
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings under dotted keys."""
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def is_number(value: object) -> bool:
