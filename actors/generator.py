@@ -43,13 +43,11 @@ class GeneratorReplica:
         self.busy_since = 0.0
         self.busy_seconds = 0.0
 
-    async def start(self, update: WeightUpdate | None) -> ReplicaReport:
-        """Load the model and, where the run is past version 0, that version's weights."""
+    async def start(self) -> ReplicaReport:
+        """Load the untrained model."""
         adapters = 0 if self.transport.in_place else self.config.training.staleness + 2
         await self.engine.start(self.config.model.lora.rank, adapters)
         self.reaper = reap_children()
-        if update is not None:
-            await self.load(update)
         return self.report()
 
     async def load(self, update: WeightUpdate) -> ReplicaReport:

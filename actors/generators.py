@@ -10,6 +10,7 @@ from typing import Any, Self
 import ray
 from ray.exceptions import RayError
 
+from actors.buckets import stored
 from actors.calls import Named, ask, first_line
 from actors.messages import WeightUpdate
 from actors.plan import Share, check_plan, generator_share
@@ -64,7 +65,7 @@ class Generators:
         """Bring every replica to ``update`` and wait until each reports it."""
         self.wait_ready()
         limit = START_TIMEOUT_S + 2 * self.config.generator.timeout_s
-        ask(self.pool.push.remote(update), "the generator pool", limit)
+        ask(self.pool.push.remote(stored(update, ray.put)), "the generator pool", limit)
         ask(self.pool.reports.remote(update.version), "the generator pool", limit)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Any
 
 from actors.engine import Sampling
 
@@ -47,12 +46,13 @@ class Probe:
 
 @dataclass(frozen=True)
 class WeightUpdate:
-    """A policy version: its adapter in float32 by parameter name, the checksum of those bytes, and
-    what an engine that serves it must compute."""
+    """A policy version: its trained weights in buckets (``actors/buckets.py``) or references to
+    them, their checksum and size in bytes, and what an engine that serves them must compute."""
 
     version: int
-    adapter: dict[str, np.ndarray]
+    buckets: tuple[Any, ...]
     checksum: str
+    size: int = 0
     probe: Probe | None = None
 
 

@@ -12,7 +12,7 @@ import asyncio
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import ObjectLostError, RayActorError, RayError
 
 from actors import elastic
 from actors.calls import Named, first_line
@@ -94,8 +94,7 @@ class GeneratorPool:
             .remote(self.config, self.model_dir, slot.index)
         )
         slot.actor = actor
-        update = self.newest
-        report = await self._ask(slot, actor.start.remote(update), START_TIMEOUT_S)
+        report, update = await self._ask(slot, actor.start.remote(), START_TIMEOUT_S), None
         while True:
             async with self.slots.changed:
                 if slot.actor is not actor:
@@ -104,7 +103,15 @@ class GeneratorPool:
                     self.slots.open(slot, report)
                     return report
             update = self.newest  # published meanwhile
-            report = await self._ask(slot, actor.load.remote(update), START_TIMEOUT_S)
+            try:
+                report = await self._ask(slot, actor.load.remote(update), START_TIMEOUT_S)
+            except ObjectLostError:
+                # The weights died with the store. The learners publish them again.
+                async with self.slots.changed:
+                    await self.slots.until(
+                        lambda lost=update: self.newest is not lost,
+                        lambda lost=update: f"version {lost.version} was not published again",
+                    )
 
     async def _ask(self, slot: Slot, reference: Any, timeout: float) -> Any:
         try:
@@ -227,7 +234,9 @@ class GeneratorPool:
 
         A replica that is being started takes the newest version before it becomes ready.
         """
-        self.newest = update
+        async with self.slots.changed:
+            self.newest = update
+            self.slots.changed.notify_all()
         await self.start()
         ready = [(slot, slot.actor) for slot in self.slots.ready()]
         for slot, _ in ready:
@@ -243,6 +252,8 @@ class GeneratorPool:
             report = await self._ask(slot, actor.load.remote(update), self.timeout)
             if (report.version, report.checksum) != (update.version, update.checksum):
                 raise TimeoutError(f"it reports version {report.version} after {update.version}")
+        except ObjectLostError:
+            return None  # the store died; the learners publish again
         except (RayError, TimeoutError) as error:
             self._replace(slot, actor, f"push failed: {first_line(error)}")
             return None

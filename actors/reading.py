@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 from peft import PeftModel
 
+from actors.buckets import unpack
 from actors.calls import ask
 from actors.device import stage_device, use_threads
 from actors.messages import WeightUpdate
@@ -63,9 +63,7 @@ def _read(
     model: Any = load_base(Path(model_dir), config.model.dtype)
     if trained is not None:
         model = make_trainable(model, config)
-        load_trained_state(
-            model, {name: torch.from_numpy(array) for name, array in trained.adapter.items()}
-        )
+        load_trained_state(model, unpack(trained))
     model = model.to(device).eval()
     base = base_reader(model) if isinstance(model, PeftModel) else None
     if base_dir is not None:

@@ -12,6 +12,7 @@ import ray.data
 from ray.data import Dataset
 from ray.exceptions import RayError
 
+from actors.buckets import stored
 from actors.calls import Named, ask
 from actors.engine import Sampling
 from actors.fleet import fixed_stage
@@ -58,6 +59,7 @@ class Synthesizer(Generators):
         if update is None:
             return
         limit = START_TIMEOUT_S + 2 * self.config.generator.timeout_s
+        update = stored(update, ray.put)
         ask(self.store.publish.remote(update, update), "the weight store")
         ask(self.store.wait_pushed.remote(limit), "the weight store", 2 * limit)
         ask(self.pool.reports.remote(update.version), "the generator pool", limit)

@@ -18,6 +18,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from actors.buckets import unpack
 from actors.device import stage_device, use_threads
 from actors.messages import WeightUpdate
 from unisd_core.config import Config
@@ -79,8 +80,7 @@ class TeacherScorer:
 
     def load(self, update: WeightUpdate) -> None:
         """Read with this version of the teacher from now on."""
-        state = {name: torch.from_numpy(array.copy()) for name, array in update.adapter.items()}
-        load_trained_state(self.model, state)
+        load_trained_state(self.model, unpack(update))
         self.version = update.version
 
     @torch.inference_mode()

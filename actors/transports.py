@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 
+from actors.buckets import unpack
 from actors.engine import Engine
 from actors.messages import WeightUpdate
-from unisd_core.adapters import adapter_checksum, save_adapter, save_full, save_merged
+from unisd_core.adapters import save_adapter, save_full, save_merged
 from unisd_core.config import Config
 from unisd_core.model_fetch import weight_files
 
@@ -56,17 +57,12 @@ class Transport(ABC):
         Raises ValueError when the bytes received are not those published.
         """
         # Files and sums in a thread: the replica must answer while it loads.
-        state, checksum = await asyncio.to_thread(_received, update)
-        if checksum != update.checksum:
-            raise ValueError(
-                f"version {update.version}: received {checksum[:12]}, "
-                f"published {update.checksum[:12]}"
-            )
+        state = await asyncio.to_thread(unpack, update)
         with tempfile.TemporaryDirectory(
             prefix="unisd-push-", dir=self._scratch(), ignore_cleanup_errors=True
         ) as folder:
             await self._load(state, update.version, Path(folder))
-        return checksum
+        return update.checksum
 
     def _scratch(self) -> str | None:
         """Shared memory where it holds the push twice over (containers often give it 64 MB)."""
@@ -141,11 +137,6 @@ class AdapterTransport(Transport):
             return
         if self._loaded.pop(serial, None) is not None:
             await self.engine.drop_adapter(lease.adapter)
-
-
-def _received(update: WeightUpdate) -> tuple[dict[str, torch.Tensor], str]:
-    state = {name: torch.from_numpy(array.copy()) for name, array in update.adapter.items()}
-    return state, adapter_checksum(state)
 
 
 def choose_transport(config: Config) -> type[Transport]:

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
+from actors.buckets import Bucket, pack, stored
 from actors.calls import ask
 from actors.messages import Probe, WeightUpdate
 from actors.student import Student
-from unisd_core.adapters import adapter_checksum
 from unisd_core.config import Config
 from unisd_core.spans import Span
 from unisd_core.teacher import TeacherWeights
@@ -57,14 +57,24 @@ class Versions:
     def publish(self, version: int, teacher_moved: bool, anew: bool = False) -> list[Span]:
         """Give the newest version to the store; ``anew``: learners have started again. Returns when
         earlier ones were pushed."""
-        student = weight_update(version, self.known[version], self.probe)
-        teacher = weight_update(version, self.teacher.state()) if teacher_moved else None
+        student = self._kept(weight_update(version, self.known[version], self.probe))
+        teacher = None
+        if teacher_moved:
+            teacher = self._kept(weight_update(version, self.teacher.state()))
         return ask(self.store.publish.remote(student, teacher, anew), "the weight store")
+
+    def _kept(self, update: WeightUpdate) -> WeightUpdate:
+        """``update`` with its buckets handed over to the store, one at a time."""
+
+        def keep(bucket: Bucket) -> Any:
+            (reference,) = ask(self.store.keep.remote(bucket), "the weight store")
+            return reference
+
+        return stored(update, keep)
 
 
 def weight_update(
     version: int, weights: dict[str, Tensor], probe: Probe | None = None
 ) -> WeightUpdate:
     """Trained weights ready to travel."""
-    arrays = {name: tensor.numpy() for name, tensor in weights.items()}
-    return WeightUpdate(version, arrays, adapter_checksum(weights), probe)
+    return pack(version, {name: tensor.numpy() for name, tensor in weights.items()}, probe)

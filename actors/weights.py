@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import ray
+
 from actors.calls import restarted
 from actors.instruments import record
 from actors.messages import WeightUpdate
@@ -49,6 +51,11 @@ class WeightStore:
         self.push_spans: list[Span] = []
         self.pushing: asyncio.Task[None] | None = None
         self.patrol: asyncio.Task[None] | None = None
+
+    async def keep(self, bucket: Any) -> list[ray.ObjectRef]:
+        """Take over part of the weights; the answer holds a reference to it. The store owns what
+        is published, so that it outlives the learner."""
+        return [ray.put(bucket)]
 
     async def publish(
         self, student: WeightUpdate, teacher: WeightUpdate | None, anew: bool = False
@@ -89,7 +96,7 @@ class WeightStore:
             self.push_seconds.append(time.perf_counter() - began)
             self.push_spans.append((began_unix, time.time()))
             record("push_seconds", self.push_seconds[-1])
-            record("pushed_bytes", sum(part.nbytes for part in update.adapter.values()))
+            record("pushed_bytes", update.size)
             self.pushed = update
 
     async def _keep_current(self) -> None:

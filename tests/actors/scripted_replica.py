@@ -17,15 +17,15 @@ class ScriptedReplica:
         self.index, self.version, self.folder = index, 0, model_dir
         self.running = 0
 
-    async def start(self, update: WeightUpdate | None) -> ReplicaReport:
+    async def start(self) -> ReplicaReport:
         if self._first_time("stillborn"):
             os._exit(1)
-        self.version = update.version if update else 0
         return self.check()
 
     async def load(self, update: WeightUpdate) -> ReplicaReport:
         if self.index == 1 and self._first_time("deaf"):
             await asyncio.sleep(60)
+        await asyncio.gather(*update.buckets)  # references here
         self.version = update.version
         return ReplicaReport(self.index, self.version, update.checksum, 0, 0.0)
 

@@ -38,6 +38,9 @@ class Handle:
 
 
 class Store:
+    async def keep(self, bucket: Any) -> list[Any]:
+        return [bucket]
+
     async def publish(self, *_: Any) -> list[Any]:
         return []
 

@@ -78,7 +78,7 @@ def test_it_grows_to_four_and_shrinks_to_two_while_it_works(scripted) -> None:
         answers: list[int] = []
         stop = asyncio.Event()
         asking = [asyncio.create_task(ask_all_the_time(pool, answers, stop)) for _ in range(8)]
-        await pool.push(WeightUpdate(3, {}, "sum-3"))
+        await pool.push(WeightUpdate(3, (), "sum-3"))
         # While a replica joins no other is asked for, so the learner goes on waiting.
         grow = asyncio.create_task(follow(pool, Gate(*[(0.9, 0.0)] * 200), 0.05))
         await until(pool, 4)

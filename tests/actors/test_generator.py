@@ -52,7 +52,7 @@ def load(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def push(said: list[float], probe: Probe | None = PROBE) -> ReplicaReport:
         replica.engine.said = said
-        return asyncio.run(replica.load(WeightUpdate(4, {}, "sum", probe)))
+        return asyncio.run(replica.load(WeightUpdate(4, (), "sum", probe=probe)))
 
     return push
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 import ray
 
+from actors.buckets import pack, stored, unpack
 from actors.engine import Sampling
 from actors.messages import Request, WeightUpdate
 from actors.pool import GeneratorPool
@@ -20,7 +22,7 @@ def requests(*prompts: int) -> list[Request]:
 
 
 def update(version: int) -> WeightUpdate:
-    return WeightUpdate(version, {}, f"sum-{version}")
+    return WeightUpdate(version, (), f"sum-{version}")
 
 
 def test_work_is_spread_and_answers_keep_their_order(scripted):
@@ -136,5 +138,43 @@ def test_requests_wait_for_the_version_they_need(scripted):
         await pool.push(update(3))
         (answer,) = await asyncio.wait_for(waiting, 5)
         assert answer.version_first == 3
+
+    scripted(scenario)
+
+
+class Owner:
+    """Owns what it is given, as the store does."""
+
+    def keep(self, bucket: object) -> list[ray.ObjectRef]:
+        return [ray.put(bucket)]
+
+
+def test_weights_travel_as_references(scripted):
+    async def scenario(pool, _):
+        new = pack(3, {"a": np.arange(200_000, dtype=np.float32)}, limit=2**18)
+        sent = stored(new, ray.put)
+        assert len(sent.buckets) == 4
+        assert {report.checksum for report in await pool.push(sent)} == {new.checksum}
+        np.testing.assert_array_equal(unpack(sent)["a"].numpy(), np.arange(200_000))
+
+    scripted(scenario)
+
+
+def test_replicas_outlive_a_store_that_dies_with_the_weights(scripted):
+    async def scenario(pool, folder):
+        owner = ray.remote(Owner).options(num_cpus=0).remote()
+        older, newer = [(await owner.keep.remote(bytes(10**6)))[0] for _ in range(2)]
+        await pool.push(WeightUpdate(2, (older,), "sum-2"))
+        before = [slot.actor for slot in pool.slots.all]
+        ray.kill(owner)
+        while await pool.push(WeightUpdate(3, (newer,), "sum-3")):
+            await asyncio.sleep(0.2)  # until Ray has noticed
+        (folder / "die").touch()
+        (answer,) = await pool.generate(requests(1), min_version=2)
+        survivor = before[answer.replica]
+        assert pool.slots.all[answer.replica].actor is survivor
+        await pool.push(update(2))
+        assert [report.version for report in await pool.reports(2)] == [2, 2]
+        assert pool.slots.all[answer.replica].actor is survivor
 
     scripted(scenario)

@@ -8,10 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from actors.messages import WeightUpdate
 from actors.teacher_scorer import TeacherScorer
+from actors.versions import weight_update
 from tests.actors.rows import trajectories
-from unisd_core.adapters import adapter_checksum
 from unisd_core.config import Config
 from unisd_core.models import lm_head_weight
 
@@ -80,8 +79,7 @@ def test_a_published_teacher_changes_what_is_read(tiny_model, table):
         name: tensor + (0.05 if "lora_B" in name else 0.0)
         for name, tensor in adapter_state(scorer.model).items()
     }
-    arrays = {name: tensor.numpy() for name, tensor in state.items()}
-    scorer.load(WeightUpdate(3, arrays, adapter_checksum(state)))
+    scorer.load(weight_update(3, state))
     after = scorer.score(table)
     assert set(after["teacher_version"].to_pylist()) == {3}
     assert before["teacher_hidden"][0].as_py() != after["teacher_hidden"][0].as_py()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,14 @@ class RecordingEngine:
         self.seen = AutoModelForCausalLM.from_pretrained(folder)(IDS).logits
 
 
+def changed(update: WeightUpdate) -> WeightUpdate:
+    """The same update with one number off in its first piece."""
+    ((first, *pieces), *buckets) = update.buckets
+    values = first.values.copy()
+    values[0] += 1e-6
+    return replace(update, buckets=([replace(first, values=values), *pieces], *buckets))
+
+
 @pytest.fixture
 def trained(tiny_model):
     """A model with a non-trivial adapter, and the update that publishes it as ``version``."""
@@ -69,11 +78,10 @@ def test_the_engine_serves_what_was_trained(kind, tiny_model, trained):
 
 def test_bytes_that_changed_on_the_way_are_refused(tiny_model, trained):
     _, publish = trained
-    good = publish(4)
-    broken = {name: array + 1e-6 for name, array in good.adapter.items()}
+    broken = changed(publish(4))
     transport = MergedTransport(RecordingEngine(), Config(), tiny_model)
     with pytest.raises(ValueError, match="version 4: received"):
-        asyncio.run(transport.load(WeightUpdate(4, broken, good.checksum)))
+        asyncio.run(transport.load(broken))
     assert transport.version == 0
 
 
@@ -142,7 +150,6 @@ def test_whole_weights_are_served_in_place_whatever_the_hardware(tiny_model):
     assert asyncio.run(transport.load(update)) == update.checksum
     assert transport.version == 2 and engine.names == set(state)
     torch.testing.assert_close(engine.seen, model(IDS).logits, atol=1e-4, rtol=1e-4)
-    broken = WeightUpdate(3, {n: a + 1e-3 for n, a in update.adapter.items()}, update.checksum)
     with pytest.raises(ValueError, match="version 3: received"):
-        asyncio.run(transport.load(broken))
+        asyncio.run(transport.load(replace(changed(update), version=3)))
     assert transport.version == 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from actors import weights
@@ -14,7 +13,7 @@ from actors.weights import WeightStore
 
 
 def update(version: int) -> WeightUpdate:
-    return WeightUpdate(version, {"a": np.full(3, version, np.float32)}, f"sum-{version}")
+    return WeightUpdate(version, (), f"sum-{version}")
 
 
 class SlowPool:
