@@ -100,13 +100,11 @@ def stored(update: WeightUpdate, put: Callable[[Bucket], Any]) -> WeightUpdate:
     return replace(update, buckets=tuple(map(put, update.buckets)))
 
 
-def unpack(update: WeightUpdate) -> dict[str, Tensor]:
+def fetch(update: WeightUpdate) -> dict[str, np.ndarray]:
     """The weights of ``update``, fetched where they are references; not to be written to.
 
     Raises ValueError when they are not those that were published.
     """
-    import torch
-
     buckets = [
         ask(bucket, "the object store", FETCH_S) if isinstance(bucket, ray.ObjectRef) else bucket
         for bucket in update.buckets
@@ -116,9 +114,16 @@ def unpack(update: WeightUpdate) -> dict[str, Tensor]:
         raise ValueError(
             f"version {update.version}: received {checksum[:12]}, published {update.checksum[:12]}"
         )
+    return out_of_buckets(buckets)
+
+
+def unpack(update: WeightUpdate) -> dict[str, Tensor]:
+    """What ``fetch`` returns, as tensors."""
+    import torch
+
     # What lies in the object store is read where it is, and only read.
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-    return {name: torch.from_numpy(array) for name, array in out_of_buckets(buckets).items()}
+    return {name: torch.from_numpy(array) for name, array in fetch(update).items()}
 
 
 def _checksum(buckets: Iterable[Bucket]) -> str:

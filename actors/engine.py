@@ -92,6 +92,8 @@ class Engine:
                 options["distributed_executor_backend"] = UNIPROC
         else:
             options |= {"gpu_memory_utilization": self.settings.gpu_memory}
+            if self.settings.transport == "nccl":
+                options["weight_transfer_config"] = {"backend": "nccl"}
         if adapters:
             options |= {
                 "enable_lora": True,
@@ -207,6 +209,30 @@ class Engine:
         finally:
             await self._engine.resume_generation()
 
+    async def transfer(self, step: str, info: dict[str, Any]) -> None:
+        """One step of a broadcast (``actors/broadcast.py``); requests in flight wait from ``start``
+        to ``finish`` and continue under the new weights."""
+        from vllm.distributed.weight_transfer.base import (
+            WeightTransferInitRequest,
+            WeightTransferUpdateRequest,
+        )
+
+        engine = self._engine
+        if step == "init":
+            await engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info=info))
+        elif step == "start":
+            await engine.pause_generation(mode="keep", clear_cache=False)
+            await engine.start_weight_update()
+        elif step == "update":
+            await engine.update_weights(WeightTransferUpdateRequest(update_info=info))
+        elif step == "finish":
+            await engine.finish_weight_update()
+            await engine.resume_generation()
+        elif step == "leave":
+            await engine.shutdown_weight_transfer_engine()
+        else:
+            raise ValueError(f"a broadcast has no step {step!r}")
+
     async def hold(self) -> None:
         """Stop scheduling, so that requests which belong together start in one engine step."""
         await self._engine.pause_generation(mode="keep", clear_cache=False)
@@ -231,6 +257,24 @@ class Engine:
         """End the engine's processes."""
         if self._engine is not None:
             self._engine.shutdown()
+
+
+def open_sender(
+    client: Any, source: Any, address: str, port: int, world: int, buffer_bytes: int
+) -> Any:
+    """vLLM's sender of weights over NCCL, rank 0 of ``world``; its ``send_weights()`` gives what
+    ``source`` holds then to all that ``client`` leads. Waits until all have joined."""
+    from vllm.distributed.weight_transfer.factory import WeightTransferTrainerFactory
+    from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
+
+    info = NCCLTrainerInitInfo(
+        rank=0,
+        master_address=address,
+        master_port=port,
+        world_size=world,
+        packed_buffer_size_bytes=buffer_bytes,
+    )
+    return WeightTransferTrainerFactory.trainer_init(info, client=client, source=source)
 
 
 def _allowed_rank(rank: int) -> int:

@@ -27,6 +27,7 @@ from actors.gate import Gate, patience
 from actors.generators import Generators, light_actor
 from actors.learner_job import LearnerJob
 from actors.messages import ReplicaReport
+from actors.placement import scorer_options
 from actors.plan import COORDINATOR_CPUS, resource_plan
 from actors.pool import START_TIMEOUT_S
 from actors.pulse import Pulse
@@ -72,6 +73,9 @@ def connect(config: Config) -> None:
 class Fleet(Generators):
     """Generator pool, weight store and, once the prompts are known, gate and stream."""
 
+    scoring: type = Score
+    learning = LearnerJob
+
     def __init__(self, config: Config, model_dir: Path) -> None:
         super().__init__(config, model_dir, resource_plan(config))
         self.store = light_actor(WeightStore, "store").remote(Named("pool"))
@@ -108,11 +112,9 @@ class Fleet(Generators):
                 **NO_RESTART,
             )
             .map_batches(
-                Score,
+                self.scoring,
                 fn_constructor_args=(self.config, str(self.model_dir), self.store, self.watch),
-                num_cpus=self.config.scorer.cpus,
-                num_gpus=self.config.scorer.gpus,
-                resources=self.config.scorer.custom_resources,
+                **scorer_options(self.config.scorer),
                 **fixed_stage(self.config.scorer.workers),
             )
             .map_batches(
@@ -129,7 +131,9 @@ class Fleet(Generators):
         """Consume the stream until training.steps; returns when every replica serves the last
         version. False: it was ``asked`` to stop before, and the learners saved where they were, if
         they could within training.stop_grace_s."""
-        job = LearnerJob(self.config, self.model_dir, run_path, self.gate, self.store, self.watch)
+        job = self.learning(
+            self.config, self.model_dir, run_path, self.gate, self.store, self.watch
+        )
         pulse = Pulse(
             {"gate": self.gate, "weight store": self.store, "generator pool": self.pool,
              "watch": self.watch},

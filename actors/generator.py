@@ -61,6 +61,26 @@ class GeneratorReplica:
                 await self._check(update.version, update.probe)
         return self.report()
 
+    async def transfer(self, step: str, info: dict[str, Any]) -> None:
+        """One step of a broadcast; :meth:`adopt` follows the last."""
+        if step == "start":
+            await self.loading.acquire()
+        await self.engine.transfer(step, info)
+        if step == "finish":
+            self.loading.release()
+
+    async def adopt(self, update: WeightUpdate) -> ReplicaReport:
+        """Serve what was broadcast as ``update``, whose buckets did not come this way.
+
+        Raises RuntimeError when the engine does not compute what the version has to.
+        """
+        async with self.loading:
+            self.transport.adopt(update.version)
+            self.checksum = update.checksum
+            if update.probe is not None:
+                await self._check(update.version, update.probe)
+        return self.report()
+
     async def _check(self, version: int, probe: Probe) -> None:
         said = await self.engine.read(list(probe.ids), self.transport.serving.adapter)
         gaps = [abs(mine - its) for mine, its in zip(probe.logprobs, said, strict=True)]

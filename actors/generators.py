@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 from actors.buckets import stored
 from actors.calls import Named, ask, first_line
 from actors.messages import WeightUpdate
-from actors.plan import Share, check_plan, generator_share
+from actors.plan import Share, check_plan, generating_plan
 from actors.pool import START_TIMEOUT_S, GeneratorPool
 from actors.watch import Watch
 from unisd_core.config import Config
@@ -28,11 +28,14 @@ class Generators:
     ``plan``, by default the replicas alone, reserves.
     """
 
+    pooling: type = GeneratorPool
+
     def __init__(self, config: Config, model_dir: Path, plan: list[Share] | None = None) -> None:
         self.config, self.model_dir = config, model_dir
-        check_plan(plan or [generator_share(config)], ray.cluster_resources())
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        check_plan(plan or generating_plan(config), nodes)
         self.watch = light_actor(Watch, "watch").remote()
-        pool = light_actor(GeneratorPool, "pool")
+        pool = light_actor(self.pooling, "pool")
         self.pool = pool.remote(config, str(model_dir), Named("watch"))
         # Engines take long to load; the caller prepares its prompts in the meantime.
         self._starting = self.pool.start.remote()

@@ -21,9 +21,13 @@ class LearnerJob:
     store: Any
     watch: Any
 
+    def run(self) -> None:
+        """What a worker does."""
+        from actors.learner import learn
+
+        learn(self)
+
 
 def run_learner(settings: dict[str, Any]) -> None:
     """Ray Train's per-worker function."""
-    from actors.learner import learn
-
-    learn(settings["job"])
+    settings["job"].run()

@@ -9,15 +9,19 @@ replaced in the background; its requests are sampled again elsewhere.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import ray
 from ray.exceptions import ObjectLostError, RayActorError, RayError
+from ray.util import remove_placement_group
 
 from actors import elastic
+from actors.broadcast import WeightSender
 from actors.calls import Named, first_line
 from actors.generator import GeneratorReplica
 from actors.messages import ReplicaReport, Request, Sampled, WeightUpdate
+from actors.placement import place_options, reserve, reserved
 from actors.slots import Slot, Slots
 from unisd_core.config import Config
 
@@ -37,6 +41,8 @@ class GeneratorPool:
     ``watch`` is told of every incident.
     """
 
+    replica: type = GeneratorReplica
+
     def __init__(self, config: Config, model_dir: str, watch: Any) -> None:
         self.config, self.model_dir, self.watch = config, model_dir, watch
         self.timeout = config.generator.timeout_s
@@ -46,6 +52,8 @@ class GeneratorPool:
         self.starting: asyncio.Task[list[ReplicaReport]] | None = None
         self.background: set[asyncio.Task[None]] = set()
         self.stopping = False
+        self.places: Any = None
+        self.sender: Any = None
 
     async def start(self) -> list[ReplicaReport]:
         """Create all replicas, once, and wait until each is ready."""
@@ -60,8 +68,12 @@ class GeneratorPool:
         return await asyncio.shield(self.starting)
 
     async def _start(self) -> list[ReplicaReport]:
+        settings = self.config.generator
         try:
-            return list(await asyncio.gather(*(self._fill_any(slot) for slot in self.slots.all)))
+            self.places = reserve(settings)
+            await reserved(self.places, settings, START_TIMEOUT_S)
+            needed = self.slots.all[: settings.least]
+            return list(await asyncio.gather(*(self._fill_any(slot) for slot in needed)))
         except (RayError, TimeoutError) as error:
             await self.slots.fail(f"the generator pool cannot be started: {first_line(error)}")
             raise
@@ -83,16 +95,9 @@ class GeneratorPool:
         raise AssertionError("unreachable")
 
     async def _fill(self, slot: Slot) -> ReplicaReport:
-        settings = self.config.generator
-        actor = (
-            ray.remote(GeneratorReplica)
-            .options(
-                num_cpus=settings.cpus,
-                num_gpus=settings.gpus * settings.tensor_parallel,
-                resources=settings.custom_resources,
-            )
-            .remote(self.config, self.model_dir, slot.index)
-        )
+        options = place_options(self.places, slot.index, self.config.generator)
+        remote = ray.remote(self.replica).options(**options)
+        actor = remote.remote(self.config, self.model_dir, slot.index)
         slot.actor = actor
         report, update = await self._ask(slot, actor.start.remote(), START_TIMEOUT_S), None
         while True:
@@ -242,14 +247,39 @@ class GeneratorPool:
         for slot, _ in ready:
             if slot.version > update.version:  # rolled back: what it serves must not be trained on
                 slot.version = -1
-        reports = await asyncio.gather(*(self._push_one(*pair, update) for pair in ready))
+        call = "load"
+        if self.config.generator.transport == "nccl" and ready:
+            await self._broadcast(update, ready)
+            update, call = replace(update, buckets=()), "adopt"
+        reports = await asyncio.gather(*(self._push_one(*pair, update, call) for pair in ready))
         if self.slots.failure:
             raise RuntimeError(self.slots.failure)
         return [report for report in reports if report is not None]
 
-    async def _push_one(self, slot: Slot, actor: Any, update: WeightUpdate) -> ReplicaReport | None:
+    async def _broadcast(self, update: WeightUpdate, ready: list[tuple[Slot, Any]]) -> None:
+        """Give ``update`` to all ``ready`` replicas at once. Nobody leaves a collective call whose
+        peer is gone, so all of them are replaced where it fails."""
+        if self.sender is None:
+            options = {"num_cpus": 0, "num_gpus": self.config.generator.sender_gpus}
+            sender = ray.remote(WeightSender).options(**options)
+            self.sender = sender.remote(self.config, self.model_dir)
+        actors = [actor for _, actor in ready]
         try:
-            report = await self._ask(slot, actor.load.remote(update), self.timeout)
+            call = self.sender.send.remote(update, actors)
+            await asyncio.wait_for(call, START_TIMEOUT_S + self.timeout)
+        except (RayError, TimeoutError) as error:
+            ray.kill(self.sender)
+            self.sender = None
+            for slot, actor in ready:
+                self._replace(slot, actor, f"broadcast failed: {first_line(error)}")
+
+    async def _push_one(
+        self, slot: Slot, actor: Any, update: WeightUpdate, call: str
+    ) -> ReplicaReport | None:
+        if slot.actor is not actor:
+            return None
+        try:
+            report = await self._ask(slot, getattr(actor, call).remote(update), self.timeout)
             if (report.version, report.checksum) != (update.version, update.checksum):
                 raise TimeoutError(f"it reports version {report.version} after {update.version}")
         except ObjectLostError:
@@ -303,6 +333,10 @@ class GeneratorPool:
         for slot in self.slots.all:
             if slot.actor is not None:
                 await self._end(slot, slot.actor)
+        if self.sender is not None:
+            ray.kill(self.sender)
+        if self.places is not None:
+            remove_placement_group(self.places)
 
 
 def _replica_is_lost(error: Exception) -> bool:

@@ -18,6 +18,7 @@ from actors.engine import Sampling
 from actors.fleet import fixed_stage
 from actors.generators import Generators, light_actor
 from actors.messages import WeightUpdate
+from actors.placement import scorer_options
 from actors.plan import COORDINATOR_CPUS, synthesis_plan
 from actors.pool import START_TIMEOUT_S
 from actors.synthesis_stages import (
@@ -95,9 +96,7 @@ class Synthesizer(Generators):
             .map_batches(
                 ScoreBlock,
                 fn_constructor_args=(config, model, self.store, self.watch),
-                num_cpus=config.scorer.cpus,
-                num_gpus=config.scorer.gpus,
-                resources=config.scorer.custom_resources,
+                **scorer_options(config.scorer),
                 **fixed_stage(config.scorer.workers),
             )
             .map_batches(

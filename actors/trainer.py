@@ -46,6 +46,7 @@ class Fit(threading.Thread):
             scaling_config=ScalingConfig(
                 num_workers=settings.workers,
                 use_gpu=settings.gpus > 0,
+                placement_strategy=settings.placement.upper(),
                 resources_per_worker=resources | settings.custom_resources,
             ),
             run_config=RunConfig(

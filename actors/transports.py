@@ -1,4 +1,4 @@
-"""How a new policy version gets into an engine: two transports behind one call.
+"""How a new policy version gets into one engine: two transports behind one call.
 
 ``AdapterTransport`` loads the LoRA adapter under a name that is never used
 again; rollouts in flight finish under the version they began with.
@@ -95,6 +95,10 @@ class MergedTransport(Transport):
             lora = self.config.model.lora
             await asyncio.to_thread(save_merged, self.model_dir, state, lora, folder)
         await self.engine.load_weights(folder)
+        self.adopt(version)
+
+    def adopt(self, version: int) -> None:
+        """The engine has the weights of ``version`` in place."""
         self.serving = Lease(version)
 
     async def finish(self, lease: Lease) -> None:
@@ -146,4 +150,4 @@ def choose_transport(config: Config) -> type[Transport]:
     if choice == "auto":
         whole = config.generator.gpus == 0 or config.model.finetune == "full"
         choice = "merged" if whole else "adapter"
-    return {"merged": MergedTransport, "adapter": AdapterTransport}[choice]
+    return AdapterTransport if choice == "adapter" else MergedTransport

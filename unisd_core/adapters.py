@@ -184,6 +184,17 @@ def _save_model(
     save_file(tensors, folder_out / "model.safetensors", metadata={"format": "pt"})
 
 
+def stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Shape of each tensor of a model folder, in the order of ``merged_weights``; reads only
+    headers."""
+    shapes = {}
+    for file in weight_files(folder):
+        with safe_open(file, framework="pt") as shard:
+            for name in shard.keys():  # noqa: SIM118  # safe_open is not iterable
+                shapes[name] = tuple(shard.get_slice(name).get_shape())
+    return shapes
+
+
 def _peft_config(lora: Lora) -> LoraConfig:
     return LoraConfig(
         r=lora.rank,

@@ -62,6 +62,8 @@ class Placed(Section):
     node_resource: str | None = None
     """Custom Ray resource without which a node gets none of these actors, as spot or on_demand in
     cluster/; they take a thousandth of it. None: any node that has the CPUs and GPUs."""
+    placement: Literal["pack", "spread"] = "pack"
+    """On as few nodes as there is room, or on as many, so that a lost node takes fewer of them."""
 
     @property
     def custom_resources(self) -> dict[str, float]:
@@ -93,9 +95,12 @@ class Generator(Placed):
     """Memory for keys and values on CPU, GiB."""
     gpu_memory: float = Field(0.5, gt=0, le=1)
     """Share of GPU memory the engine may take."""
-    transport: Literal["auto", "adapter", "merged"] = "auto"
-    """How new weights reach an engine: a LoRA adapter under a new name, or merged weights in place.
-    auto picks merged on CPU (its LoRA kernels are slow) and adapter on GPU."""
+    transport: Literal["auto", "adapter", "merged", "nccl"] = "auto"
+    """How new weights reach an engine: a LoRA adapter under a new name, merged weights in place
+    that each replica reads from files, or the same broadcast to all GPUs over NCCL. auto picks
+    merged on CPU (its LoRA kernels are slow) and adapter on GPU."""
+    sender_gpus: float = Field(0.1, gt=0)
+    """nccl: share of a GPU, not one of the replicas', for the process that sends."""
     timeout_s: float = Field(600.0, gt=0)
     """Longest wait in seconds for one answer of a replica before it is replaced."""
     stall_s: float = Field(120.0, gt=0)
@@ -106,6 +111,8 @@ class Generator(Placed):
     def _in_order(self) -> Self:
         if not self.least <= self.replicas <= self.most:
             raise ValueError("min_replicas, replicas and max_replicas must not decrease")
+        if self.transport == "nccl" and not self.gpus:
+            raise ValueError("transport=nccl needs replicas on GPUs; set gpus above 0")
         return self
 
     @property

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 import ray
 
-from actors import pool as pool_module
 from actors.generators import light_actor
 from actors.pool import GeneratorPool
 from actors.watch import Watch
@@ -26,7 +25,7 @@ def pool_cluster():
 def scripted(pool_cluster, monkeypatch, tmp_path):
     """Runs a scenario with a started pool, by default of two replicas, and a folder of scheduled
     faults; takes settings of the generator."""
-    monkeypatch.setattr(pool_module, "GeneratorReplica", ScriptedReplica)
+    monkeypatch.setattr(GeneratorPool, "replica", ScriptedReplica)
 
     def run(scenario, **generator):
         settings = {"replicas": 2, "cpus": 0.5, "timeout_s": 3.0, "stall_s": 60.0, **generator}

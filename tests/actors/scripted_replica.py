@@ -29,6 +29,10 @@ class ScriptedReplica:
         self.version = update.version
         return ReplicaReport(self.index, self.version, update.checksum, 0, 0.0)
 
+    async def adopt(self, update: WeightUpdate) -> ReplicaReport:
+        self.version = update.version
+        return ReplicaReport(self.index, self.version, update.checksum, 0, 0.0)
+
     async def generate(self, requests: list[Request], together: bool) -> list[Sampled]:
         for request in requests:
             if request.prompt_ids == [1] and self._first_time("die"):
@@ -55,8 +59,24 @@ class ScriptedReplica:
         pass
 
     def _first_time(self, what: str) -> bool:
-        path = os.path.join(self.folder, what)
-        if not os.path.exists(path):
-            return False
-        os.unlink(path)
-        return True
+        return first_time(self.folder, what)
+
+
+class ScriptedSender:
+    """Sends nothing; dies when told to, once."""
+
+    def __init__(self, config: Config, model_dir: str) -> None:
+        self.folder = model_dir
+
+    def send(self, update: WeightUpdate, replicas: list[object]) -> None:
+        if first_time(self.folder, "broken"):
+            os._exit(1)
+
+
+def first_time(folder: str, what: str) -> bool:
+    """Whether there is such a file, which is then taken away."""
+    path = os.path.join(folder, what)
+    if not os.path.exists(path):
+        return False
+    os.unlink(path)
+    return True

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import ray
 
+from actors import pool as pool_module
 from actors.buckets import pack, stored, unpack
 from actors.engine import Sampling
 from actors.messages import Request, WeightUpdate
 from actors.pool import GeneratorPool
 from actors.slots import Slot
+from tests.actors.scripted_replica import ScriptedSender
 
 SAMPLING = Sampling(1.0, 1.0, 4, None, ())
 
@@ -176,5 +178,24 @@ def test_replicas_outlive_a_store_that_dies_with_the_weights(scripted):
         await pool.push(update(2))
         assert [report.version for report in await pool.reports(2)] == [2, 2]
         assert pool.slots.all[answer.replica].actor is survivor
+
+    scripted(scenario)
+
+
+def test_a_broadcast_that_fails_costs_all_replicas_that_waited_in_it(scripted, monkeypatch):
+    monkeypatch.setattr(pool_module, "WeightSender", ScriptedSender)
+
+    async def scenario(pool, folder):
+        # As on GPUs, which this machine need not have.
+        object.__setattr__(pool.config.generator, "transport", "nccl")
+        object.__setattr__(pool.config.generator, "sender_gpus", 0)
+        assert [report.version for report in await pool.push(update(1))] == [1, 1]
+        before = [slot.actor for slot in pool.slots.all]
+        (folder / "broken").touch()
+        assert await pool.push(update(2)) == []
+        assert [report.version for report in await pool.reports(2)] == [2, 2]
+        assert not set(before) & {slot.actor for slot in pool.slots.all}
+        assert [report.version for report in await pool.push(update(3))] == [3, 3]
+        assert all("broadcast failed" in one for one in (await incidents(pool, 4))[:2])
 
     scripted(scenario)

@@ -1,0 +1,99 @@
+"""What the loop itself costs, with engines that sleep: python -m tests.benchmarks.orchestration
+
+Step time against the floor for 1 to 64 replicas, admissions per second of the gate, and the push of
+an adapter to 64 replicas.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import ray
+
+from actors.fleet import connect
+from actors.gate import Gate
+from actors.generators import light_actor
+from tests.benchmarks.sleeping import Workload, run
+
+REPLICAS = (1, 4, 16, 64)
+ADMISSIONS = 20_000
+UNDER_WAY = 192
+
+
+def scale(replicas: int, folder: Path, adapter_bytes: int) -> str:
+    """A line of the table: every replica always has one chunk to sample, which is the floor."""
+    work = Workload(
+        replicas=replicas,
+        batch=8 * replicas,
+        scorers=max(1, replicas // 8),
+        adapter_bytes=adapter_bytes,
+    )
+    floor = work.tokens * work.token_s
+    done = run(work, folder / f"replicas-{replicas}")
+    step, push = statistics.median(done.step_s), statistics.median(done.push_s)
+    assert done.ledger["consumed"] == work.batch * work.steps
+    assert done.staleness_max <= work.staleness
+    return (
+        f"| {replicas} | {work.batch} | {floor:.2f} | {step:.2f} "
+        f"[{min(done.step_s):.2f}, {max(done.step_s):.2f}] | {floor / step:.0%} "
+        f"| {push:.2f} [{min(done.push_s):.2f}, {max(done.push_s):.2f}] |"
+    )
+
+
+async def _admissions(chunk: int) -> float:
+    """Rows a second through admit, arrive and consume, with as many calls under way as a stream
+    of 64 replicas has."""
+    batch = 64
+    steps = ADMISSIONS // batch
+    gate = light_actor(Gate, f"gate-{chunk}").remote(1000, batch, steps, steps, 0)
+    stream = await gate.open_stream.remote()
+    numbers = iter(range(steps * batch // chunk))
+    began = time.perf_counter()
+
+    async def slots() -> list[tuple[int, int]]:
+        done: list[tuple[int, int]] = []
+        for number in numbers:
+            tickets = await gate.admit.remote(stream, number, chunk)
+            rows = [(ticket.position, ticket.attempt, ticket.min_version) for ticket in tickets]
+            await gate.arrive.remote(rows, [])
+            done += [(position, attempt) for position, attempt, _ in rows]
+        return done
+
+    slots_done = await asyncio.gather(*(slots() for _ in range(UNDER_WAY)))
+    visits = sorted(visit for rows in slots_done for visit in rows)
+    for step in range(steps):
+        await gate.consume.remote(visits[step * batch : (step + 1) * batch])
+    seconds = time.perf_counter() - began
+    ray.kill(gate)
+    return steps * batch / seconds
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--replicas", default=",".join(map(str, REPLICAS)))
+    parser.add_argument("--adapter-mb", type=float, default=50)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    out = args.out or Path(tempfile.mkdtemp(prefix="unisd-orchestration-"))
+    connect(Workload().config())
+    for chunk in (1, 8):
+        rates = [asyncio.run(_admissions(chunk)) for _ in range(3)]
+        print(
+            f"gate: {statistics.median(rates):,.0f} rows/s admitted, arrived and consumed in "
+            f"chunks of {chunk} [{min(rates):,.0f}, {max(rates):,.0f}]",
+            flush=True,
+        )
+    print("| replicas | batch | floor s | step s | efficiency | push s |")
+    print("| ---: | ---: | ---: | ---: | ---: | ---: |")
+    for replicas in map(int, args.replicas.split(",")):
+        print(scale(replicas, out, int(args.adapter_mb * 1e6)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""The loop around engines, scorers and learners that sleep instead of computing.
+
+Gate, pool, weight store, stages, stream and Ray Train are the product's own, so that what a step
+takes beyond the sleep is what they cost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+import ray.train
+
+from actors.buckets import fetch, pack, stored
+from actors.calls import ask
+from actors.engine import Sampling
+from actors.fleet import Fleet
+from actors.learner_job import LearnerJob
+from actors.messages import ReplicaReport, Request, Sampled, WeightUpdate
+from actors.pool import GeneratorPool
+from unisd_core.config import Config
+from unisd_core.schema import PROMPT, SCORED
+
+HIDDEN = 576
+SAMPLING = Sampling(1.0, 1.0, 4096, None, ())
+
+
+@dataclass(frozen=True)
+class Workload:
+    """How long everything takes, in seconds, and how much it sends."""
+
+    replicas: int = 1
+    places: int = 8
+    """Completions an engine is at together."""
+    token_s: float = 0.03
+    """Seconds an engine takes for a token of each of them."""
+    tokens: int = 32
+    """Length of a completion, or its median."""
+    sigma: float = 0.0
+    """Spread of the logarithm of lengths."""
+    score_s: float = 0.02
+    """For one chunk."""
+    learn_s: float = 0.5
+    adapter_bytes: int = 10_000_000
+    """Of the weights in each push."""
+    chunk: int = 8
+    batch: int = 8
+    staleness: int = 2
+    steps: int = 20
+    scorers: int = 1
+
+    def length(self, key: str) -> int:
+        """Tokens of the completion of a request, which is known by its position alone."""
+        rng = np.random.default_rng(int(key.split("/")[0]))
+        drawn = self.tokens * np.exp(self.sigma * rng.standard_normal())
+        return int(np.clip(round(drawn), 1, 40 * self.tokens))
+
+    def config(self) -> Config:
+        """Settings of the run; actors reserve next to nothing, because they only sleep."""
+        share = {"cpus": 0.01}
+        return Config.model_validate(
+            {
+                "rollout": {"chunk": self.chunk},
+                "training": {
+                    "batch": self.batch,
+                    "staleness": self.staleness,
+                    "steps": self.steps,
+                    "max_restarts": 0,
+                },
+                "generator": {"replicas": self.replicas, **share},
+                "scorer": {"workers": self.scorers, **share},
+                "learner": share,
+            }
+        )
+
+    def save(self, folder: Path) -> None:
+        """Where replicas and scorers look for it, in place of a model."""
+        (folder / "workload.json").write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Workload:
+        return cls(**json.loads((Path(folder) / "workload.json").read_text()))
+
+
+class SleepingReplica:
+    """An engine with ``places``; a completion keeps one for as long as it has tokens."""
+
+    def __init__(self, config: Config, model_dir: str, index: int) -> None:
+        self.work, self.index = Workload.load(model_dir), index
+        self.places = asyncio.Semaphore(self.work.places)
+        self.alone = asyncio.Lock()
+        self.version, self.checksum, self.done, self.running = 0, "", 0, 0
+
+    async def start(self) -> ReplicaReport:
+        return self.check()
+
+    async def load(self, update: WeightUpdate) -> ReplicaReport:
+        await asyncio.to_thread(fetch, update)
+        self.version, self.checksum = update.version, update.checksum
+        return self.check()
+
+    async def generate(self, requests: list[Request], together: bool) -> list[Sampled]:
+        if not together:
+            return await asyncio.gather(*map(self._one, requests))
+        async with self.alone:
+            return await asyncio.gather(*map(self._one, requests))
+
+    async def _one(self, request: Request) -> Sampled:
+        self.running += 1
+        async with self.places:
+            version, began = self.version, time.time()
+            length = self.work.length(request.key)
+            await asyncio.sleep(length * self.work.token_s)
+        self.running -= 1
+        self.done += 1
+        ids, logprobs = [7] * length, [-1.0] * length
+        return Sampled(ids, logprobs, "stop", version, self.version, self.index, began, time.time())
+
+    def check(self) -> ReplicaReport:
+        return ReplicaReport(
+            self.index, self.version, self.checksum, 0, 0.0, 0, self.done, self.running
+        )
+
+    async def stop(self) -> None: ...
+
+
+class SleepingPool(GeneratorPool):
+    replica = SleepingReplica
+
+
+class SleepingScore:
+    """Hands on rows with as many numbers as the views of a small model leave in them."""
+
+    def __init__(self, config: Config, model_dir: str, *_: Any) -> None:
+        self.work, self.views = Workload.load(model_dir), config.views.count
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        if table.num_rows == 0:
+            return SCORED.empty_table()
+        time.sleep(self.work.score_s)
+        lengths = list(map(len, table["completion_ids"]))
+        columns = {name: table[name] for name in table.schema.names}
+        hidden = [np.zeros(length * HIDDEN, np.float32) for length in lengths]
+        views = [[np.zeros(length, np.float32)] * self.views for length in lengths]
+        columns |= {
+            "teacher_hidden": pa.array(hidden, SCORED.field("teacher_hidden").type),
+            "auxiliary_logprobs": pa.array(views, SCORED.field("auxiliary_logprobs").type),
+        }
+        missing = {
+            field.name: pa.nulls(table.num_rows, field.type)
+            for field in SCORED
+            if field.name not in columns
+        }
+        columns |= missing
+        return pa.table([columns[name] for name in SCORED.names], schema=SCORED)
+
+
+class SleepingJob(LearnerJob):
+    """Reads batches as the learner does, sleeps, closes the accounts and publishes."""
+
+    def run(self) -> None:
+        work = Workload.load(self.model_dir)
+        weights = {"a": np.zeros(work.adapter_bytes // 4, np.float32)}
+        steps = ask(self.gate.restore.remote(None), "the gate")
+        shard = ray.train.get_dataset_shard("train")
+        batches = shard.iter_batches(
+            batch_size=work.batch, batch_format="pyarrow", prefetch_batches=0
+        )
+        with (self.run_path / "steps.jsonl").open("w") as log:
+            for version, table in enumerate(batches, start=1):
+                time.sleep(work.learn_s)
+                rows = table.select(["position", "attempt"]).to_pylist()
+                visits = [tuple(row.values()) for row in rows]
+                ask(self.gate.consume.remote(visits), "the gate")
+                self._publish(pack(version, weights))
+                ages = (version - 1) - table["version_first"].to_numpy()
+                line = {
+                    "unix": time.time(),
+                    "lengths": list(map(len, table["completion_ids"])),
+                    "staleness_max": int(ages.max()),
+                }
+                log.write(json.dumps(line) + "\n")
+                if version == steps:
+                    break
+
+    def _publish(self, update: WeightUpdate) -> None:
+        kept = stored(update, lambda bucket: ask(self.store.keep.remote(bucket), "the store")[0])
+        ask(self.store.publish.remote(kept, None), "the weight store")
+
+
+class SleepingFleet(Fleet):
+    pooling, scoring, learning = SleepingPool, SleepingScore, SleepingJob
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``step_s``: seconds between steps, the first few left out. ``push_s``: of each push."""
+
+    step_s: list[float]
+    push_s: list[float]
+    lengths: list[int]
+    staleness_max: int
+    ledger: dict[str, Any]
+
+
+def run(work: Workload, folder: Path, warm_up: int = 5) -> Outcome:
+    """One run of ``work``; Ray has to be connected."""
+    folder.mkdir(parents=True)
+    work.save(folder)
+    rows = [
+        {"uid": str(n), "row": n, "prompt_ids": [7] * 100, "view_ids": [[7] * 200] * 4}
+        for n in range(1000)
+    ]
+    with SleepingFleet(work.config(), folder) as fleet:
+        fleet.wait_ready()
+        stream = fleet.stream(pa.Table.from_pylist(rows, schema=PROMPT), SAMPLING)
+        fleet.train(stream, folder, threading.Event())
+        pushes = fleet.outcome(work.steps).pushes
+        ledger = ask(fleet.gate.counters.remote(), "the gate")
+    lines = [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
+    times = [line["unix"] for line in lines]
+    return Outcome(
+        step_s=list(np.diff(times[warm_up - 1 :])),
+        push_s=pushes.push_seconds[warm_up:],
+        lengths=[length for line in lines for length in line["lengths"]],
+        staleness_max=max(line["staleness_max"] for line in lines),
+        ledger=ledger,
+    )
