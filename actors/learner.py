@@ -223,6 +223,9 @@ class Learner:
             # not exist.
             self.last_step = ask(self.job.gate.consume.remote(visits, failed), "the gate")
             pushes = self.versions.publish(self.version, teacher_moved)
+            metrics |= {"push_bytes": self.versions.published_bytes}
+            if pushes:
+                metrics["push_seconds"] = pushes[-1][1] - pushes[-1][0]
         self.last_step = self._gather(self.last_step)[0]
         self.run_dir.write_trajectories(self.version, fresh.drop_columns(list(NOT_KEPT)), self.rank)
         learned = time.perf_counter() - began

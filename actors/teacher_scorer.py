@@ -21,6 +21,7 @@ from torch import Tensor
 from actors.buckets import unpack
 from actors.device import stage_device, use_threads
 from actors.messages import WeightUpdate
+from actors.score_cache import ScoreCache
 from unisd_core.config import Config
 from unisd_core.evaluation.peak_memory import peak_memory
 from unisd_core.models import layer_states, lm_head_weight, load_base
@@ -70,6 +71,9 @@ class TeacherScorer:
         self.idle = not (self.reads_teacher or self.auxiliary)
         """No term reads any view, so that no model is loaded."""
         self.version = 0
+        # Other teachers say something else each time.
+        frozen = config.teacher.kind == "frozen"
+        self.cache = ScoreCache(int(config.scorer.cache_mib * 2**20) if frozen else 0)
         if self.idle:
             return
         self.model: torch.nn.Module = load_base(Path(model_dir), config.model.dtype)
@@ -91,12 +95,11 @@ class TeacherScorer:
         teacher: list[dict[str, Any]] = [{} for _ in rows]
         logprobs: list[dict[int, np.ndarray]] = [{} for _ in rows]
         views = [view for index, row in enumerate(rows) for view in self._views(index, row)]
-        for batch in batches_by_tokens(views, self.config.scorer.batch_tokens):
-            for view, said in self._read(batch):
-                if view.index == 0:
-                    teacher[view.row] = said
-                else:
-                    logprobs[view.row][view.index] = said["logprobs"]
+        for view, said in self._all(views):
+            if view.index == 0:
+                teacher[view.row] = said
+            else:
+                logprobs[view.row][view.index] = said["logprobs"]
         seconds = (time.perf_counter() - began) / max(1, len(rows))
         # An empty completion has no views to read.
         auxiliary = [
@@ -130,6 +133,20 @@ class TeacherScorer:
         for number, prompt in enumerate(row["view_ids"]):
             if number > 0 or self.reads_teacher:
                 yield View(index, number, prompt + completion, len(prompt))
+
+    def _all(self, views: list[View]) -> Iterator[tuple[View, dict[str, Any]]]:
+        """What each view says of its completion; a frozen teacher reads nothing twice."""
+        unread = views
+        if self.cache.limit:
+            keys = {id(v): self.cache.key(v.ids, v.start, v.index == 0) for v in views}
+            known = [(view, self.cache.get(keys[id(view)])) for view in views]
+            yield from ((view, said) for view, said in known if said is not None)
+            unread = [view for view, said in known if said is None]
+        for batch in batches_by_tokens(unread, self.config.scorer.batch_tokens):
+            for view, said in self._read(batch):
+                if self.cache.limit:
+                    self.cache.put(keys[id(view)], said)
+                yield view, said
 
     def _read(self, views: list[View]) -> Iterator[tuple[View, dict[str, Any]]]:
         """One forward pass; yields for each view what it says of its completion."""

@@ -33,6 +33,8 @@ class Versions:
         vocabulary = student.head_VH.shape[0]
         self.probe_ids = [97 * place % vocabulary for place in range(1, PROBE_TOKENS + 1)]
         self.probe: Probe | None = None
+        self.published_bytes = 0
+        """Size of the weights that were published last."""
 
     def add(self, version: int, weights: dict[str, Tensor]) -> None:
         """``weights`` are the student's as ``version``. Every process that holds a shard calls."""
@@ -58,6 +60,7 @@ class Versions:
         """Give the newest version to the store; ``anew``: learners have started again. Returns when
         earlier ones were pushed."""
         student = self._kept(weight_update(version, self.known[version], self.probe))
+        self.published_bytes = student.size
         teacher = None
         if teacher_moved:
             teacher = self._kept(weight_update(version, self.teacher.state()))

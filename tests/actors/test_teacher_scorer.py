@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from actors.score_cache import ScoreCache
 from actors.teacher_scorer import TeacherScorer
 from actors.versions import weight_update
 from tests.actors.rows import trajectories
@@ -132,3 +133,54 @@ def test_no_model_is_loaded_where_no_term_reads_a_view():
     assert scorer.idle
     assert scored["teacher_hidden"].null_count == 2
     assert scored["completion_ids"] == table["completion_ids"]
+
+
+def counted(scorer: TeacherScorer) -> list[int]:
+    """Views read from now on, by forward pass."""
+    passes, read = [], scorer._read
+
+    def count(views):
+        passes.append(len(views))
+        return read(views)
+
+    scorer._read = count
+    return passes
+
+
+def test_a_frozen_teacher_reads_nothing_twice(tiny_model, table):
+    scorer = TeacherScorer(config(teacher={"kind": "frozen"}), str(tiny_model))
+    passes = counted(scorer)
+    first = scorer.score(table.slice(0, 3))
+    read = sum(passes)
+    again = scorer.score(table)
+    assert sum(passes) == read + 2 * 4, "two new rows of four views"
+    for name in ("teacher_hidden", "auxiliary_logprobs", "negative_logprobs"):
+        assert again[name].slice(0, 3).to_pylist() == first[name].to_pylist()
+
+
+def test_a_teacher_that_moves_reads_again(tiny_model, table):
+    scorer = TeacherScorer(config(teacher={"kind": "ema"}), str(tiny_model))
+    passes = counted(scorer)
+    scorer.score(table)
+    once = sum(passes)
+    scorer.score(table)
+    assert sum(passes) == 2 * once
+
+
+def test_what_is_kept_of_a_teacher_is_bounded():
+    cache = ScoreCache(limit=1000)
+    keys = [cache.key([n], 0, teacher=False) for n in range(6)]
+    assert len(set(keys)) == 6 and cache.key([0], 0, teacher=True) != keys[0]
+    for key in keys:
+        cache.put(key, {"logprobs": np.zeros(60, np.float32)})
+        assert cache.size <= 1000
+    assert [cache.get(key) is not None for key in keys] == [False, False, True, True, True, True]
+    cache.get(keys[2])
+    cache.put(cache.key([9], 0, teacher=False), {"logprobs": np.zeros(60, np.float32)})
+    assert cache.get(keys[2]) is not None and cache.get(keys[3]) is None, "the least used goes"
+    large = np.zeros(10_000, np.float32)
+    cache.put(b"large", {"logprobs": large})
+    assert cache.get(b"large") is None
+    part = large[:50]
+    cache.put(b"part", {"logprobs": part})
+    assert cache.get(b"part")["logprobs"].base is None, "the large array is not kept alive"

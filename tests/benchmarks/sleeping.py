@@ -38,6 +38,8 @@ class Workload:
     """How long everything takes, in seconds, and how much it sends."""
 
     replicas: int = 1
+    most: int | None = None
+    """Replicas the pool may grow to."""
     places: int = 8
     """Completions an engine is at together."""
     token_s: float = 0.03
@@ -49,6 +51,8 @@ class Workload:
     score_s: float = 0.02
     """For one chunk."""
     learn_s: float = 0.5
+    late_learn_s: float | None = None
+    """In the second half of the steps."""
     adapter_bytes: int = 10_000_000
     """Of the weights in each push."""
     chunk: int = 8
@@ -75,7 +79,12 @@ class Workload:
                     "steps": self.steps,
                     "max_restarts": 0,
                 },
-                "generator": {"replicas": self.replicas, **share},
+                "generator": {
+                    "replicas": self.replicas,
+                    "max_replicas": self.most,
+                    "scale_s": 5.0,
+                    **share,
+                },
                 "scorer": {"workers": self.scorers, **share},
                 "learner": share,
             }
@@ -176,7 +185,8 @@ class SleepingJob(LearnerJob):
         )
         with (self.run_path / "steps.jsonl").open("w") as log:
             for version, table in enumerate(batches, start=1):
-                time.sleep(work.learn_s)
+                late = 2 * version > steps and work.late_learn_s is not None
+                time.sleep(work.late_learn_s if late else work.learn_s)
                 rows = table.select(["position", "attempt"]).to_pylist()
                 visits = [tuple(row.values()) for row in rows]
                 ask(self.gate.consume.remote(visits), "the gate")
@@ -186,6 +196,7 @@ class SleepingJob(LearnerJob):
                     "unix": time.time(),
                     "lengths": list(map(len, table["completion_ids"])),
                     "staleness_max": int(ages.max()),
+                    "replicas": len(set(table["replica"].to_pylist())),
                 }
                 log.write(json.dumps(line) + "\n")
                 if version == steps:
@@ -207,8 +218,11 @@ class Outcome:
     step_s: list[float]
     push_s: list[float]
     lengths: list[int]
+    replicas: list[int]
+    """That sampled the rows of each step."""
     staleness_max: int
     ledger: dict[str, Any]
+    incidents: list[str]
 
 
 def run(work: Workload, folder: Path, warm_up: int = 5) -> Outcome:
@@ -225,12 +239,15 @@ def run(work: Workload, folder: Path, warm_up: int = 5) -> Outcome:
         fleet.train(stream, folder, threading.Event())
         pushes = fleet.outcome(work.steps).pushes
         ledger = ask(fleet.gate.counters.remote(), "the gate")
+        incidents = ask(fleet.watch.take.remote(), "the watch")
     lines = [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
     times = [line["unix"] for line in lines]
     return Outcome(
         step_s=list(np.diff(times[warm_up - 1 :])),
         push_s=pushes.push_seconds[warm_up:],
         lengths=[length for line in lines for length in line["lengths"]],
+        replicas=[line["replicas"] for line in lines],
         staleness_max=max(line["staleness_max"] for line in lines),
         ledger=ledger,
+        incidents=[f"{one.who} {one.what}" for one in incidents],
     )
