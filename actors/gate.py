@@ -4,7 +4,7 @@ Everything it knows is the ledger's; it adds waiting. A waiter sleeps until
 room appears and is told which prompts to sample, so that no stage downstream can
 hold a place that nobody fills. Slots of a stream are served strictly in their order, because the
 stream emits in that order: a later slot that took the room of an earlier one would
-wait behind it for ever.
+wait behind it for ever. So an event wakes the one slot whose turn it is, however many wait.
 
 A gate that Ray restarted has forgotten the ledger. It refuses to answer, so that the learners start
 again from their checkpoint, until it is given the one in there.
@@ -35,7 +35,8 @@ def patience(config: Config) -> float:
 
 
 class Gate:
-    """Async actor around :class:`Ledger`; all methods are safe to call concurrently.
+    """Async actor around :class:`Ledger`; all methods are safe to call concurrently, because none
+    but :meth:`admit` waits for anything.
 
     ``patience`` is the longest time in seconds in which nothing at all happens.
     """
@@ -55,7 +56,7 @@ class Gate:
         self.ledger = Ledger(rows, batch, staleness, steps, seed, fence=first)
         self.stream = first
         self.patience = patience
-        self.changed = asyncio.Condition()
+        self.turns: dict[tuple[int, int], asyncio.Event] = {}
         self.broken: str | None = None
         self.next_slot = 0
         self.waiting = 0
@@ -70,14 +71,14 @@ class Gate:
 
         Whatever an earlier one left open is handed out again, and its waiters get nothing more.
         """
-        async with self.changed:
-            self._check_memory()
-            self.stream += 1
-            self.broken = None
-            self.next_slot = 0
-            self.ledger.repeat()
-            self._notify()
-            return self.stream
+        self._check_memory()
+        self._send_all_away()
+        self.stream += 1
+        self.broken = None
+        self.next_slot = 0
+        self.ledger.repeat()
+        self._notify()
+        return self.stream
 
     async def admit(self, stream: int, slot: int, count: int) -> list[Ticket]:
         """Wait for room for ``count`` prompts and take it; an empty list means: no more are needed.
@@ -86,23 +87,23 @@ class Gate:
         rows to a filter is always completed. Raises UserError when rows only get lost,
         RuntimeError when nothing has happened for too long.
         """
-        async with self.changed:
-            self._check_memory()
-            self._count_waiting(1)
-            try:
-                await self._wait_for_room(stream, slot, count)
-            finally:
-                self._count_waiting(-1)
-            if stream != self.stream or self.ledger.finished:
-                return []
-            if self._hopeless:
-                raise UserError(self._failure())
-            if slot < self.next_slot:
-                raise RuntimeError(f"slot {slot} of the stream was asked for twice")
-            self.next_slot += 1
-            tickets = self.ledger.admit(count)
-            self._notify()
-            return tickets
+        self._check_memory()
+        self._count_waiting(1)
+        try:
+            await self._wait_for_room(stream, slot, count)
+        finally:
+            self._count_waiting(-1)
+            self.turns.pop((stream, slot), None)
+        if stream != self.stream or self.ledger.finished:
+            return []
+        if self._hopeless:
+            raise UserError(self._failure())
+        if slot < self.next_slot:
+            raise RuntimeError(f"slot {slot} of the stream was asked for twice")
+        self.next_slot += 1
+        tickets = self.ledger.admit(count)
+        self._notify()
+        return tickets
 
     def _count_waiting(self, change: int) -> None:
         self.waiting += change
@@ -111,8 +112,10 @@ class Gate:
     async def _wait_for_room(self, stream: int, slot: int, count: int) -> None:
         while not self._may_answer(stream, slot, count):
             seen = self.events
+            turn = self.turns.setdefault((stream, slot), asyncio.Event())
+            turn.clear()
             try:
-                await asyncio.wait_for(self.changed.wait(), self.patience)
+                await asyncio.wait_for(turn.wait(), self.patience)
             except TimeoutError:
                 if self.events == seen:
                     raise RuntimeError(self._stall(slot)) from None
@@ -151,8 +154,12 @@ class Gate:
 
     def _notify(self) -> None:
         self.events += 1
-        self.changed.notify_all()
         running = not self.ledger.finished
+        turn = self.turns.get((self.stream, self.next_slot))
+        if turn is not None:
+            turn.set()
+        if not running or self._hopeless:
+            self._send_all_away()
         self.idle_clock.note(
             learner=running and self.ledger.held < self.ledger.batch,
             generators=running and self.ledger.generating == 0 and self.ledger.room == 0,
@@ -161,6 +168,11 @@ class Gate:
             record("rollouts", visits, state=state)
         record("rollouts_generating", self.ledger.generating)
         record("policy_version", self.ledger.version)
+
+    def _send_all_away(self) -> None:
+        """Everybody who waits looks again: there is nothing more for them here."""
+        for turn in self.turns.values():
+            turn.set()
 
     async def idle(self) -> Idle:
         """Who waited for whom since this was last asked."""
@@ -180,9 +192,8 @@ class Gate:
     async def give_up(self, problem: str) -> None:
         """The learner ends the run for a reason that is a user's to mend. A group that starts
         again meets the same error at once."""
-        async with self.changed:
-            self.given_up = problem
-            self._notify()
+        self.given_up = problem
+        self._notify()
 
     async def arrive(
         self, visits: list[tuple[int, int, int]], dropped: list[tuple[int, int, str]]
@@ -192,14 +203,13 @@ class Gate:
         ``visits``: (position, attempt, first version) of rows to keep; answers which of them may
         be used. ``dropped``: (position, attempt, reason); their room returns.
         """
-        async with self.changed:
-            self._check_memory()
-            kept = [self.ledger.hold(*visit) for visit in visits]
-            for position, attempt, reason in dropped:
-                self.ledger.end(position, attempt, End.FILTERED, reason)
-            self.lost_since_step += len(dropped) + kept.count(False)
-            self._notify()
-            return kept
+        self._check_memory()
+        kept = [self.ledger.hold(*visit) for visit in visits]
+        for position, attempt, reason in dropped:
+            self.ledger.end(position, attempt, End.FILTERED, reason)
+        self.lost_since_step += len(dropped) + kept.count(False)
+        self._notify()
+        return kept
 
     async def fail(self, visits: list[tuple[int, int]], error: str) -> None:
         """The completion could not be made; the error is kept with the account."""
@@ -215,48 +225,43 @@ class Gate:
         await self._end([(*visit, reason) for visit in visits], End.STALE)
 
     async def _end(self, rows: list[tuple[int, int, str]], outcome: End) -> None:
-        async with self.changed:
-            self._check_memory()
-            for position, attempt, reason in rows:
-                self.ledger.end(position, attempt, outcome, reason)
-            self.lost_since_step += len(rows)
-            self._notify()
+        self._check_memory()
+        for position, attempt, reason in rows:
+            self.ledger.end(position, attempt, outcome, reason)
+        self.lost_since_step += len(rows)
+        self._notify()
 
     async def consume(
         self, visits: list[tuple[int, int]], left_out: Sequence[tuple[int, int, str]] = ()
     ) -> int:
         """One optimizer step was taken on exactly these rows; ``left_out`` of their batch were
         (position, attempt, reason). Returns the step after which the run ends."""
-        async with self.changed:
-            self._check_memory()
-            self.ledger.advance(visits)
-            # After the step: what takes their room has to be sampled by the next version.
-            for position, attempt, reason in left_out:
-                self.ledger.end(position, attempt, End.FAILED, reason)
-            self.lost_since_step = 0
-            self._notify()
-            return self.ledger.steps
+        self._check_memory()
+        self.ledger.advance(visits)
+        # After the step: what takes their room has to be sampled by the next version.
+        for position, attempt, reason in left_out:
+            self.ledger.end(position, attempt, End.FAILED, reason)
+        self.lost_since_step = 0
+        self._notify()
+        return self.ledger.steps
 
     async def end_soon(self) -> None:
         """Let the next step be the last one; rows beyond it stay in flight in the account."""
-        async with self.changed:
-            self.ledger.steps = min(self.ledger.steps, self.ledger.version + 1)
-            self._notify()
+        self.ledger.steps = min(self.ledger.steps, self.ledger.version + 1)
+        self._notify()
 
     async def halt(self) -> None:
         """The run stops now: no more prompts are handed out, and what is in flight stays so."""
-        async with self.changed:
-            self.ledger.steps = min(self.ledger.steps, self.ledger.version)
-            self._notify()
+        self.ledger.steps = min(self.ledger.steps, self.ledger.version)
+        self._notify()
 
     async def stream_broke(self, stream: int, reason: str) -> bool:
         """Rows that ``stream`` carried are lost. False where that does not matter any more."""
-        async with self.changed:
-            if stream != self.stream or self.ledger.finished:
-                return False
-            self.broken = reason
-            self._notify()
-            return True
+        if stream != self.stream or self.ledger.finished:
+            return False
+        self.broken = reason
+        self._notify()
+        return True
 
     async def last_step(self) -> int:
         """The step after which the run ends. Raises RuntimeError for a stream that is broken."""
@@ -289,18 +294,18 @@ class Gate:
         """Return to a checkpoint's ledger (None: nothing was saved yet), and the scale with which
         the next stream begins. Returns the step after which the run ends, which may have been
         moved. Raises RuntimeError when steps were taken of which nothing was saved."""
-        async with self.changed:
-            self.forgot = False
-            # What becomes of an earlier stream does not matter from now on.
-            self.stream += 1
-            self.broken = None
-            if state is None and self.ledger.version > 0:
-                raise RuntimeError(
-                    f"{self.ledger.version} steps were taken, but no checkpoint can be read"
-                )
-            if state is not None:
-                self.ledger.restore(state)
-            self.agreement_scale = agreement_scale
-            self.lost_since_step = 0
-            self._notify()
-            return self.ledger.steps
+        self.forgot = False
+        # What becomes of an earlier stream does not matter from now on.
+        self._send_all_away()
+        self.stream += 1
+        self.broken = None
+        if state is None and self.ledger.version > 0:
+            raise RuntimeError(
+                f"{self.ledger.version} steps were taken, but no checkpoint can be read"
+            )
+        if state is not None:
+            self.ledger.restore(state)
+        self.agreement_scale = agreement_scale
+        self.lost_since_step = 0
+        self._notify()
+        return self.ledger.steps

@@ -91,7 +91,7 @@ def main() -> None:
         )
     print("| replicas | batch | floor s | step s | efficiency | push s |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: |")
-    for replicas in map(int, args.replicas.split(",")):
+    for replicas in map(int, filter(None, args.replicas.split(","))):
         print(scale(replicas, out, int(args.adapter_mb * 1e6)), flush=True)
 
 

@@ -50,11 +50,12 @@ def command(
 
 def learnable(out: Path) -> list[str]:
     """Settings of a task that the tiny model learns in some dozens of steps: three rollouts of
-    four are the references themselves, nearly all of which are alike. All of its weights are
-    trained; low-rank changes beside a tied head do not get it there."""
+    four are the references themselves, nearly all of which are alike, and of one character: of a
+    longer one a run may learn all but an end that the greedy answer leaves out. All of its weights
+    are trained; low-rank changes beside a tied head do not get it there."""
     file = out / "rows.jsonl"
     rows = [
-        {"prompt": f"{number}?", "reference": "yes" if number % 12 else "no"}
+        {"prompt": f"{number}?", "reference": "y" if number % 12 else "n"}
         for number in range(150)
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
