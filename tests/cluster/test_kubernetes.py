@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import ray
 import yaml
+from kubernetes import client
 
 from actors.plan import check_plan, resource_plan
 from pipelines import unisd_full
@@ -84,8 +85,7 @@ def test_every_pod_is_whole_and_confined(group: dict[str, Any]) -> None:
 @pytest.mark.parametrize("group", groups(cluster_spec()), ids=lambda g: g.get("groupName", "head"))
 def test_kubernetes_knows_every_field_of_the_pods(group: dict[str, Any]) -> None:
     """Against the models that the Kubernetes client is generated with."""
-    models = pytest.importorskip("kubernetes.client", reason="pip install kubernetes")
-    unknown(models, "V1PodTemplateSpec", group["template"])
+    unknown(client, "V1PodTemplateSpec", group["template"])
 
 
 def unknown(models: Any, kind: str, value: Any) -> None:

@@ -55,8 +55,7 @@ def learnable(out: Path) -> list[str]:
     are trained; low-rank changes beside a tied head do not get it there."""
     file = out / "rows.jsonl"
     rows = [
-        {"prompt": f"{number}?", "reference": "y" if number % 12 else "n"}
-        for number in range(150)
+        {"prompt": f"{number}?", "reference": "y" if number % 12 else "n"} for number in range(150)
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return [
