@@ -1,0 +1,136 @@
+"""Scoring and learning of one step against the bare model: python -m tests.benchmarks.stages
+
+W* rows (see ``step.py``) on SmolLM2-135M. Scoring: all views of 16 rows, against the backbone's
+forward pass over the same padded tokens. Learning: one update, against forward and backward of the
+backbone over the same micro-batches, from the sum of its states. Ends with a line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from actors.device import use_threads
+from actors.micro_batches import deal
+from actors.student import Student
+from actors.teacher_scorer import TeacherScorer, View, batches_by_tokens, right_padded
+from actors.weighing import weighed
+from unisd_core.config import Config
+from unisd_core.model_fetch import resolve_model
+from unisd_core.models import layer_states
+from unisd_core.schema import TRAJECTORY
+
+ROWS, PROMPT, TOKENS = 16, 100, 32
+VIEWS = (160, 260, 280, 300, 160)
+"""Prompt tokens of the teacher's view, three auxiliary ones and the negative one."""
+
+
+def settings(full: bool) -> Config:
+    """W*, or W where only the divergence is computed."""
+    off = {} if full else {
+        "agreement": {"level": "off"}, "contrastive": {"weight": 0}, "features": {"weight": 0},
+    }  # fmt: skip
+    return Config.model_validate(
+        {"objective": off, "teacher": {"kind": "ema" if full else "frozen"},
+         "scorer": {"cache_mib": 0}}
+    )  # fmt: skip
+
+
+def trajectories(views: tuple[int, ...]) -> pa.Table:
+    """Random ids of lengths within a fifth of those given."""
+    rng = np.random.default_rng(0)
+
+    def ids(length: int) -> list[int]:
+        spread = max(1, length // 5)
+        return rng.integers(100, 40_000, length + rng.integers(-spread, spread + 1)).tolist()
+
+    rows = [
+        {
+            "position": n, "attempt": 0, "uid": str(n), "row": n, "prompt_ids": ids(PROMPT),
+            "view_ids": [ids(length) for length in views],
+            "completion_ids": rng.integers(100, 40_000, TOKENS).tolist(),
+            "logprobs": [-1.0] * TOKENS, "version_first": 0, "version_last": 0,
+            "finish_reason": "length", "source": "student", "replica": 0,
+        }
+        for n in range(ROWS)
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=TRAJECTORY)
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Wall time of one call."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def bare_scoring(scorer: TeacherScorer, table: pa.Table) -> None:
+    """The backbone over what the scorer reads, and nothing else."""
+    views: list[View] = [
+        view for n, row in enumerate(table.to_pylist()) for view in scorer._views(n, row)
+    ]
+    with torch.inference_mode():
+        for batch in batches_by_tokens(views, scorer.config.scorer.batch_tokens):
+            layer_states(scorer.model, right_padded([view.ids for view in batch]), ())
+
+
+def bare_learning(student: Student, rows: list[dict[str, Any]]) -> None:
+    """Forward and backward of the backbone over the same micro-batches."""
+    limit = student.config.training.micro_batch_tokens
+    for batch in deal(rows, limit, by_teacher=False):
+        ids_BT = right_padded([row["prompt_ids"] + row["completion_ids"] for row in batch])
+        hidden_BTH, _ = student.forward(ids_BT)
+        (hidden_BTH.sum() * 1e-6).backward()
+    student.optimizer.zero_grad(set_to_none=True)
+
+
+def pairs(one: Callable[[], Any], other: Callable[[], Any], repeats: int) -> dict[str, float]:
+    """Median ratio of one to the other, taken in turn, with the smallest and largest."""
+    one(), other()
+    ratios = sorted(seconds(one) / seconds(other) for _ in range(repeats))
+    return {"ratio": statistics.median(ratios), "least": ratios[0], "most": ratios[-1]}
+
+
+def scoring(config: Config, model: Path, table: pa.Table, repeats: int) -> dict[str, float]:
+    """A pass of the scorer."""
+    scorer = TeacherScorer(config, str(model))
+    return pairs(lambda: scorer.score(table), lambda: bare_scoring(scorer, table), repeats)
+
+
+def learning(config: Config, model: Path, table: pa.Table, repeats: int) -> dict[str, float]:
+    """An update from what the scorer made of the rows."""
+    scored, _ = weighed(TeacherScorer(config, str(model)).score(table), config, 0, None)
+    student, rows = Student(config, model), scored.to_pylist()
+    return pairs(
+        lambda: student.update(scored, 0, ROWS), lambda: bare_learning(student, rows), repeats
+    )
+
+
+def main() -> None:
+    """Print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    repeats = parser.parse_args().repeats
+    use_threads(0)
+    model = Path(resolve_model("HuggingFaceTB/SmolLM2-135M-Instruct"))
+    found: dict[str, float] = {}
+    for name, full, views in (("W", False, VIEWS[:1]), ("W*", True, VIEWS)):
+        for stage in (scoring, learning):
+            one = stage(settings(full), model, trajectories(views), repeats)
+            found[f"{stage.__name__} {name}"] = one["ratio"]
+            spread = f"[{one['least']:.2f}, {one['most']:.2f}]"
+            print(f"{stage.__name__} {name}: {one['ratio']:.2f} {spread} x bare", flush=True)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
