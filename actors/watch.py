@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,8 @@ class Watch:
         self.failed: str | None = None
         self.looking: asyncio.Task[None] | None = None
         self.attending: set[asyncio.Task[None]] = set()
+        self.begun: Counter[str] = Counter()
+        self.followed: dict[str, asyncio.Task[None]] = {}
 
     async def note(self, who: str, what: str) -> None:
         """Remember an incident."""
@@ -72,11 +75,15 @@ class Watch:
         return self.failed
 
     async def begin(self, key: str, who: str, actor: Any, limit_s: float) -> None:
-        """``actor`` starts a piece of work, which it may be at for ``limit_s`` seconds.
+        """``actor`` starts a piece of work, which it may be at for ``limit_s`` seconds. Between two
+        of them it must answer a question within that time.
 
         ``key`` tells actors apart; one that begins again has ended what it did before.
         """
         self.work[key] = Work(who, actor, time.monotonic() + limit_s, limit_s)
+        self.begun[key] += 1
+        if key not in self.followed:
+            self.followed[key] = asyncio.create_task(self._follow(key, self.work[key]))
         if self.looking is None:
             self.looking = asyncio.create_task(self._look())
 
@@ -102,6 +109,31 @@ class Watch:
             if await gate.stream_broke.remote(stream, f"the {who} was {reason}"):
                 await self.note(who, f"{reason}; the stream begins again")
 
+    async def _follow(self, key: str, one: Work) -> None:
+        """Ask whether ``one``'s actor is there while it has nothing to do. Until the first work of
+        its successor it is left alone, which may take long to start."""
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            if key in self.work:
+                continue
+            begun = self.begun[key]
+            try:
+                async with asyncio.timeout(one.limit_s):
+                    await one.actor.__ray_ready__.remote()
+            except RayError:
+                break  # Ray restarts it
+            except TimeoutError:
+                # Behind new work a question waits as long as that.
+                if self.begun[key] == begun:
+                    await self._replace(one, "gave no sign of life")
+                    break
+        del self.followed[key]
+
+    async def _replace(self, work: Work, why: str) -> None:
+        await self.note(work.who, f"{why} for {work.limit_s:.0f} s; replaced")
+        # Whoever is stopped or busy cannot answer; the node's raylet ends it.
+        await asyncio.to_thread(ray.kill, work.actor, no_restart=False)
+
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL_S)
@@ -109,6 +141,7 @@ class Watch:
             for key, work in [*self.work.items()]:
                 if work.deadline < now and self.work.get(key) is work:
                     del self.work[key]
-                    await self.note(work.who, f"stuck for {work.limit_s:.0f} s; replaced")
-                    # Whoever is stopped or busy cannot answer; the node's raylet ends it.
-                    await asyncio.to_thread(ray.kill, work.actor, no_restart=False)
+                    follower = self.followed.pop(key, None)
+                    if follower is not None:
+                        follower.cancel()
+                    await self._replace(work, "stuck")

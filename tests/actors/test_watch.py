@@ -10,7 +10,7 @@ import pytest
 from ray.exceptions import RayActorError
 
 from actors import watch as watch_module
-from actors.watch import Watch
+from actors.watch import Watch, Work
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ def played(scenario: Callable) -> Watch:
 
 def test_work_that_ends_in_time_is_left_alone(killed: list[str]) -> None:
     async def scenario(watch: Watch) -> None:
-        await watch.begin("a", "scorer", "first", 0.05)
+        await watch.begin("a", "scorer", Stage(99), 0.05)
         await watch.end("a")
-        await watch.begin("b", "scorer", "second", 60.0)
+        await watch.begin("b", "scorer", Stage(99), 60.0)
 
     assert played(scenario).incidents == [] and killed == []
 
@@ -59,7 +59,7 @@ def test_work_that_takes_too_long_is_ended_once_and_noted(killed: list[str]) -> 
 def test_an_actor_that_begins_again_gets_its_time_again(killed: list[str]) -> None:
     async def scenario(watch: Watch) -> None:
         for _ in range(5):
-            await watch.begin("a", "scorer", "first", 0.1)
+            await watch.begin("a", "scorer", Stage(99), 0.1)
             await asyncio.sleep(0.04)
         await watch.end("a")
 
@@ -80,6 +80,34 @@ class Stage:
             if self.error:
                 raise self.error
             await asyncio.sleep(60)
+
+
+def test_an_actor_that_hangs_between_two_pieces_of_work_is_replaced_once(killed: list) -> None:
+    hangs, lives, dies = Stage(2), Stage(99), Stage(1, RayActorError())
+
+    async def scenario(watch: Watch) -> None:
+        for key, actor in (("a", hangs), ("b", lives), ("c", dies)):
+            await watch.begin(key, "scorer", actor, 0.05)
+            await watch.end(key)
+
+    (incident,) = played(scenario).incidents
+    assert killed == [hangs], "Ray restarts what is dead by itself"
+    assert incident.what.startswith("gave no sign of life")
+
+
+def test_a_question_that_waits_behind_new_work_costs_nobody_anything(killed: list) -> None:
+    async def scenario(watch: Watch) -> None:
+        busy = Stage(0)  # answers nothing while it works
+        await watch.begin("a", "scorer", busy, 60.0)
+        await watch.end("a")
+        watch.followed["a"].cancel()
+        watch.followed["a"] = asyncio.create_task(
+            watch._follow("a", Work("scorer", busy, 0.0, 0.05))
+        )
+        await asyncio.sleep(0.03)
+        await watch.begin("a", "scorer", busy, 60.0)
+
+    assert played(scenario).incidents == [] and killed == []
 
 
 class Door:
