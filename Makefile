@@ -50,7 +50,7 @@ lint: setup
 	$(RUN) -m mypy
 
 bench: setup
-	$(RUN) -m tests.benchmarks.objective $(ARGS)
+	$(RUN) -m tests.benchmarks.suite $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,13 +2,11 @@
 
 W* rows (see ``step.py``) on SmolLM2-135M. Scoring: all views of 16 rows, against the backbone's
 forward pass over the same padded tokens. Learning: one update, against forward and backward of the
-backbone over the same micro-batches, from the sum of its states. Ends with a line of JSON.
+backbone over the same micro-batches, from the sum of its states.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -115,11 +113,8 @@ def learning(config: Config, model: Path, table: pa.Table, repeats: int) -> dict
     )
 
 
-def main() -> None:
-    """Print the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
+def ratios(repeats: int) -> dict[str, float]:
+    """Ours over the bare model, by stage and work; prints a line for each."""
     use_threads(0)
     model = Path(resolve_model("HuggingFaceTB/SmolLM2-135M-Instruct"))
     found: dict[str, float] = {}
@@ -129,8 +124,8 @@ def main() -> None:
             found[f"{stage.__name__} {name}"] = one["ratio"]
             spread = f"[{one['least']:.2f}, {one['most']:.2f}]"
             print(f"{stage.__name__} {name}: {one['ratio']:.2f} {spread} x bare", flush=True)
-    print(json.dumps(found))
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    ratios(repeats=5)
