@@ -43,7 +43,7 @@ def settings(full: bool) -> Config:
     )  # fmt: skip
 
 
-def trajectories(views: tuple[int, ...]) -> pa.Table:
+def trajectories(views: tuple[int, ...], rows: int = ROWS) -> pa.Table:
     """Random ids of lengths within a fifth of those given."""
     rng = np.random.default_rng(0)
 
@@ -51,7 +51,7 @@ def trajectories(views: tuple[int, ...]) -> pa.Table:
         spread = max(1, length // 5)
         return rng.integers(100, 40_000, length + rng.integers(-spread, spread + 1)).tolist()
 
-    rows = [
+    table = [
         {
             "position": n, "attempt": 0, "uid": str(n), "row": n, "prompt_ids": ids(PROMPT),
             "view_ids": [ids(length) for length in views],
@@ -59,9 +59,9 @@ def trajectories(views: tuple[int, ...]) -> pa.Table:
             "logprobs": [-1.0] * TOKENS, "version_first": 0, "version_last": 0,
             "finish_reason": "length", "source": "student", "replica": 0,
         }
-        for n in range(ROWS)
+        for n in range(rows)
     ]  # fmt: skip
-    return pa.Table.from_pylist(rows, schema=TRAJECTORY)
+    return pa.Table.from_pylist(table, schema=TRAJECTORY)
 
 
 def seconds(work: Callable[[], Any]) -> float:
