@@ -119,9 +119,9 @@ class WeightSender:
 
     def send(self, update: WeightUpdate, replicas: list[Any]) -> None:
         """Give ``update`` to exactly these replicas; returns when all sample with it."""
+        self.source.state = unpack(update)
         if self.client is None or self.client.replicas != replicas:
             self._form_group(replicas)
-        self.source.state = unpack(update)
         self.trainer.send_weights()
         self.source.state = {}
 

@@ -249,16 +249,17 @@ class GeneratorPool:
                 slot.version = -1
         call = "load"
         if self.config.generator.transport == "nccl" and ready:
-            await self._broadcast(update, ready)
+            if not await self._broadcast(update, ready):
+                return []
             update, call = replace(update, buckets=()), "adopt"
         reports = await asyncio.gather(*(self._push_one(*pair, update, call) for pair in ready))
         if self.slots.failure:
             raise RuntimeError(self.slots.failure)
         return [report for report in reports if report is not None]
 
-    async def _broadcast(self, update: WeightUpdate, ready: list[tuple[Slot, Any]]) -> None:
-        """Give ``update`` to all ``ready`` replicas at once. Nobody leaves a collective call whose
-        peer is gone, so all of them are replaced where it fails."""
+    async def _broadcast(self, update: WeightUpdate, ready: list[tuple[Slot, Any]]) -> bool:
+        """Give ``update`` to all ``ready`` replicas at once; whether they have it. Nobody leaves a
+        collective call whose peer is gone, so all of them are replaced where it fails."""
         if self.sender is None:
             options = {"num_cpus": 0, "num_gpus": self.config.generator.sender_gpus}
             sender = ray.remote(WeightSender).options(**options)
@@ -267,17 +268,19 @@ class GeneratorPool:
         try:
             call = self.sender.send.remote(update, actors)
             await asyncio.wait_for(call, START_TIMEOUT_S + self.timeout)
+            return True
+        except ObjectLostError:
+            return False  # nothing was sent; the learners publish again
         except (RayError, TimeoutError) as error:
             ray.kill(self.sender)
             self.sender = None
             for slot, actor in ready:
                 self._replace(slot, actor, f"broadcast failed: {first_line(error)}")
+            return False
 
     async def _push_one(
         self, slot: Slot, actor: Any, update: WeightUpdate, call: str
     ) -> ReplicaReport | None:
-        if slot.actor is not actor:
-            return None
         try:
             report = await self._ask(slot, getattr(actor, call).remote(update), self.timeout)
             if (report.version, report.checksum) != (update.version, update.checksum):
