@@ -165,23 +165,36 @@ class Engine:
 
     async def read(self, ids: list[int], adapter: Any = None) -> list[float]:
         """Log-probs that ``adapter`` or the base weights give to all ``ids`` but the first."""
+        self._reads += 1
+        name = f"read/{self._reads}"
+        # Each as the one token that may follow those before it: vLLM's log-probs of a prompt end
+        # the engine where it serves an adapter and samples other requests at the same time.
+        places = range(1, len(ids))
+        reads = (self._next(f"{name}/{n}", ids[:n], ids[n], adapter) for n in places)
+        return list(await asyncio.gather(*reads))
+
+    async def _next(
+        self, request_id: str, prompt_ids: list[int], token: int, adapter: Any
+    ) -> float:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        self._reads += 1
         parameters = SamplingParams(
             temperature=0.0,
             max_tokens=1,
-            prompt_logprobs=0,
+            logprobs=0,
+            allowed_token_ids=[token],
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        said: Any = None
+        final: Any = None
         async for output in self._engine.generate(
-            {"prompt_token_ids": ids}, parameters, f"read/{self._reads}", lora_request=adapter
+            {"prompt_token_ids": prompt_ids}, parameters, request_id, lora_request=adapter
         ):
-            said = output.prompt_logprobs or said
-        return [entry[token].logprob for entry, token in zip(said[1:], ids[1:], strict=True)]
+            final = output.outputs[0]
+        if final is None:
+            raise RuntimeError(f"the engine ended request {request_id} without an answer")
+        return float(final.logprobs[0][token].logprob)
 
     async def load_adapter(self, name: str, folder: Path) -> Any:
         """Load an adapter under a new name; returns the handle that :meth:`sample` takes."""
