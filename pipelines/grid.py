@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from unisd_core.config import Config
 from unisd_core.config_io import find_named, load_config, read_mapping
 from unisd_core.dotted import dotted
-from unisd_core.errors import UserError
+from unisd_core.errors import UserError, shorten
 from unisd_core.frozen_model import FrozenModel
 
 GRIDS_DIR = Path(__file__).parent / "grids"
@@ -161,7 +161,7 @@ def _cell(
     try:
         config = load_config(entry.preset, chosen, presets_dir)
     except UserError as error:
-        raise UserError(f"{path}: {label}: {error}") from None
+        raise UserError(f"{path}: {shorten(label)}: {error}") from None
     return Cell(label, entry.preset, config, chosen)
 
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from pipelines.grid import Cell, training_key
 from unisd_core.config_io import load_config
-from unisd_core.errors import UserError
+from unisd_core.errors import UserError, reason
 from unisd_core.evaluation.comparison import ResultLine, SetOutcome, pack_outcomes, rows_digest
 
 logger = logging.getLogger(__name__)
@@ -103,9 +103,9 @@ def collect(cell: Cell) -> ResultLine:
             },
         )
     except _INCOMPLETE as error:
-        reason = f"{type(error).__name__}: {error}"
+        what = f"{type(error).__name__}: {reason(error)}"
         raise UserError(
-            f"{cell.folder}: holds no complete result ({reason}); remove it and start again"
+            f"{cell.folder}: holds no complete result ({what}); remove it and start again"
         ) from None
 
 

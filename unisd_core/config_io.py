@@ -195,7 +195,10 @@ def _preset_chain(preset: str | None, presets_dir: Path) -> list[tuple[Path, dic
     chain: list[tuple[Path, dict[str, Any]]] = []
     folder = Path()
     while preset is not None:
-        path = find_named("preset", preset, presets_dir, folder)
+        try:
+            path = find_named("preset", preset, presets_dir, folder)
+        except UserError as error:
+            raise UserError(f"{chain[-1][0]}: base: {error}" if chain else str(error)) from None
         if any(path.resolve() == seen.resolve() for seen, _ in chain):
             raise UserError(f"{path}: 'base' leads back to this preset; remove one 'base' line")
         data = read_mapping(path, "preset")

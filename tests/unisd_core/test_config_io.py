@@ -287,3 +287,9 @@ def test_the_configuration_needs_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_base_that_is_not_there_names_the_preset_that_asks_for_it(tmp_path):
+    (tmp_path / "mine.yaml").write_text("base: nowhere\n")
+    with pytest.raises(UserError, match=r"mine\.yaml: base: preset 'nowhere': no file"):
+        load_config([str(tmp_path / "mine.yaml")], [], tmp_path)
