@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -47,6 +46,18 @@ def role_of(process: psutil.Process) -> str | None:
     if "/raylet/raylet" in title.split(" ")[0]:
         return "raylet"
     return "gcs" if "gcs_server" in title.split(" ")[0] else None
+
+
+def cluster_of(job: Job) -> str:
+    """Address of the job's own Ray; another one may have left its address as the newest."""
+    flag = "--gcs-address="
+    titles = (title_of(process) for process in job.processes())
+    return next(
+        word.removeprefix(flag)
+        for title in titles
+        for word in title.split()
+        if word.startswith(flag)
+    )
 
 
 def sample(job: Job, samples: Samples) -> None:
@@ -96,8 +107,7 @@ def main() -> int:
     job = Job(command(model, out, "soak", args.steps, STALENESS, *options), out / "soak")
     job.start()
     job.wait_for(1, 300)
-    os.environ["RAY_ADDRESS"] = "auto"
-    ray.init(log_to_driver=False, logging_level="ERROR")
+    ray.init(cluster_of(job), log_to_driver=False, logging_level="ERROR")
     samples: Samples = defaultdict(list)
     while job.step() < args.steps and job.driver is not None and job.driver.poll() is None:
         sample(job, samples)
