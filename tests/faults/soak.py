@@ -16,6 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+
+import actors  # noqa: F401  # before ray, which it keeps on loopback, as the job does
+
+# isort: split
 import ray
 
 from tests.faults.job import Job, check, command, title_of
