@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -17,13 +18,15 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-import actors  # noqa: F401  # before ray, which it keeps on loopback, as the job does
+# As the job's own Ray: with a token, on loopback. Read when ray is imported.
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+import actors  # noqa: E402, F401
 
 # isort: split
-import ray
+import ray  # noqa: E402
 
-from tests.faults.job import Job, check, command, title_of
-from tests.tiny import make_tiny_model
+from tests.faults.job import Job, check, command, title_of  # noqa: E402
+from tests.tiny import make_tiny_model  # noqa: E402
 
 STALENESS = 2
 WARM_UP = 0.3
