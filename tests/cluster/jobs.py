@@ -1,7 +1,7 @@
 """A run as a Ray job on two nodes, stopped and resumed: python -m tests.cluster.jobs
 
-Two raylets on this machine, each too small for a whole run, so that its stages must spread; tokens
-and loopback as in the README. The second job is stopped in mid-run and submitted again.
+Two raylets on this machine, each too small for a whole run, so that its stages must spread, and a
+token as on a real cluster. The second job is stopped in mid-run and submitted again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ URL = f"http://127.0.0.1:{DASHBOARD}"
 STEPS, STALENESS, LIMIT_S = 12, 2, 600.0
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_JOB_STOP_WAIT_TIME_S": "130",
     "RAY_DISABLE_USAGE_STATS": "1",
 }
