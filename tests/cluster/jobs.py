@@ -127,8 +127,8 @@ def main() -> int:
     out = parser.parse_args().out or Path(tempfile.mkdtemp(prefix="unisd-jobs-"))
     out.mkdir(parents=True, exist_ok=True)
     model = make_tiny_model(out / "model")
-    start_nodes()
     try:
+        start_nodes()
         began = time.monotonic()
         submit("whole", relative(command(model, out, "whole")))
         wait_for_step(out / "whole", 2)
