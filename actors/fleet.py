@@ -100,9 +100,10 @@ class Fleet(Generators):
         )
         chunks = training.steps * training.batch // self.config.rollout.chunk
         in_flight = (training.staleness + 1) * training.batch // self.config.rollout.chunk
-        slots = [pa.table({"slot": [number]}) for number in range(SPARE_SLOTS * chunks)]
+        slots = [{"slot": number} for number in range(SPARE_SLOTS * chunks)]
         return (
-            ray.data.from_arrow(slots)
+            # Not from_arrow, whose tasks wait for ever where no node has a whole CPU free.
+            ray.data.from_items(slots, override_num_blocks=len(slots))
             .map_batches(
                 Generate,
                 fn_constructor_args=(self.config, self.gate, self.pool, ray.put(prompts), sampling),

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import ray
 import ray.data
 from ray.data import Dataset
@@ -34,8 +33,6 @@ from unisd_core.errors import UserError
 from unisd_core.synthesis.inventory import Block
 from unisd_core.synthesis.sources import PromptSource
 from unisd_core.views import auxiliary_count
-
-BLOCKS = pa.schema([("start", pa.int64()), ("stop", pa.int64()), ("rows", pa.list_(pa.int64()))])
 
 
 class Synthesizer(Generators):
@@ -78,10 +75,11 @@ class Synthesizer(Generators):
         config, model = self.stages, str(self.model_dir)
         # A block stays whole on its way, however large: it is one file in the end.
         ray.data.DataContext.get_current().target_max_block_size = None
-        tables = [pa.Table.from_pylist([vars(block)], schema=BLOCKS) for block in blocks]
+        items = [{**vars(block), "rows": block.rows.tolist()} for block in blocks]
         light = {"num_cpus": COORDINATOR_CPUS, **fixed_stage(1)}
         return (
-            ray.data.from_arrow(tables)
+            # Not from_arrow, whose tasks wait for ever where no node has a whole CPU free.
+            ray.data.from_items(items, override_num_blocks=len(items))
             .map_batches(
                 ReadPrompts,
                 fn_constructor_args=(config, model, source, auxiliary_count(config), self.watch),
