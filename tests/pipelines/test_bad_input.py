@@ -18,7 +18,8 @@ from pipelines.unisd_full import main
 def fail(capsys, tmp_path, monkeypatch, tiny_model):
     """Run the job with overrides; returns the single error line."""
     monkeypatch.setattr(fleet, "connect", lambda _: None)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 1.0})
+    node = {"Alive": True, "Resources": {"CPU": 1.0}}
+    monkeypatch.setattr(ray, "nodes", lambda: [node])
 
     def run(*overrides: str) -> str:
         arguments = [

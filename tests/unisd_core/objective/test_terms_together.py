@@ -136,7 +136,8 @@ def test_value_and_gradient_agree_with_the_formula(name: str, seed: int) -> None
     narrow_batch.student_hidden_NH.requires_grad_()
     loss = objective(narrow_batch, head().float(), config).loss
     grad = torch.autograd.grad(loss, narrow_batch.student_hidden_NH)[0].double()
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    # Clipped entries of both signs nearly cancel: the last digit of terms of order 1 remains.
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-7)
     assert (grad - naive.grad).norm() < 1e-5 * naive.grad.norm()
 
 
