@@ -84,19 +84,31 @@ class Slots:
     async def acquire(self, min_version: int, load: int) -> Slot:
         """The ready place with the fewest requests, with ``load`` more. Waits for one.
 
+        The first to have a new version does not get everybody's work: a place takes no more than
+        ``load`` above the one with the fewest requests, whose version is on its way.
+
         Raises RuntimeError when a replica is lost for good, TimeoutError with the versions they
         are at."""
         async with self.changed:
             await self.until(
-                lambda: bool(self.ready(min_version)),
+                lambda: self._next(min_version, load) is not None,
                 lambda: (
                     f"no generator replica reached version {min_version} "
                     f"(they are at {[slot.version for slot in self.all]})"
                 ),
             )
-            slot = min(self.ready(min_version), key=lambda slot: (slot.running, slot.index))
+            slot = self._next(min_version, load)
+            assert slot is not None
             slot.running += load
             return slot
+
+    def _next(self, min_version: int, load: int) -> Slot | None:
+        new_enough = self.ready(min_version)
+        if not new_enough:
+            return None
+        slot = min(new_enough, key=lambda slot: (slot.running, slot.index))
+        least = min(other.running for other in self.ready())
+        return slot if slot.running < least + load else None
 
     async def release(self, slot: Slot, actor: Any, load: int) -> None:
         """``actor`` has answered, or never will."""

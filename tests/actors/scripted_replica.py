@@ -25,6 +25,8 @@ class ScriptedReplica:
     async def load(self, update: WeightUpdate) -> ReplicaReport:
         if self.index == 1 and self._first_time("deaf"):
             await asyncio.sleep(60)
+        if self.index == 1 and self._first_time("slow"):
+            await asyncio.sleep(0.5)
         await asyncio.gather(*update.buckets)  # references here
         self.version = update.version
         return ReplicaReport(self.index, self.version, update.checksum, 0, 0.0)
@@ -44,6 +46,8 @@ class ScriptedReplica:
                 await asyncio.sleep(60)
             if request.prompt_ids == [5] and self._first_time("freeze"):
                 os.kill(os.getpid(), signal.SIGSTOP)
+            if request.prompt_ids == [6]:
+                await asyncio.sleep(1)
             if request.prompt_ids == [3]:
                 raise ValueError("prompt is empty")
         await asyncio.sleep(0.05)

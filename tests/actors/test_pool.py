@@ -199,3 +199,16 @@ def test_a_broadcast_that_fails_costs_all_replicas_that_waited_in_it(scripted, m
         assert all("broadcast failed" in one for one in (await incidents(pool, 4))[:2])
 
     scripted(scenario)
+
+
+def test_the_first_with_a_new_version_does_not_get_all_the_work(scripted):
+    async def scenario(pool, folder):
+        (folder / "slow").touch()
+        push = asyncio.create_task(pool.push(update(1)))
+        groups = [pool.generate(requests(6), min_version=1) for _ in range(2)]
+        (first,), (second,) = await asyncio.gather(*groups)
+        assert {first.replica, second.replica} == {0, 1}
+        assert first.version_first == second.version_first == 1
+        await push
+
+    scripted(scenario)
