@@ -23,15 +23,17 @@ from tests.benchmarks.sleeping import Workload, run
 REPLICAS = (1, 4, 16, 64)
 ADMISSIONS = 20_000
 UNDER_WAY = 192
+GATE_CHUNKS = (1, 8)
 
 
-def scale(replicas: int, folder: Path, adapter_bytes: int) -> str:
+def scale(replicas: int, folder: Path, adapter_bytes: int, staleness: int) -> str:
     """A line of the table: every replica always has one chunk to sample, which is the floor."""
     work = Workload(
         replicas=replicas,
         batch=8 * replicas,
         scorers=max(1, replicas // 8),
         adapter_bytes=adapter_bytes,
+        staleness=staleness,
     )
     floor = work.tokens * work.token_s
     done = run(work, folder / f"replicas-{replicas}")
@@ -78,11 +80,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replicas", default=",".join(map(str, REPLICAS)))
     parser.add_argument("--adapter-mb", type=float, default=50)
+    parser.add_argument("--staleness", type=int, default=2)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     out = args.out or Path(tempfile.mkdtemp(prefix="unisd-orchestration-"))
     connect(Workload().config())
-    for chunk in (1, 8):
+    for chunk in GATE_CHUNKS:
         rates = [asyncio.run(_admissions(chunk)) for _ in range(3)]
         print(
             f"gate: {statistics.median(rates):,.0f} rows/s admitted, arrived and consumed in "
@@ -92,7 +95,7 @@ def main() -> None:
     print("| replicas | batch | floor s | step s | efficiency | push s |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: |")
     for replicas in map(int, filter(None, args.replicas.split(","))):
-        print(scale(replicas, out, int(args.adapter_mb * 1e6)), flush=True)
+        print(scale(replicas, out, int(args.adapter_mb * 1e6), args.staleness), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Scoring and learning of one step against the bare model: python -m tests.benchmarks.stages
 
-W* rows (see ``step.py``) on SmolLM2-135M. Scoring: all views of 16 rows, against the backbone's
+W* rows (see ``step.py``) on SmolLM2-135M. Scoring: all views of 4 rows, against the backbone's
 forward pass over the same padded tokens. Learning: one update, against forward and backward of the
 backbone over the same micro-batches, from the sum of its states.
 """
@@ -27,7 +27,7 @@ from unisd_core.model_fetch import resolve_model
 from unisd_core.models import layer_states
 from unisd_core.schema import TRAJECTORY
 
-ROWS, PROMPT, TOKENS = 16, 100, 32
+ROWS, PROMPT, TOKENS = 4, 100, 32
 VIEWS = (160, 260, 280, 300, 160)
 """Prompt tokens of the teacher's view, three auxiliary ones and the negative one."""
 
