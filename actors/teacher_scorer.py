@@ -71,9 +71,10 @@ class TeacherScorer:
         self.idle = not (self.reads_teacher or self.auxiliary)
         """No term reads any view, so that no model is loaded."""
         self.version = 0
-        # Other teachers say something else each time.
-        frozen = config.teacher.kind == "frozen"
-        self.cache = ScoreCache(int(config.scorer.cache_mib * 2**20) if frozen else 0)
+        # Other teachers say something else each time. At staleness 0 the last bits must not depend
+        # on what was read before, with which the batches of views change.
+        keeps = config.teacher.kind == "frozen" and config.training.staleness > 0
+        self.cache = ScoreCache(int(config.scorer.cache_mib * 2**20) if keeps else 0)
         if self.idle:
             return
         self.model: torch.nn.Module = load_base(Path(model_dir), config.model.dtype)

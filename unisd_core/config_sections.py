@@ -145,7 +145,7 @@ class Scorer(Placed):
     """Padded tokens per forward pass. On CPU about a thousand is fastest; raise it on a GPU."""
     cache_mib: float = Field(256.0, ge=0)
     """teacher.kind=frozen: memory, MiB, for what was said of tokens that may come again, as
-    references that are rollouts do once an epoch; 0 reads them anew."""
+    references that are rollouts do once an epoch; 0 reads them anew, as staleness 0 does."""
     timeout_s: float = Field(600.0, gt=0)
     """Longest time in seconds an actor may be at one chunk of rollouts before it is replaced; the
     agreement stage, which keeps state, must give signs of life as fast."""

@@ -158,8 +158,12 @@ def test_a_frozen_teacher_reads_nothing_twice(tiny_model, table):
         assert again[name].slice(0, 3).to_pylist() == first[name].to_pylist()
 
 
-def test_a_teacher_that_moves_reads_again(tiny_model, table):
-    scorer = TeacherScorer(config(teacher={"kind": "ema"}), str(tiny_model))
+@pytest.mark.parametrize(
+    "changes",
+    [{"teacher": {"kind": "ema"}}, {"teacher": {"kind": "frozen"}, "training": {"staleness": 0}}],
+)
+def test_a_teacher_that_moves_and_a_reproducible_run_read_again(tiny_model, table, changes):
+    scorer = TeacherScorer(config(**changes), str(tiny_model))
     passes = counted(scorer)
     scorer.score(table)
     once = sum(passes)
