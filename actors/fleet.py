@@ -41,6 +41,8 @@ STREAM_OPTIONS = ExecutionOptions(preserve_order=True)
 """Rows are trained in the order of their admission, on which the staleness bound rests."""
 SPARE_SLOTS = 2
 """Slots of a stream per chunk that is needed, so that replaced prompts find one."""
+SCORER_QUEUE = 4
+"""Chunks given to a scorer ahead. More would wait at one scorer while another is idle."""
 NO_RESTART = {"max_restarts": 0, "max_task_retries": 0}
 """A stage that keeps state ends with its stream: a restarted one would have forgotten rows that
 the ledger counts as held. The learner then starts a new stream from its checkpoint."""
@@ -116,14 +118,14 @@ class Fleet(Generators):
                 self.scoring,
                 fn_constructor_args=(self.config, str(self.model_dir), self.store, self.watch),
                 **scorer_options(self.config.scorer),
-                **fixed_stage(self.config.scorer.workers),
+                **fixed_stage(self.config.scorer.workers, SCORER_QUEUE),
             )
             .map_batches(
                 Agree,
                 fn_constructor_args=(self.config, self.gate, str(self.model_dir), self.watch),
                 num_cpus=COORDINATOR_CPUS,
                 allow_out_of_order_execution=False,
-                **fixed_stage(1),
+                **fixed_stage(1, in_flight),
                 **NO_RESTART,
             )
         )
@@ -194,10 +196,11 @@ class Outcome:
     pushes: PushStatus
 
 
-def fixed_stage(actors: int) -> dict[str, Any]:
-    """A stage of a fixed number of actors that takes each chunk whole."""
-    return {
-        "batch_size": None,
-        "batch_format": "pyarrow",
-        "compute": ray.data.ActorPoolStrategy(size=actors),
-    }
+def fixed_stage(actors: int, queue: int | None = None) -> dict[str, Any]:
+    """A stage of a fixed number of actors that takes each chunk whole.
+
+    Ray Data looks for finished chunks every 0.1 s and needs two looks for one, so that an actor
+    takes at most ``queue`` chunks in 0.2 s (default: twice its calls at a time).
+    """
+    compute = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=queue)
+    return {"batch_size": None, "batch_format": "pyarrow", "compute": compute}

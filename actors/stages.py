@@ -47,8 +47,8 @@ class Generate:
         tickets = await self.gate.admit.remote(self.stream, slot, self.config.rollout.chunk)
         if not tickets:
             return
-        rows = self.prompts.take([ticket.row for ticket in tickets]).to_pylist()
-        visits = [self._visit(*pair) for pair in zip(tickets, rows, strict=True)]
+        prompts = self.prompts.take([ticket.row for ticket in tickets])
+        visits = [self._visit(ticket, prompts, index) for index, ticket in enumerate(tickets)]
         version = max(ticket.min_version for ticket in tickets)
         requests = [visit.request for visit in visits if visit.request is not None]
         try:
@@ -59,39 +59,43 @@ class Generate:
             await self.gate.fail.remote(lost, first_line(error))
             return
         answers = iter(sampled)
-        yield pa.Table.from_pylist(
+        yield trajectories(
+            prompts,
+            visits,
             [
-                _trajectory(visit, gold(visit) if visit.request is None else next(answers))
-                for visit in visits
+                gold(visit.ticket, prompts["gold_ids"][index].as_py())
+                if visit.request is None
+                else next(answers)
+                for index, visit in enumerate(visits)
             ],
-            schema=TRAJECTORY,
         )
 
-    def _visit(self, ticket: Ticket, row: dict[str, Any]) -> Visit:
+    def _visit(self, ticket: Ticket, prompts: pa.Table, index: int) -> Visit:
         """Whose completion this visit takes, and its wrong reference; both depend on the seed and
         the position alone."""
         rollout = self.config.rollout
         rng = random.Random(f"{self.config.seed}/{ticket.position}")
         source = _source(rng.random(), rollout.teacher_share, rollout.gold_share)
         sampling = dataclasses.replace(self.sampling, seed=rng.getrandbits(62))
-        negatives = row["negative_ids"] or []
-        views = row["view_ids"] + ([rng.choice(negatives)] if negatives else [])
+        negatives = prompts["negative_ids"][index].as_py() or []
+        negative = rng.choice(negatives) if negatives else None
         if source == "gold":
-            return Visit(ticket, row, views, source, None)
-        ids = row["prompt_ids"] if source == "student" else row["view_ids"][0]
-        request = Request(f"{ticket.position}/{ticket.attempt}", ids, sampling)
-        return Visit(ticket, row, views, source, request)
+            return Visit(ticket, source, None, negative)
+        student = source == "student"
+        ids = prompts["prompt_ids"][index] if student else prompts["view_ids"][index][0]
+        request = Request(f"{ticket.position}/{ticket.attempt}", ids.as_py(), sampling)
+        return Visit(ticket, source, request, negative)
 
 
 @dataclass(frozen=True)
 class Visit:
-    """What one ticket asks for; ``request`` is None where the reference is the completion."""
+    """What one ticket asks for; ``request`` is None where the reference is the completion.
+    ``negative`` is the prompt of the negative view, (P,), if the row has one."""
 
     ticket: Ticket
-    row: dict[str, Any]
-    view_ids: list[list[int]]
     source: str
     request: Request | None
+    negative: list[int] | None
 
 
 def _source(draw: float, teacher_share: float, gold_share: float) -> str:
@@ -101,33 +105,40 @@ def _source(draw: float, teacher_share: float, gold_share: float) -> str:
     return "teacher" if draw < gold_share + teacher_share else "student"
 
 
-def gold(visit: Visit) -> Sampled:
+def gold(ticket: Ticket, ids: list[int]) -> Sampled:
     """The reference as a completion. Nobody sampled it, so it has no behaviour log-probs and is as
     old as its ticket allows at most: it never goes stale."""
-    ids = visit.row["gold_ids"]
-    version = visit.ticket.min_version
+    version = ticket.min_version
     return Sampled(ids, [0.0] * len(ids), "stop", version, version, -1)
 
 
-def _trajectory(visit: Visit, sampled: Sampled) -> dict[str, Any]:
-    row = visit.row
-    return {
-        "position": visit.ticket.position,
-        "attempt": visit.ticket.attempt,
-        "uid": row["uid"],
-        "row": row["row"],
-        "prompt_ids": row["prompt_ids"],
-        "view_ids": visit.view_ids,
-        "completion_ids": sampled.token_ids,
-        "logprobs": sampled.logprobs,
-        "version_first": sampled.version_first,
-        "version_last": sampled.version_last,
-        "finish_reason": sampled.finish_reason,
-        "source": visit.source,
-        "replica": sampled.replica,
-        "sampled_from": sampled.began,
-        "sampled_until": sampled.ended,
+def trajectories(prompts: pa.Table, visits: list[Visit], sampled: list[Sampled]) -> pa.Table:
+    """``TRAJECTORY`` rows; ``prompts`` has the row of each visit. Prompts are not taken out of
+    Arrow where they stay as they are: it was most of what this stage did."""
+    views: Any = prompts["view_ids"]
+    if any(visit.negative for visit in visits):
+        views = [
+            ids + ([visit.negative] if visit.negative else [])
+            for ids, visit in zip(views.to_pylist(), visits, strict=True)
+        ]
+    columns = {
+        "position": [visit.ticket.position for visit in visits],
+        "attempt": [visit.ticket.attempt for visit in visits],
+        "uid": prompts["uid"],
+        "row": prompts["row"],
+        "prompt_ids": prompts["prompt_ids"],
+        "completion_ids": [answer.token_ids for answer in sampled],
+        "logprobs": [answer.logprobs for answer in sampled],
+        "version_first": [answer.version_first for answer in sampled],
+        "version_last": [answer.version_last for answer in sampled],
+        "finish_reason": [answer.finish_reason for answer in sampled],
+        "source": [visit.source for visit in visits],
+        "replica": [answer.replica for answer in sampled],
+        "sampled_from": [answer.began for answer in sampled],
+        "sampled_until": [answer.ended for answer in sampled],
+        "view_ids": views,
     }
+    return pa.Table.from_pydict(columns, schema=TRAJECTORY)
 
 
 class Score:

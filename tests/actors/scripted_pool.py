@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from pathlib import Path
 
 from actors.messages import Request, Sampled
 
+FILL_S = 10.0
+"""How long the first answer waits for more requests."""
+
 
 class ScriptedPool:
     """Answers with letters that depend on the seed alone, and remembers how many requests it had at
-    most at a time. With a ``limit`` it fails after so many, once ``folder`` holds a shard."""
+    most at a time: the first answer waits until there are ``full``. With a ``limit`` it fails after
+    so many, once ``folder`` holds a shard."""
 
-    def __init__(self, stop: int, folder: str, limit: int | None = None) -> None:
-        self.stop, self.folder, self.limit = stop, Path(folder), limit
+    def __init__(self, stop: int, folder: str, full: int, limit: int | None = None) -> None:
+        self.stop, self.folder, self.full, self.limit = stop, Path(folder), full, limit
         self.answered = self.waiting = self.most = 0
 
     async def start(self) -> None:
@@ -23,6 +28,9 @@ class ScriptedPool:
     async def generate(self, requests: list[Request], version: int) -> list[Sampled]:
         self.waiting += len(requests)
         self.most = max(self.most, self.waiting)
+        deadline = time.monotonic() + FILL_S
+        while self.most < self.full and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
         await asyncio.sleep(0.01)
         self.waiting -= len(requests)
         if self.limit is not None and self.answered >= self.limit:

@@ -26,10 +26,14 @@ UNDER_WAY = 192
 GATE_CHUNKS = (1, 8)
 
 
-def scale(replicas: int, folder: Path, adapter_bytes: int, staleness: int) -> str:
+def scale(
+    replicas: int, folder: Path, adapter_bytes: int, staleness: int, token_s: float, steps: int
+) -> str:
     """A line of the table: every replica always has one chunk to sample, which is the floor."""
     work = Workload(
         replicas=replicas,
+        token_s=token_s,
+        steps=steps,
         batch=8 * replicas,
         scorers=max(1, replicas // 8),
         adapter_bytes=adapter_bytes,
@@ -81,11 +85,14 @@ def main() -> None:
     parser.add_argument("--replicas", default=",".join(map(str, REPLICAS)))
     parser.add_argument("--adapter-mb", type=float, default=50)
     parser.add_argument("--staleness", type=int, default=2)
+    parser.add_argument("--token-s", type=float, default=Workload.token_s)
+    parser.add_argument("--steps", type=int, default=Workload.steps)
+    parser.add_argument("--no-gate", action="store_true", help="leave out the gate alone")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     out = args.out or Path(tempfile.mkdtemp(prefix="unisd-orchestration-"))
     connect(Workload().config())
-    for chunk in GATE_CHUNKS:
+    for chunk in () if args.no_gate else GATE_CHUNKS:
         rates = [asyncio.run(_admissions(chunk)) for _ in range(3)]
         print(
             f"gate: {statistics.median(rates):,.0f} rows/s admitted, arrived and consumed in "
@@ -95,7 +102,9 @@ def main() -> None:
     print("| replicas | batch | floor s | step s | efficiency | push s |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: |")
     for replicas in map(int, filter(None, args.replicas.split(","))):
-        print(scale(replicas, out, int(args.adapter_mb * 1e6), args.staleness), flush=True)
+        adapter_bytes = int(args.adapter_mb * 1e6)
+        line = scale(replicas, out, adapter_bytes, args.staleness, args.token_s, args.steps)
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ from unisd_core.tasks.own_rows.task import OwnRowsTask
 
 PROMPTS = 14
 SAMPLES = 3
-
+UNDER_WAY = 8
+"""Requests on their way to an engine of four places."""
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +41,8 @@ def cluster() -> Any:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path) -> Any:
-    """Runs the command; ``limit`` requests are answered before the pool fails."""
+    """Runs the command; ``limit`` requests are answered before the pool fails, the
+    first once it has ``full``."""
     monkeypatch.setattr(fleet, "connect", lambda _: None)
     script: dict[str, Any] = {}
 
@@ -49,7 +51,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path) -> An
         self.watch = light_actor(Watch, "watch").remote()
         stop = load_tokenizer(model_dir).eos_token_id
         self.pool = ray.remote(ScriptedPool).options(name="pool", max_concurrency=100)
-        self.pool = self.pool.remote(stop, str(tmp_path / "out"), script.get("limit"))
+        self.pool = self.pool.remote(stop, str(tmp_path / "out"), script["full"], script["limit"])
         self._starting = self.pool.start.remote()
 
     def stop(self: Generators, *_: object) -> None:
@@ -60,8 +62,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path) -> An
     monkeypatch.setattr(Generators, "__init__", start)
     monkeypatch.setattr(synthesizer.Synthesizer, "__exit__", stop)
 
-    def whole(*arguments: str, limit: int | None = None) -> int:
-        script["limit"] = limit
+    def whole(*arguments: str, limit: int | None = None, full: int = 0) -> int:
+        script.update(limit=limit, full=full)
         return run_main(
             main,
             parser(),
@@ -120,10 +122,10 @@ def test_a_killed_synthesis_goes_on_and_ends_as_an_undisturbed_one(
     keys = [(row["uid"], row["sample"]) for row in rows]
     assert sorted(keys) == sorted((f"q{n}", s) for n in range(PROMPTS) for s in range(SAMPLES))
 
-    assert run(given, f"--output={tmp_path / 'whole'}") == 0
+    assert run(given, f"--output={tmp_path / 'whole'}", full=UNDER_WAY) == 0
     assert read(tmp_path / "whole") == rows
     # As many requests were under way as two for each place of the engine.
-    assert run.script["most"] == 8
+    assert run.script["most"] == UNDER_WAY
 
     for row in rows:
         tokens = len(row["token_ids"])
