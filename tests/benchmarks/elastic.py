@@ -6,7 +6,6 @@ and the generators wait, so they leave. Prints who came and went and why, and th
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 from pathlib import Path
 
@@ -26,13 +25,10 @@ def main() -> None:
     done = run(WORK, folder, warm_up=1)
     for incident in done.incidents:
         print(incident)
-    half = WORK.steps // 2
     print(f"replicas by step: {done.replicas}")
-    for name, part in (
-        ("first", done.step_s[:4]),
-        ("last of the fast", done.step_s[half - 6 : half - 2]),
-    ):
-        print(f"{name} steps: {statistics.median(part):.2f} s")
+    print(f"step seconds: {[round(step, 1) for step in done.step_s]}")
+    floor = WORK.batch / WORK.places * WORK.tokens * WORK.token_s
+    print(f"a step of one replica takes {floor:.2f} s, of {WORK.most} {floor / WORK.most:.2f} s")
     assert done.ledger["consumed"] == WORK.batch * WORK.steps, done.ledger
     assert max(done.replicas) == WORK.most and done.replicas[-1] < WORK.most
     assert done.staleness_max <= WORK.staleness
