@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 
 from unisd_core.config import Lora
 from unisd_core.errors import UserError
+from unisd_core.lora_linear import LoraLinear
 from unisd_core.model_fetch import WEIGHT_INDEX, weight_files
 from unisd_core.sharded import read_all, write_all
 
@@ -196,7 +197,7 @@ def stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _peft_config(lora: Lora) -> LoraConfig:
-    return LoraConfig(
+    config = LoraConfig(
         r=lora.rank,
         # PEFT and vLLM declare a whole number but only divide by the rank, so a fraction serves.
         lora_alpha=int(lora.alpha) if lora.alpha.is_integer() else lora.alpha,
@@ -205,6 +206,8 @@ def _peft_config(lora: Lora) -> LoraConfig:
         bias="none",
         task_type="CAUSAL_LM",
     )
+    config._register_custom_module({nn.Linear: LoraLinear})
+    return config
 
 
 def _adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -117,7 +117,8 @@ def test_a_state_that_does_not_fit_is_named_and_changes_nothing(trained: PeftMod
 def test_saved_folder_loads_in_peft(trained: PeftModel, tiny_model: Path, tmp_path: Path) -> None:
     save_adapter(trained, LORA, tiny_model, tmp_path / "a")
     again = PeftModel.from_pretrained(load_base(tiny_model), tmp_path / "a")
-    assert torch.equal(logits(again), logits(trained))
+    # PEFT adds the products up in another order.
+    torch.testing.assert_close(logits(again), logits(trained), rtol=1e-5, atol=1e-5)
     assert adapter_checksum(adapter_state(again)) == adapter_checksum(adapter_state(trained))
 
 
