@@ -96,8 +96,8 @@ def measured(command: list[str], cwd: Path) -> tuple[subprocess.Popen[str], dict
     return process, peaks
 
 
-def ours(name: str, model: Path, rows: Path, out: Path, steps: int) -> Run:
-    """One run of the pipeline; the first steps are left out."""
+def ours(name: str, model: Path, rows: Path, out: Path, steps: int, settings: list[str]) -> Run:
+    """One run of the pipeline, with more ``settings``; the first steps are left out."""
     run_name = name.replace("*", "-star")
     command = [
         sys.executable, str(ROOT / "pipelines" / "unisd_full.py"), *WORK[name],
@@ -106,7 +106,7 @@ def ours(name: str, model: Path, rows: Path, out: Path, steps: int) -> Run:
         "evaluation.teacher_rows=0", f"rollout.max_completion_tokens={TOKENS}",
         "rollout.temperature=0.9", "views.reference_format=appended", f"training.batch={BATCH}",
         f"training.steps={steps}", "training.checkpoint_every=1000", "training.staleness=2",
-        "outputs.tensorboard=false",
+        "outputs.tensorboard=false", *settings,
     ]  # fmt: skip
     began = time.time()
     process, memory = measured(command, out)
@@ -140,6 +140,7 @@ def main() -> None:
     parser.add_argument("--trl", help="python of an environment with trl")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--work", default="W,W*")
+    parser.add_argument("settings", nargs="*", help="of our runs, as scorer.threads=1")
     args = parser.parse_args()
     out = Path(tempfile.mkdtemp(prefix="unisd-step-"))
     rows, model = out / "rows.jsonl", Path(resolve_model("HuggingFaceTB/SmolLM2-135M-Instruct"))
@@ -148,7 +149,7 @@ def main() -> None:
     if args.trl:
         runs["TRL W"] = trl(args.trl, model, rows, out, max(4, args.steps // 2))
     for name in args.work.split(","):
-        runs[name] = ours(name, model, rows, out, args.steps)
+        runs[name] = ours(name, model, rows, out, args.steps, args.settings)
     if args.trl:  # before and after ours, because machines drift
         again = trl(args.trl, model, rows, out, max(4, args.steps // 2))
         runs["TRL W"].seconds += again.seconds
