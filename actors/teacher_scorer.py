@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from peft import PeftModel
 from torch import Tensor
 
 from actors.buckets import unpack
@@ -24,6 +25,7 @@ from actors.messages import WeightUpdate
 from actors.score_cache import ScoreCache
 from unisd_core.config import Config
 from unisd_core.evaluation.peak_memory import peak_memory
+from unisd_core.lora_linear import FoldedAdapter
 from unisd_core.models import layer_states, lm_head_weight, load_base
 from unisd_core.objective.divergence import sampled_logprobs, teacher_topk
 from unisd_core.schema import SCORED
@@ -81,11 +83,18 @@ class TeacherScorer:
         if config.teacher.kind != "frozen":
             self.model = make_trainable(self.model, config)
         self.model.to(self.device).eval()
+        # In float32 the sum with an adapter is as exact as the adapter beside it. A GPU has less
+        # room for a second copy of the weights, and less to gain.
+        folds = isinstance(self.model, PeftModel) and config.model.dtype == "float32"
+        cpu = self.device.type == "cpu"
+        self.folded = FoldedAdapter(self.model) if folds and cpu else None
         self.head_VH = lm_head_weight(self.model)
 
     def load(self, update: WeightUpdate) -> None:
         """Read with this version of the teacher from now on."""
         load_trained_state(self.model, unpack(update))
+        if self.folded:
+            self.folded.fold()
         self.version = update.version
 
     @torch.inference_mode()

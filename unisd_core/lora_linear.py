@@ -2,7 +2,8 @@
 
 PEFT writes ``W x + scaling * B (A x)`` as separate operations, each of which reads and writes a
 tensor as large as the layer's output, forward and backward. On small models that is a large share
-of the time. Here the product with B goes on top of that with W, and backward likewise.
+of the time. Here the product with B goes on top of that with W, and backward likewise; and a model
+that is only read takes both products into W once for each version.
 """
 
 from __future__ import annotations
@@ -77,3 +78,25 @@ class LoraLinear(Linear):
         whole = isinstance(self.lora_dropout[name], torch.nn.Identity)
         same = x.dtype == base.weight.dtype == self.lora_A[name].weight.dtype
         return frozen and whole and same and not torch.is_autocast_enabled(x.device.type)
+
+
+class FoldedAdapter:
+    """An adapter that is read and not trained: each layer computes with ``W + scaling * B A``.
+
+    Keeps a copy of each W, from which every version is made, so that rounding does not add up.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.layers = [module for module in model.modules() if isinstance(module, LoraLinear)]
+        self.frozen_OI = [layer.get_base_layer().weight.detach().clone() for layer in self.layers]
+        self.fold()
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Take over the adapter's present values."""
+        for layer, frozen_OI in zip(self.layers, self.frozen_OI, strict=True):
+            (name,) = layer.active_adapters
+            up_OR, down_RI = layer.lora_B[name].weight, layer.lora_A[name].weight
+            weight_OI = layer.get_base_layer().weight
+            torch.addmm(frozen_OI, up_OR, down_RI, alpha=layer.scaling[name], out=weight_OI)
+            layer.merged_adapters = [name]

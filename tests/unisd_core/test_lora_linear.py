@@ -11,7 +11,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import Linear
 from torch import Tensor, nn
 
-from unisd_core.lora_linear import LoraLinear
+from unisd_core.lora_linear import FoldedAdapter, LoraLinear
 
 
 def adapted(dtype: torch.dtype = torch.float64, bias: bool = True, **options: object) -> PeftModel:
@@ -91,3 +91,25 @@ def test_without_the_adapter_the_base_answers() -> None:
     with torch.no_grad(), model.disable_adapter():
         base = [module.base_layer for module in model.modules() if isinstance(module, LoraLinear)]
         torch.testing.assert_close(model(x), base[1](nn.functional.silu(base[0](x))))
+
+
+def test_a_folded_adapter_reads_as_the_adapter_and_does_not_drift() -> None:
+    model, x = adapted(), torch.randn(6, 7, dtype=torch.float64)
+    first = [p.detach().clone() for p in model.parameters()]
+    with torch.no_grad():
+        at_first = model(x)
+        folded = FoldedAdapter(model)
+        torch.testing.assert_close(model(x), at_first)
+        for version in range(50):
+            for name, parameter in model.named_parameters():
+                if "lora_" in name:
+                    torch.manual_seed(version)
+                    parameter.data = torch.randn_like(parameter)
+            folded.fold()
+        for name, before in zip(model.state_dict(), first, strict=True):
+            if "lora_" in name:
+                model.state_dict()[name].copy_(before)
+        folded.fold()
+        again = copy.deepcopy(adapted())
+        FoldedAdapter(again)
+        assert torch.equal(model(x), again(x))
