@@ -56,7 +56,7 @@ def rate(environment: dict[str, str], prompts: int) -> float:
 def main() -> None:
     """Print a line for each variant."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--prompts", type=int, default=128)
+    parser.add_argument("--prompts", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     every = variants(usable_cores())

@@ -15,12 +15,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from actors.synthesis_stages import FILL
 from tests.small_run import ROOT
 from unisd_core.model_fetch import resolve_model
 from unisd_core.models import load_tokenizer, stop_token_ids
 from unisd_core.tasks import load_task
 
-MODEL, TOKENS, PLACES = "HuggingFaceTB/SmolLM2-135M-Instruct", 64, 64
+MODEL, TOKENS, PLACES, SHARD = "HuggingFaceTB/SmolLM2-135M-Instruct", 64, 64, 32
 
 
 def prompts(count: int) -> list[str]:
@@ -61,7 +62,8 @@ def raw(count: int) -> float:
 
 
 def ours(count: int, out: Path) -> float:
-    """Tokens a second of the pipeline between its first shard and its last."""
+    """Tokens a second of the pipeline from its first shard to the last one at which the engine
+    still had as many requests as it is kept with: as many are half done at both ends."""
     rows = out / "rows.jsonl"
     lines = [{"uid": str(n), "prompt": prompt} for n, prompt in enumerate(prompts(count))]
     rows.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -70,7 +72,7 @@ def ours(count: int, out: Path) -> float:
         f"--input={rows}", f"--output={out / 'data'}", f"model.path={MODEL}",
         "rollout.temperature=0.9", "rollout.teacher_share=0",
         f"rollout.max_completion_tokens={TOKENS}", f"generator.max_sequences={PLACES}",
-        "synthesis.shard_prompts=32", "objective.agreement.level=off",
+        f"synthesis.shard_prompts={SHARD}", "objective.agreement.level=off",
     ]  # fmt: skip
     process = subprocess.Popen(
         command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -82,8 +84,9 @@ def ours(count: int, out: Path) -> float:
             times.append(time.perf_counter())
     assert process.wait() == 0
     summary = json.loads((out / "data" / "summary.json").read_text())
-    share = (len(times) - 1) / len(times)
-    return summary["sampled_tokens"] * share / (times[-1] - times[0])
+    last = len(times) - 1 - FILL * PLACES // SHARD
+    tokens = summary["sampled_tokens"] / len(times)
+    return tokens * last / (times[last] - times[0])
 
 
 def main() -> None:
@@ -92,6 +95,8 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=512)
     parser.add_argument("--raw", action="store_true", help="only the bare engine, in this process")
     args = parser.parse_args()
+    if args.prompts < (least := 2 * FILL * PLACES):
+        parser.error(f"--prompts must be at least {least}, or the engine is never in its stride")
     if args.raw:
         print(json.dumps(raw(args.prompts)))
         return
