@@ -75,7 +75,7 @@ class Engine:
             # be reused.
             "enable_prefix_caching": False,
             "disable_log_stats": True,
-            "worker_extension_cls": "actors.engine_worker.TiedHead",
+            "worker_extension_cls": "actors.engine_worker.InPlaceWeights",
         }
         if on_cpu:
             options |= {
@@ -213,11 +213,17 @@ class Engine:
     async def load_weights(self, folder: Path) -> None:
         """Replace all weights in place by those in ``folder``; requests in flight continue under
         them."""
+        await self._replace("reload_weights", weights_path=str(folder))
+
+    async def load_merged(self, adapter: Path) -> None:
+        """Replace all weights in place by the base model's with ``adapter``, a PEFT folder, merged
+        into them; requests in flight continue under them."""
+        await self._replace("merge_adapter", base=str(self.model_dir), adapter=str(adapter))
+
+    async def _replace(self, method: str, **arguments: str) -> None:
         await self._engine.pause_generation(mode="keep", clear_cache=False)
         try:
-            await self._engine.collective_rpc(
-                "reload_weights", kwargs={"weights_path": str(folder)}
-            )
+            await self._engine.collective_rpc(method, kwargs=arguments)
             await self._engine.collective_rpc("repack_head")
         finally:
             await self._engine.resume_generation()

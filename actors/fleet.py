@@ -22,13 +22,13 @@ from ray.util.annotations import RayDeprecationWarning
 
 from actors.bad_rows import BadRow, write_down
 from actors.calls import Named, ask
-from actors.engine import Sampling
+from actors.engine import Sampling, usable_cores
 from actors.gate import Gate, patience
 from actors.generators import Generators, light_actor
 from actors.learner_job import LearnerJob
 from actors.messages import ReplicaReport
 from actors.placement import scorer_options
-from actors.plan import COORDINATOR_CPUS, resource_plan
+from actors.plan import COORDINATOR_CPUS, local_cpus, resource_plan
 from actors.pool import START_TIMEOUT_S
 from actors.pulse import Pulse
 from actors.stages import Agree, Generate, Score
@@ -56,7 +56,8 @@ def connect(config: Config) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if not os.environ.get("RAY_ADDRESS"):
-        options |= {"address": "local", "include_dashboard": False}
+        cpus = local_cpus(config, usable_cores())
+        options |= {"address": "local", "include_dashboard": False, "num_cpus": cpus}
     # Read by Ray Train's controller.
     os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(config.learner.timeout_s)
     context = ray.data.DataContext.get_current()

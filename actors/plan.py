@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from unisd_core.errors import UserError
 
 COORDINATOR_CPUS = 0.1
 """Logical CPUs of a stage that only passes messages."""
+COORDINATORS = 3
+"""Such stages of a pipeline, at most."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,15 @@ def generating_plan(config: Config) -> list[Share]:
     if generator.transport != "nccl":
         return [replicas]
     return [replicas, Share("weight sender", 1, 0, generator.sender_gpus)]
+
+
+def local_cpus(config: Config, cores: int) -> int:
+    """Logical CPUs of a cluster on this machine alone: its cores, or what all stages at their
+    largest reserve where that is more, for there they share the cores whatever they reserve."""
+    stages = (config.scorer, config.learner)
+    reserved = config.generator.most * config.generator.cpus
+    reserved += sum(stage.workers * stage.cpus for stage in stages)
+    return max(cores, math.ceil(reserved + COORDINATORS * COORDINATOR_CPUS))
 
 
 def render_plan(plan: list[Share]) -> str:

@@ -22,9 +22,8 @@ import torch
 from actors.buckets import unpack
 from actors.engine import Engine
 from actors.messages import WeightUpdate
-from unisd_core.adapters import save_adapter, save_full, save_merged
+from unisd_core.adapters import save_adapter, save_full
 from unisd_core.config import Config
-from unisd_core.model_fetch import weight_files
 
 
 @dataclass(frozen=True)
@@ -59,16 +58,14 @@ class Transport(ABC):
         # Files and sums in a thread: the replica must answer while it loads.
         state = await asyncio.to_thread(unpack, update)
         with tempfile.TemporaryDirectory(
-            prefix="unisd-push-", dir=self._scratch(), ignore_cleanup_errors=True
+            prefix="unisd-push-", dir=_scratch(update.size), ignore_cleanup_errors=True
         ) as folder:
             await self._load(state, update.version, Path(folder))
         return update.checksum
 
-    def _scratch(self) -> str | None:
-        """Shared memory where it holds the push twice over (containers often give it 64 MB)."""
-        shared = Path("/dev/shm")
-        need = 2 * sum(path.stat().st_size for path in weight_files(self.model_dir))
-        return str(shared) if shared.is_dir() and shutil.disk_usage(shared).free > need else None
+    async def _save_adapter(self, state: dict[str, torch.Tensor], folder: Path) -> None:
+        lora = self.config.model.lora
+        await asyncio.to_thread(save_adapter, state, lora, self.model_dir, folder)
 
     @abstractmethod
     async def _load(self, state: dict[str, torch.Tensor], version: int, folder: Path) -> None:
@@ -91,10 +88,10 @@ class MergedTransport(Transport):
     async def _load(self, state: dict[str, torch.Tensor], version: int, folder: Path) -> None:
         if self.config.model.finetune == "full":
             await asyncio.to_thread(save_full, self.model_dir, state, folder)
+            await self.engine.load_weights(folder)
         else:
-            lora = self.config.model.lora
-            await asyncio.to_thread(save_merged, self.model_dir, state, lora, folder)
-        await self.engine.load_weights(folder)
+            await self._save_adapter(state, folder)
+            await self.engine.load_merged(folder)
         self.adopt(version)
 
     def adopt(self, version: int) -> None:
@@ -117,8 +114,7 @@ class AdapterTransport(Transport):
         self._loads = 0
 
     async def _load(self, state: dict[str, torch.Tensor], version: int, folder: Path) -> None:
-        lora = self.config.model.lora
-        await asyncio.to_thread(save_adapter, state, lora, self.model_dir, folder)
+        await self._save_adapter(state, folder)
         self._loads += 1
         # A version can be published again after a rollback; its name is new all the same.
         adapter = await self.engine.load_adapter(f"v{version}-{self._loads}", folder)
@@ -141,6 +137,12 @@ class AdapterTransport(Transport):
             return
         if self._loaded.pop(serial, None) is not None:
             await self.engine.drop_adapter(lease.adapter)
+
+
+def _scratch(size: int) -> str | None:
+    """Shared memory where it holds ``size`` bytes twice over (containers often give it 64 MB)."""
+    shared = Path("/dev/shm")
+    return str(shared) if shared.is_dir() and shutil.disk_usage(shared).free > 2 * size else None
 
 
 def choose_transport(config: Config) -> type[Transport]:

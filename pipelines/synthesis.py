@@ -12,6 +12,7 @@ from actors.engine import Sampling
 from actors.evaluator import rollout_sampling
 from actors.messages import WeightUpdate
 from actors.versions import weight_update
+from pipelines.cpu_engines import with_more_engines
 from pipelines.model_files import ModelFiles, open_model, with_completion_limit
 from unisd_core.config import Config
 from unisd_core.dotted import dotted
@@ -55,6 +56,7 @@ class SynthesisPlan:
         trained = weight_update(1, saved.adapter) if saved and saved.adapter else None
         config = _of_stages(config, inventory.references, trained is not None)
         model = open_model(config)
+        config = with_more_engines(config, model.folder)
         viewed = auxiliary_count(config) or config.rollout.teacher_share
         model.check_length("max_view_tokens" if viewed else "max_prompt_tokens")
         return cls(config, model, trained, source, inventory, folder, args.weights or "")

@@ -11,12 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -24,10 +23,9 @@ from transformers import PreTrainedModel
 from unisd_core.config import Lora
 from unisd_core.errors import UserError
 from unisd_core.lora_linear import LoraLinear
-from unisd_core.model_fetch import WEIGHT_INDEX, weight_files
+from unisd_core.merging import merged_weights, stored_tensors
+from unisd_core.model_fetch import WEIGHT_INDEX
 from unisd_core.sharded import read_all, write_all
-
-_PREFIX = "base_model.model."
 
 
 def add_lora(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
@@ -105,31 +103,6 @@ def adapter_checksum(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def merged_weights(
-    base: Path | Mapping[str, Tensor], state: Mapping[str, Tensor], lora: Lora
-) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of the checkpoint ``base`` by name, adapted ones as W + (alpha/rank) B A.
-
-    ``base`` is a model folder or a mapping of its tensors and is only read: each call starts from
-    the pristine weights, so versions do not accumulate rounding. Adapted tensors are float32 on
-    the CPU, the others are handed through as stored, without a copy.
-    Raises UserError when a tensor of ``state`` has no weight to go to.
-    """
-    scale = lora.alpha / lora.rank
-    unused = set(state)
-    for name, weight in _stored_tensors(base):
-        stem = _PREFIX + name.removesuffix("weight")
-        key_a, key_b = stem + "lora_A.weight", stem + "lora_B.weight"
-        if key_a in state and key_b in state:
-            unused -= {key_a, key_b}
-            wide = weight.to("cpu", torch.float32)
-            yield name, torch.addmm(wide, state[key_b].float(), state[key_a].float(), alpha=scale)
-        else:
-            yield name, weight
-    if unused:
-        raise UserError(f"adapter does not fit the checkpoint: nothing to merge {min(unused)} into")
-
-
 @torch.no_grad()
 def save_merged(
     folder_in: Path,
@@ -159,7 +132,7 @@ def save_full(
     Raises UserError when a tensor of the state is unknown to the checkpoint. What the state does
     not hold (a tied head that is stored all the same) is left out; loading ties it again.
     """
-    known = {name for name, _ in _stored_tensors(folder_in)}
+    known = {name for name, _ in stored_tensors(folder_in)}
     unknown = sorted(state.keys() - known)
     if unknown:
         raise UserError(f"weights do not fit the checkpoint: it has no {unknown[0]}")
@@ -185,17 +158,6 @@ def _save_model(
     save_file(tensors, folder_out / "model.safetensors", metadata={"format": "pt"})
 
 
-def stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Shape of each tensor of a model folder, in the order of ``merged_weights``; reads only
-    headers."""
-    shapes = {}
-    for file in weight_files(folder):
-        with safe_open(file, framework="pt") as shard:
-            for name in shard.keys():  # noqa: SIM118  # safe_open is not iterable
-                shapes[name] = tuple(shard.get_slice(name).get_shape())
-    return shapes
-
-
 def _peft_config(lora: Lora) -> LoraConfig:
     config = LoraConfig(
         r=lora.rank,
@@ -219,13 +181,3 @@ def _adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     if not found:
         raise ValueError(f"{type(model).__name__} carries no LoRA adapter")
     return found
-
-
-def _stored_tensors(base: Path | Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    if isinstance(base, Mapping):
-        yield from base.items()
-        return
-    for file in weight_files(base):
-        with safe_open(file, framework="pt") as shard:
-            for name in shard.keys():  # noqa: SIM118  # safe_open is not iterable
-                yield name, shard.get_tensor(name)

@@ -26,12 +26,13 @@ from unisd_core.adapters import (
     adapter_state,
     add_lora,
     load_adapter_state,
-    merged_weights,
     save_adapter,
     save_merged,
 )
 from unisd_core.errors import UserError
+from unisd_core.merging import merged_weights
 from unisd_core.model_fetch import quiet_transformers, resolve_model
+from unisd_core.shared_prefix import read_rows
 
 __all__ = [
     "adapter_checksum",
@@ -150,7 +151,7 @@ def hidden_states(model: nn.Module, ids_BT: Tensor) -> Tensor:
     Rows are padded on the right and no attention mask is given: a causal position never looks to
     its right, so real positions are not touched by padding. States at padding are meaningless.
     """
-    return backbone(model)(input_ids=ids_BT, use_cache=False).last_hidden_state
+    return read_rows(backbone(model), ids_BT, every_layer=False)[-1]
 
 
 def layer_states(
@@ -161,17 +162,14 @@ def layer_states(
     Layer 0 is the embeddings, i the output of block i, and -1 the last states, after the norm.
     Raises UserError for a layer the model does not have.
     """
-    if not layers:
-        return hidden_states(model, ids_BT), []
-    out = backbone(model)(input_ids=ids_BT, use_cache=False, output_hidden_states=True)
-    states = [*out.hidden_states[:-1], out.last_hidden_state]
+    states = read_rows(backbone(model), ids_BT, every_layer=bool(layers))
     for layer in layers:
         if not -len(states) <= layer < len(states):
             raise UserError(
                 f"objective.features.layers: {layer} is not a layer of the model; "
                 f"use -{len(states)} to {len(states) - 1}"
             )
-    return out.last_hidden_state, [states[layer] for layer in layers]
+    return states[-1], [states[layer] for layer in layers]
 
 
 def _causal_lm(model: nn.Module) -> PreTrainedModel:

@@ -15,8 +15,9 @@ import torch
 from actors import broadcast
 from actors.broadcast import ReplicaClient, Source, WeightSender
 from actors.versions import weight_update
-from unisd_core.adapters import adapter_state, add_lora, merged_weights
+from unisd_core.adapters import adapter_state, add_lora
 from unisd_core.config import Config
+from unisd_core.merging import merged_weights
 from unisd_core.models import load_base
 from unisd_core.trained_weights import make_trainable, trained_state
 

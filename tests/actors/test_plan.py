@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from actors.plan import check_plan, render_plan, resource_plan
+from actors.plan import check_plan, local_cpus, render_plan, resource_plan
 from unisd_core.config import Config
 from unisd_core.errors import UserError
 
@@ -62,3 +62,13 @@ def test_a_dry_run_prints_settings_and_plan_without_torch_or_ray():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "steps: 3" in done.stdout and "learner" in done.stdout
+
+
+def test_a_cluster_of_our_own_has_room_for_every_actor_at_its_largest():
+    tree = {"generator": {"replicas": 2, "max_replicas": 6}, "scorer": {"workers": 4}}
+    config = Config.model_validate(tree)
+    assert local_cpus(Config(), cores=16) == 16
+    nodes = [{"CPU": float(local_cpus(config, cores=2))}]
+    check_plan(resource_plan(config), nodes)
+    grown = config.generator.model_copy(update={"replicas": 6})
+    check_plan(resource_plan(config.model_copy(update={"generator": grown})), nodes)

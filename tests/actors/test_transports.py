@@ -12,6 +12,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from actors.engine_worker import InPlaceWeights
 from actors.messages import WeightUpdate
 from actors.transports import AdapterTransport, MergedTransport, choose_transport
 from actors.versions import weight_update
@@ -40,6 +41,16 @@ class RecordingEngine:
 
     async def drop_adapter(self, adapter: int) -> None:
         del self.loaded[adapter]
+
+    async def load_merged(self, folder: Path) -> None:
+        worker = InPlaceWeights()
+        worker.reload_weights = lambda weights_iterator: self._serve(dict(weights_iterator))
+        worker.merge_adapter(str(self.base), str(folder))
+
+    def _serve(self, weights: dict[str, torch.Tensor]) -> None:
+        model = AutoModelForCausalLM.from_pretrained(self.base)
+        model.load_state_dict(weights, strict=False)
+        self.seen = model(IDS).logits
 
     async def load_weights(self, folder: Path) -> None:
         self.names = set(load_file(folder / "model.safetensors"))

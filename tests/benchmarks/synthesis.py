@@ -1,7 +1,7 @@
 """Tokens a second of a synthesis against the bare engine: python -m tests.benchmarks.synthesis
 
 The same prompts, decoding and engine settings, in turn: vLLM's own ``LLM.generate`` in one process,
-and ``pipelines/synthesize.py`` with one replica and no scoring. Start-up is left out of both.
+and ``pipelines/synthesize.py`` without scoring. Start-up is left out of both.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from actors.engine import UNIPROC
 from actors.synthesis_stages import FILL
+from pipelines.cpu_engines import ENGINES
 from tests.small_run import ROOT
 from unisd_core.model_fetch import resolve_model
 from unisd_core.models import load_tokenizer, stop_token_ids
@@ -38,7 +40,7 @@ def raw(count: int) -> float:
     engine = LLM(
         str(folder), dtype="float32", max_model_len=2048, max_num_seqs=PLACES, enforce_eager=True,
         enable_prefix_caching=False, enable_chunked_prefill=False, max_num_batched_tokens=2048,
-        kv_cache_memory_bytes=2**30,
+        kv_cache_memory_bytes=2**30, distributed_executor_backend=UNIPROC,
     )  # fmt: skip
     ids = [
         tokenizer.apply_chat_template(
@@ -62,8 +64,8 @@ def raw(count: int) -> float:
 
 
 def ours(count: int, out: Path) -> float:
-    """Tokens a second of the pipeline from its first shard to the last one at which the engine
-    still had as many requests as it is kept with: as many are half done at both ends."""
+    """Tokens a second of the pipeline from its first shard to the last one at which all places of
+    the engines were still taken: as many requests are half done at both ends."""
     rows = out / "rows.jsonl"
     lines = [{"uid": str(n), "prompt": prompt} for n, prompt in enumerate(prompts(count))]
     rows.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -84,7 +86,7 @@ def ours(count: int, out: Path) -> float:
             times.append(time.perf_counter())
     assert process.wait() == 0
     summary = json.loads((out / "data" / "summary.json").read_text())
-    last = len(times) - 1 - FILL * PLACES // SHARD
+    last = len(times) - 1 - ENGINES * PLACES // SHARD
     tokens = summary["sampled_tokens"] / len(times)
     return tokens * last / (times[last] - times[0])
 
@@ -95,7 +97,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=512)
     parser.add_argument("--raw", action="store_true", help="only the bare engine, in this process")
     args = parser.parse_args()
-    if args.prompts < (least := 2 * FILL * PLACES):
+    if args.prompts < (least := 2 * FILL * ENGINES * PLACES):
         parser.error(f"--prompts must be at least {least}, or the engine is never in its stride")
     if args.raw:
         print(json.dumps(raw(args.prompts)))

@@ -18,12 +18,12 @@ from unisd_core.adapters import (
     adapter_state,
     add_lora,
     load_adapter_state,
-    merged_weights,
     save_adapter,
     save_merged,
 )
 from unisd_core.config import Lora
 from unisd_core.errors import UserError
+from unisd_core.merging import merged_weights
 from unisd_core.models import load_base, load_tokenizer
 
 LORA = Lora(rank=4, alpha=6.0)

@@ -10,9 +10,10 @@ import torch
 from transformers import AutoTokenizer, Gemma3Config, Gemma3ForConditionalGeneration
 
 from tests.tiny import make_tiny_model
-from unisd_core.adapters import adapter_state, add_lora, merged_weights
+from unisd_core.adapters import adapter_state, add_lora
 from unisd_core.config import Lora
 from unisd_core.errors import UserError
+from unisd_core.merging import merged_weights
 from unisd_core.models import load_base
 from unisd_core.text_model import text_model
 

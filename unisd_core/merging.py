@@ -1,0 +1,75 @@
+"""Checkpoint plus adapter: the weights that a model with its LoRA folded in has.
+
+Needs neither PEFT nor transformers, so that an engine's worker can merge for itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from unisd_core.config import Lora
+from unisd_core.errors import UserError
+from unisd_core.model_fetch import weight_files
+
+_PREFIX = "base_model.model."
+
+
+def merged_weights(
+    base: Path | Mapping[str, Tensor], state: Mapping[str, Tensor], lora: Lora
+) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of the checkpoint ``base`` by name, adapted ones as W + (alpha/rank) B A.
+
+    ``base`` is a model folder or a mapping of its tensors and is only read: each call starts from
+    the pristine weights, so versions do not accumulate rounding. Adapted tensors are float32 on
+    the CPU, the others are handed through as stored, without a copy.
+    Raises UserError when a tensor of ``state`` has no weight to go to.
+    """
+    scale = lora.alpha / lora.rank
+    unused = set(state)
+    for name, weight in stored_tensors(base):
+        stem = _PREFIX + name.removesuffix("weight")
+        key_a, key_b = stem + "lora_A.weight", stem + "lora_B.weight"
+        if key_a in state and key_b in state:
+            unused -= {key_a, key_b}
+            wide = weight.to("cpu", torch.float32)
+            yield name, torch.addmm(wide, state[key_b].float(), state[key_a].float(), alpha=scale)
+        else:
+            yield name, weight
+    if unused:
+        raise UserError(f"adapter does not fit the checkpoint: nothing to merge {min(unused)} into")
+
+
+def read_adapter(folder: Path) -> tuple[dict[str, Tensor], Lora]:
+    """The tensors of a PEFT folder by name, and the rank and alpha they are used with."""
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    lora = Lora(rank=settings["r"], alpha=settings["lora_alpha"])
+    return load_file(folder / "adapter_model.safetensors"), lora
+
+
+def stored_tensors(base: Path | Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of a model folder, or of a mapping, by name."""
+    if isinstance(base, Mapping):
+        yield from base.items()
+        return
+    for file in weight_files(base):
+        with safe_open(file, framework="pt") as shard:
+            for name in shard.keys():  # noqa: SIM118  # safe_open is not iterable
+                yield name, shard.get_tensor(name)
+
+
+def stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Shape of each tensor of a model folder, in the order of ``merged_weights``; reads only
+    headers."""
+    shapes = {}
+    for file in weight_files(folder):
+        with safe_open(file, framework="pt") as shard:
+            for name in shard.keys():  # noqa: SIM118  # safe_open is not iterable
+                shapes[name] = tuple(shard.get_slice(name).get_shape())
+    return shapes
