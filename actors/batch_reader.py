@@ -25,15 +25,22 @@ class BatchReader:
         self.wanted, self.limit_s = wanted, limit_s
         self._asked: queue.Queue[None] = queue.Queue()
         self._answers: queue.Queue[pa.Table | BaseException | None] = queue.Queue()
+        self._waits = False
         # A daemon: a stream that hangs must not keep the process alive.
         threading.Thread(target=self._serve, args=(source,), daemon=True).start()
+
+    def begin(self) -> None:
+        """Ask for the batch that :meth:`next` will wait for."""
+        if not self._waits:
+            self._waits = True
+            self._asked.put(None)
 
     def next(self) -> pa.Table | None:
         """The next batch; None when the stream has ended or nobody wants one any more.
 
         Raises the stream's error, and TimeoutError after ``limit_s`` seconds.
         """
-        self._asked.put(None)
+        self.begin()
         deadline = time.monotonic() + self.limit_s
         while True:
             try:
@@ -46,6 +53,7 @@ class BatchReader:
                         f"the stream gave no batch within {self.limit_s:.0f} s"
                     ) from None
                 continue
+            self._waits = False
             if isinstance(answer, BaseException):
                 raise answer
             return answer

@@ -83,6 +83,7 @@ class Fleet(Generators):
         super().__init__(config, model_dir, resource_plan(config))
         self.store = light_actor(WeightStore, "store").remote(Named("pool"))
         self.gate: Any = None
+        self.fit: Fit
         self.uids: list[str] = []
 
     def _actors(self) -> list[Any]:
@@ -100,6 +101,7 @@ class Fleet(Generators):
             training.steps,
             self.config.seed,
             patience=patience(self.config),
+            opened=False,
         )
         chunks = training.steps * training.batch // self.config.rollout.chunk
         in_flight = (training.staleness + 1) * training.batch // self.config.rollout.chunk
@@ -131,21 +133,27 @@ class Fleet(Generators):
             )
         )
 
-    def train(self, stream: Dataset, run_path: Path, asked: threading.Event) -> bool:
-        """Consume the stream until training.steps; returns when every replica serves the last
-        version. False: it was ``asked`` to stop before, and the learners saved where they were, if
-        they could within training.stop_grace_s."""
+    def begin(self, stream: Dataset, run_path: Path) -> None:
+        """Start learners and stages, which take long to load; none gets a prompt before
+        :meth:`train`, and no version is published."""
         job = self.learning(
             self.config, self.model_dir, run_path, self.gate, self.store, self.watch
         )
+        self.fit = Fit(job, stream)
+        self.fit.start()
+
+    def train(self, asked: threading.Event) -> bool:
+        """Consume the stream until training.steps; returns when every replica serves the last
+        version. False: it was ``asked`` to stop before, and the learners saved where they were, if
+        they could within training.stop_grace_s."""
+        fit = self.fit
+        ask(self.gate.open.remote(), "the gate")
         pulse = Pulse(
             {"gate": self.gate, "weight store": self.store, "generator pool": self.pool,
              "watch": self.watch},
             self.config.generator.stall_s,
         )  # fmt: skip
         for _ in range(self.config.training.max_restarts + 1):
-            fit = Fit(job, stream)
-            fit.start()
             while fit.is_alive() and not asked.is_set():
                 fit.join(0.2)
                 for name in pulse.look():
@@ -159,11 +167,13 @@ class Fleet(Generators):
             # Ray Train restarts workers; nobody restarts its controller.
             note = self.watch.note.remote("Ray Train", "lost its controller; begun again")
             ask(note, "the watch")
+            fit = Fit(fit.job, fit.stream)
+            fit.start()
         if isinstance(fit.error, TrainingFailedError):
             # Ray Train passes errors on as text; what a user can mend was noted at the gate.
             failure = ask(self.gate.failure.remote(), "the gate")
             if failure:
-                raise UserError(failure + self._lost_rows(run_path)) from None
+                raise UserError(failure + self._lost_rows(fit.job.run_path)) from None
         if fit.error is not None:
             raise fit.error
         limit = START_TIMEOUT_S + self.config.generator.timeout_s

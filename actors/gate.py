@@ -38,7 +38,8 @@ class Gate:
     """Async actor around :class:`Ledger`; all methods are safe to call concurrently, because none
     but :meth:`admit` waits for anything.
 
-    ``patience`` is the longest time in seconds in which nothing at all happens.
+    ``patience`` is the longest time in seconds in which nothing at all happens. A gate that is not
+    ``opened`` lets nobody in, so that stages and learners can be started before they are to work.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Gate:
         steps: int,
         seed: int,
         patience: float = 3600.0,
+        opened: bool = True,
     ) -> None:
         self.forgot = restarted()
+        self.opened = opened or self.forgot
         # Numbers that an earlier gate did not give out: what it admitted may still arrive here.
         first = int(time.time()) if self.forgot else 0
         self.ledger = Ledger(rows, batch, staleness, steps, seed, fence=first)
@@ -65,6 +68,15 @@ class Gate:
         self.lost_since_step = 0
         self.agreement_scale: float | None = None
         self.given_up: str | None = None
+
+    async def open(self) -> None:
+        """Let prompts in from now on."""
+        self.opened = True
+        self._notify()
+
+    async def is_open(self) -> bool:
+        """Whether prompts are let in."""
+        return self.opened
 
     async def open_stream(self) -> int:
         """A new stream starts; returns its number.
@@ -117,7 +129,7 @@ class Gate:
             try:
                 await asyncio.wait_for(turn.wait(), self.patience)
             except TimeoutError:
-                if self.events == seen:
+                if self.events == seen and self.opened:
                     raise RuntimeError(self._stall(slot)) from None
 
     def _check_memory(self) -> None:
@@ -129,7 +141,7 @@ class Gate:
         if stream != self.stream or ledger.finished or self._hopeless or slot < self.next_slot:
             return True
         enough = ledger.room >= count or (ledger.room > 0 and ledger.generating == 0)
-        return slot == self.next_slot and enough
+        return self.opened and slot == self.next_slot and enough
 
     def _stall(self, slot: int) -> str:
         return (
@@ -154,11 +166,11 @@ class Gate:
 
     def _notify(self) -> None:
         self.events += 1
-        running = not self.ledger.finished
+        running = self.opened and not self.ledger.finished
         turn = self.turns.get((self.stream, self.next_slot))
         if turn is not None:
             turn.set()
-        if not running or self._hopeless:
+        if self.ledger.finished or self._hopeless:
             self._send_all_away()
         self.idle_clock.note(
             learner=running and self.ledger.held < self.ledger.batch,

@@ -47,6 +47,9 @@ NOT_KEPT = (*STATES, "view_ids")
 """Columns that are left out of the trajectories on disk: large, and derivable."""
 
 
+OPENING_S = 0.5
+"""Seconds between two looks at whether the gate is open."""
+
 SMALLEST_CLIP = 1e-6
 """Nats; a quantile below this would clip every token."""
 
@@ -75,7 +78,9 @@ class Learner:
     def __init__(self, job: LearnerJob, rank: int, world: int) -> None:
         self.job, self.rank, self.world = job, rank, world
         self.config = job.config
-        use_threads(self.config.learner.threads, world)
+        # At staleness 0 the other stages wait while the learner works.
+        stages = 2 if self.config.training.staleness else 1
+        use_threads(self.config.learner.threads, stages * world)
         self.student = Student(self.config, job.model_dir, world)
         self.teacher = make_teacher(self.config.teacher, self.student.weights())
         self.agreement_scale: float | None = None
@@ -123,12 +128,12 @@ class Learner:
         if found is None:
             self._save()
         elif self.rank == 0:
+            self._await_opening()
             self.versions.publish(self.version, teacher_moved=not self.frozen, anew=True)
             # Replicas may still serve versions that were rolled back.
             limit = START_TIMEOUT_S + self.config.generator.timeout_s
             ask(self.job.store.wait_pushed.remote(limit), "the weight store", 2 * limit)
         self.last_step = self._gather(self.last_step)[0]
-        self.waiting_since = time.perf_counter()
 
     def batches(self, shard: Any) -> Iterator[pa.Table]:
         """This worker's share of each global batch; rank 0 reads the stream and deals it out."""
@@ -140,6 +145,9 @@ class Learner:
                 batch_size=size, batch_format="pyarrow", prefetch_batches=0
             )
             reader = BatchReader(iter(batches), self._wants_more, 2 * patience(self.config))
+            reader.begin()  # the stream's actors load meanwhile
+        self._await_opening()
+        self.waiting_since = time.perf_counter()
         share: list[pa.Table | None] = [None]
         while True:
             whole = reader.next() if reader else None
@@ -152,6 +160,10 @@ class Learner:
             if share[0] is None:
                 return
             yield share[0]
+
+    def _await_opening(self) -> None:
+        while not ask(self.job.gate.is_open.remote(), "the gate"):
+            time.sleep(OPENING_S)
 
     def _wants_more(self) -> bool:
         return self.version < ask(self.job.gate.last_step.remote(), "the gate")

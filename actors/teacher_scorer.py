@@ -64,7 +64,7 @@ class TeacherScorer:
     """Holds the teacher's weights: the frozen base, or a copy that follows the student."""
 
     def __init__(self, config: Config, model_dir: str) -> None:
-        use_threads(config.scorer.threads)
+        use_threads(config.scorer.threads, config.scorer.workers)
         self.config = config
         self.device = stage_device(config.scorer.gpus)
         self.reads_teacher = needs_teacher(config)

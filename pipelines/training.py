@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from ray.data import Dataset
-
 from actors import checkpoint as checkpoints
 from actors.fleet import Fleet
 from pipelines.stopping import Interrupted, StopRequest
 from unisd_core.run_dir import RunDir
 
 
-def train(fleet: Fleet, stream: Dataset, run: RunDir) -> None:
-    """Consume the stream until training.steps.
+def train(fleet: Fleet, run: RunDir) -> None:
+    """Let the fleet, which has begun, train until training.steps.
 
     Raises Interrupted when a signal ended it earlier; the step it has come to is saved then.
     """
     stop = StopRequest()
     with stop.awaited():
-        if fleet.train(stream, run.path, stop.asked):
+        if fleet.train(stop.asked):
             return
     step = checkpoints.newest_step(run.path / "checkpoints")
     raise Interrupted(

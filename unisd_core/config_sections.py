@@ -73,7 +73,8 @@ class Placed(Section):
 
 class Generator(Placed):
     replicas: int = Field(1, ge=1)
-    """vLLM engines, each in a Ray actor of its own."""
+    """vLLM engines, each in a Ray actor of its own. A data synthesis on CPU takes two with half of
+    the cores each where neither their number nor threads is given and memory allows."""
     min_replicas: int | None = Field(None, ge=1)
     """Engines a run needs to begin, and keeps while they are idle; None: replicas. Fewer than
     replicas suit a cluster whose nodes come and go: the others join when there is room."""
@@ -134,13 +135,14 @@ class Generator(Placed):
 
 class Scorer(Placed):
     workers: int = Field(1, ge=1)
-    """Actors of the scoring stage."""
+    """Actors of the scoring stage. On CPU with several views two suit two cores: the stage has the
+    most to do then, and two processes read faster than two threads."""
     cpus: float = Field(0.5, gt=0)
     """Logical CPUs each reserves."""
     gpus: float = Field(0.0, ge=0)
     """GPUs each reserves."""
     threads: int = Field(0, ge=0)
-    """Torch threads on CPU; 0 takes all cores the process may use."""
+    """Torch threads on CPU; 0 divides the usable cores among the workers."""
     batch_tokens: int = Field(1024, ge=1)
     """Padded tokens per forward pass. On CPU about a thousand is fastest; raise it on a GPU."""
     cache_mib: float = Field(256.0, ge=0)
@@ -159,7 +161,8 @@ class Learner(Placed):
     gpus: float = Field(0.0, ge=0)
     """GPUs each reserves."""
     threads: int = Field(0, ge=0)
-    """Torch threads on CPU; 0 divides the usable cores among the workers."""
+    """Torch threads on CPU; 0 divides half of the usable cores among the workers, as engine and
+    scorer work meanwhile (staleness 0: all cores)."""
     sharding: Literal["ddp", "fsdp"] = "ddp"
     """Several workers: each holds the whole model, or a shard of its blocks (FSDP2)."""
     timeout_s: float = Field(600.0, gt=0)

@@ -41,6 +41,22 @@ def test_batches_come_in_order_and_only_on_demand() -> None:
     assert [batches.next() for _ in range(2)] == [2, None]
 
 
+def test_a_batch_can_be_asked_for_ahead_of_the_wait() -> None:
+    begun = threading.Event()
+
+    def source() -> Iterator[int]:
+        begun.set()
+        yield from range(3)
+
+    batches = reader(source())
+    for number in range(3):
+        batches.begin()
+        batches.begin()
+        assert begun.wait(5)
+        assert batches.next() == number
+    assert batches.next() is None
+
+
 def test_a_stream_that_stands_still_is_named() -> None:
     batches = reader(stuck(), limit_s=0.05)
     assert batches.next() == 1

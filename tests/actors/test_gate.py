@@ -225,6 +225,30 @@ def test_standing_still_ends_in_an_error_that_says_where_the_rows_are():
     asyncio.run(scenario())
 
 
+def test_a_closed_gate_lets_nobody_in_however_long_it_takes():
+    async def scenario():
+        door, stream = await opened(patience=0.02, opened=False)
+        waiting = asyncio.create_task(stream.admit(4))
+        await asyncio.sleep(0.1)
+        assert not waiting.done() and not await door.is_open()
+        assert (await door.idle()).learner == 0.0, "nobody waits for the generators yet"
+        await door.open()
+        assert len(await asyncio.wait_for(waiting, 1)) == 4 and await door.is_open()
+
+    asyncio.run(scenario())
+
+
+def test_a_run_that_is_halted_before_it_began_sends_its_waiters_away():
+    async def scenario():
+        door, stream = await opened(opened=False)
+        waiting = asyncio.create_task(stream.admit(4))
+        await asyncio.sleep(0.01)
+        await door.halt()
+        assert await asyncio.wait_for(waiting, 1) == []
+
+    asyncio.run(scenario())
+
+
 def test_a_ledger_of_another_order_is_refused():
     async def scenario():
         state = await gate().state()

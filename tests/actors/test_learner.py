@@ -64,7 +64,10 @@ def start(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             **settings,
         }
         ledger = Ledger(rows=9, batch=BATCH, staleness=1, steps=9, seed=0)
-        gate, store = Actor(state=ledger.state()), Actor(publish=[], keep=["reference"])
+        gate, store = (
+            Actor(state=ledger.state(), is_open=True),
+            Actor(publish=[], keep=["reference"]),
+        )
         config, folder = Config.model_validate(tree), tmp_path / run
         job = LearnerJob(config, tiny_model, folder, gate, store, watch=Actor())
         learner = Learner(job, rank=0, world=1)

@@ -236,7 +236,8 @@ def run(work: Workload, folder: Path, warm_up: int = 5) -> Outcome:
     with SleepingFleet(work.config(), folder) as fleet:
         fleet.wait_ready()
         stream = fleet.stream(pa.Table.from_pylist(rows, schema=PROMPT), SAMPLING)
-        fleet.train(stream, folder, threading.Event())
+        fleet.begin(stream, folder)
+        fleet.train(threading.Event())
         pushes = fleet.outcome(work.steps).pushes
         ledger = ask(fleet.gate.counters.remote(), "the gate")
         incidents = ask(fleet.watch.take.remote(), "the watch")
