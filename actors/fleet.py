@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -16,7 +17,7 @@ import ray
 import ray.data
 import ray.train
 from ray.data import Dataset, ExecutionOptions
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError
 from ray.train import TrainingFailedError
 from ray.util.annotations import RayDeprecationWarning
 
@@ -43,6 +44,8 @@ SPARE_SLOTS = 2
 """Slots of a stream per chunk that is needed, so that replaced prompts find one."""
 SCORER_QUEUE = 4
 """Chunks given to a scorer ahead. More would wait at one scorer while another is idle."""
+HALT_S = 10.0
+"""Longest wait for the gate when everything ends."""
 NO_RESTART = {"max_restarts": 0, "max_task_retries": 0}
 """A stage that keeps state ends with its stream: a restarted one would have forgotten rows that
 the ledger counts as held. The learner then starts a new stream from its checkpoint."""
@@ -85,6 +88,13 @@ class Fleet(Generators):
         self.gate: Any = None
         self.fit: Fit
         self.uids: list[str] = []
+
+    def __exit__(self, *error: Any) -> None:
+        if self.gate is not None:
+            with contextlib.suppress(RayError, TimeoutError):
+                # Stages that wait at the gate would ask a dead one again, and Ray would say so.
+                ask(self.gate.halt.remote(), "the gate", HALT_S)
+        super().__exit__(*error)
 
     def _actors(self) -> list[Any]:
         mine = [actor for actor in (self.gate, self.store) if actor is not None]

@@ -265,6 +265,7 @@ class Gate:
     async def halt(self) -> None:
         """The run stops now: no more prompts are handed out, and what is in flight stays so."""
         self.ledger.steps = min(self.ledger.steps, self.ledger.version)
+        self.opened = True
         self._notify()
 
     async def stream_broke(self, stream: int, reason: str) -> bool:
