@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,13 +61,16 @@ class Generate:
         answers = iter(sampled)
         yield trajectories(
             prompts,
-            visits,
             [
                 gold(visit.ticket, prompts["gold_ids"][index].as_py())
                 if visit.request is None
                 else next(answers)
                 for index, visit in enumerate(visits)
             ],
+            position=[ticket.position for ticket in tickets],
+            attempt=[ticket.attempt for ticket in tickets],
+            source=[visit.source for visit in visits],
+            negative=[visit.negative for visit in visits],
         )
 
     def _visit(self, ticket: Ticket, prompts: pa.Table, index: int) -> Visit:
@@ -112,18 +115,27 @@ def gold(ticket: Ticket, ids: list[int]) -> Sampled:
     return Sampled(ids, [0.0] * len(ids), "stop", version, version, -1)
 
 
-def trajectories(prompts: pa.Table, visits: list[Visit], sampled: list[Sampled]) -> pa.Table:
-    """``TRAJECTORY`` rows; ``prompts`` has the row of each visit. Prompts are not taken out of
-    Arrow where they stay as they are: it was most of what this stage did."""
+def trajectories(
+    prompts: pa.Table,
+    sampled: Sequence[Sampled],
+    *,
+    position: Sequence[int],
+    attempt: Sequence[int],
+    source: Sequence[str],
+    negative: Sequence[list[int] | None] = (),
+) -> pa.Table:
+    """``TRAJECTORY`` rows, for each of ``prompts`` with its answer; ``negative`` holds prompts of
+    negative views. What stays as it is stays in Arrow: taking it out was most of what the
+    generating stage did."""
     views: Any = prompts["view_ids"]
-    if any(visit.negative for visit in visits):
+    if any(negative):
         views = [
-            ids + ([visit.negative] if visit.negative else [])
-            for ids, visit in zip(views.to_pylist(), visits, strict=True)
+            ids + ([other] if other else [])
+            for ids, other in zip(views.to_pylist(), negative, strict=True)
         ]
     columns = {
-        "position": [visit.ticket.position for visit in visits],
-        "attempt": [visit.ticket.attempt for visit in visits],
+        "position": position,
+        "attempt": attempt,
         "uid": prompts["uid"],
         "row": prompts["row"],
         "prompt_ids": prompts["prompt_ids"],
@@ -132,7 +144,7 @@ def trajectories(prompts: pa.Table, visits: list[Visit], sampled: list[Sampled])
         "version_first": [answer.version_first for answer in sampled],
         "version_last": [answer.version_last for answer in sampled],
         "finish_reason": [answer.finish_reason for answer in sampled],
-        "source": [visit.source for visit in visits],
+        "source": source,
         "replica": [answer.replica for answer in sampled],
         "sampled_from": [answer.began for answer in sampled],
         "sampled_until": [answer.ended for answer in sampled],

@@ -20,11 +20,11 @@ from ray.exceptions import RayError
 from actors.calls import ask, first_line
 from actors.engine import Sampling
 from actors.messages import Request, Sampled
-from actors.stages import Score
+from actors.stages import Score, trajectories
 from unisd_core.config import Config
 from unisd_core.contexts.writing import draw_seed
 from unisd_core.errors import UserError
-from unisd_core.schema import PROMPT, TRAJECTORY
+from unisd_core.schema import PROMPT
 from unisd_core.synthesis.sources import PromptSource
 
 LEFT_OUT = "left out: "
@@ -90,7 +90,8 @@ class ReadPrompts:
 class Draw:
     """One completion of a prompt."""
 
-    row: dict[str, Any]
+    index: int
+    """Of its prompt in the block."""
     number: int
     source: str
     request: Request
@@ -112,25 +113,34 @@ class Sample:
 
     async def __call__(self, prompts: pa.Table) -> AsyncIterator[pa.Table]:
         rows = prompts.to_pylist()
+        samples = self.config.synthesis.samples
         draws = [
-            self._draw(row, number)
-            for row in rows
+            self._draw(row, index, number)
+            for index, row in enumerate(rows)
             if row["left_out"] is None
-            for number in range(self.config.synthesis.samples)
+            for number in range(samples)
         ]
         size = group_size(self.config)
         groups = [draws[start : start + size] for start in range(0, len(draws), size)]
-        done = await asyncio.gather(*map(self._sample, groups))
-        found = [trajectory for group in done for trajectory in group]
+        sampled = await asyncio.gather(*map(self._sample, groups))
+        answers = [answer for group in sampled for answer in group]
         # They travel on, so that the block accounts for every prompt.
-        found += [
-            self._row(row, 0, "", _nothing(f"{LEFT_OUT}{row['left_out']}"))
-            for row in rows
-            if row["left_out"] is not None
-        ]
-        yield pa.Table.from_pylist(found, schema=TRAJECTORY)
+        absent = [index for index, row in enumerate(rows) if row["left_out"] is not None]
+        answers += [_nothing(f"{LEFT_OUT}{rows[index]['left_out']}") for index in absent]
+        indices = [draw.index for draw in draws] + absent
+        numbers = [draw.number for draw in draws] + [0] * len(absent)
+        yield trajectories(
+            prompts.take(indices),
+            answers,
+            position=[
+                rows[index]["row"] * samples + number
+                for index, number in zip(indices, numbers, strict=True)
+            ],
+            attempt=[0] * len(answers),
+            source=[draw.source for draw in draws] + [""] * len(absent),
+        )
 
-    def _draw(self, row: dict[str, Any], number: int) -> Draw:
+    def _draw(self, row: dict[str, Any], index: int, number: int) -> Draw:
         """Depends on the seed, the uid and the number alone."""
         seed = self.config.seed
         share = self.config.rollout.teacher_share
@@ -139,14 +149,15 @@ class Sample:
         ids = row["view_ids"][0] if taught else row["prompt_ids"]
         key = f"{self.name}/{row['row']}/{number}"
         source = "teacher" if taught else "student"
-        return Draw(row, number, source, Request(key, ids, sampling))
+        return Draw(index, number, source, Request(key, ids, sampling))
 
-    async def _sample(self, draws: list[Draw]) -> list[dict[str, Any]]:
+    async def _sample(self, draws: list[Draw]) -> list[Sampled]:
         async with self.room:
             try:
                 requests = [draw.request for draw in draws]
                 sampled = await self.pool.generate.remote(requests, self.version)
                 self.failures = 0
+                return list(sampled)
             except (RayError, TimeoutError, RuntimeError) as error:
                 self.failures += 1
                 if self.failures == MAX_FAILURES:
@@ -156,30 +167,7 @@ class Sample:
                     )
                     await self.watch.fail.remote(reason)
                     raise UserError(reason) from None
-                sampled = [_nothing(f"{FAILED}{first_line(error)}") for _ in draws]
-        return [
-            self._row(draw.row, draw.number, draw.source, answer)
-            for draw, answer in zip(draws, sampled, strict=True)
-        ]
-
-    def _row(
-        self, row: dict[str, Any], number: int, source: str, sampled: Sampled
-    ) -> dict[str, Any]:
-        return {
-            "position": row["row"] * self.config.synthesis.samples + number,
-            "attempt": 0,
-            "uid": row["uid"],
-            "row": row["row"],
-            "prompt_ids": row["prompt_ids"],
-            "view_ids": row["view_ids"],
-            "completion_ids": sampled.token_ids,
-            "logprobs": sampled.logprobs,
-            "version_first": sampled.version_first,
-            "version_last": sampled.version_last,
-            "finish_reason": sampled.finish_reason,
-            "source": source,
-            "replica": sampled.replica,
-        }
+                return [_nothing(f"{FAILED}{first_line(error)}") for _ in draws]
 
 
 def _nothing(reason: str) -> Sampled:

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
-SMALLEST_GAIN = 0.05
-"""Share of a batch's tokens that has to be saved: a second pass and the mask it needs cost some."""
+SMALLEST_GAIN = 0.1
+"""Share of a batch's tokens that has to be saved: a second pass, and the mask that attention then
+needs, cost about as much as reading a tenth of them."""
 
 
 def read_rows(backbone: PreTrainedModel, ids_BT: Tensor, every_layer: bool) -> list[Tensor]:

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from actors.ledger import Ticket
 from actors.messages import Sampled
-from actors.stages import Visit, gold, trajectories
+from actors.stages import gold, trajectories
 from unisd_core.schema import PROMPT, TRAJECTORY
 
 TICKETS = [Ticket(position=n, attempt=n, row=n, min_version=4) for n in range(3)]
@@ -18,13 +18,20 @@ PROMPTS = [
 SAMPLED = [Sampled([5, 2], [-0.5, -0.1], "stop", 4, 5, 1, 10.0, 11.0) for _ in TICKETS]
 
 
+def made(source: str, negatives: list[list[int] | None]) -> pa.Table:
+    return trajectories(
+        pa.Table.from_pylist(PROMPTS, schema=PROMPT),
+        SAMPLED,
+        position=[ticket.position for ticket in TICKETS],
+        attempt=[ticket.attempt for ticket in TICKETS],
+        source=[source] * 3,
+        negative=negatives,
+    )
+
+
 def test_a_negative_view_comes_last_and_only_where_there_is_one() -> None:
     negatives = [None, [7, 8], None]
-    visits = [
-        Visit(ticket, "student", None, negative)
-        for ticket, negative in zip(TICKETS, negatives, strict=True)
-    ]
-    table = trajectories(pa.Table.from_pylist(PROMPTS, schema=PROMPT), visits, SAMPLED)
+    table = made("student", negatives)
     assert table.schema.equals(TRAJECTORY)
     assert table["view_ids"].to_pylist() == [
         [[0] * 4, [0] * 2], [[1] * 4, [1] * 2, [7, 8]], [[2] * 4, [2] * 2]
@@ -36,8 +43,7 @@ def test_a_negative_view_comes_last_and_only_where_there_is_one() -> None:
 
 
 def test_without_negatives_the_views_stay_as_they_are() -> None:
-    visits = [Visit(ticket, "teacher", None, None) for ticket in TICKETS]
-    table = trajectories(pa.Table.from_pylist(PROMPTS, schema=PROMPT), visits, SAMPLED)
+    table = made("teacher", [None] * 3)
     assert table["view_ids"].to_pylist() == [row["view_ids"] for row in PROMPTS]
     assert set(table["source"].to_pylist()) == {"teacher"}
 

@@ -25,14 +25,16 @@ from tests.faults.job import read_lines
 from tests.small_run import ROOT
 from unisd_core.model_fetch import resolve_model
 
-BATCH, TOKENS, WARM_UP = 16, 32, 3
+BATCH, TOKENS, WARM_UP, STALENESS = 16, 32, 3, 2
 TOPICS = (
     "rivers", "bread", "glass", "chess", "tides", "paper", "bridges", "honey", "clocks", "salt",
 )  # fmt: skip
 WORK = {
     "W": ["--preset=sdft", "rollout.teacher_share=0"],
-    "W*": ["--preset=unisd_full", "rollout.teacher_share=0", "views.count=3"],
-}
+    "W*": [
+        "--preset=unisd_full", "rollout.teacher_share=0", "views.count=3", "scorer.workers=2",
+    ],
+}  # fmt: skip
 
 
 @dataclass
@@ -97,7 +99,8 @@ def measured(command: list[str], cwd: Path) -> tuple[subprocess.Popen[str], dict
 
 
 def ours(name: str, model: Path, rows: Path, out: Path, steps: int, settings: list[str]) -> Run:
-    """One run of the pipeline, with more ``settings``; the first steps are left out."""
+    """One run of the pipeline, with more ``settings``; the first steps are left out, and the last,
+    beside which nothing is sampled or scored any more."""
     run_name = name.replace("*", "-star")
     command = [
         sys.executable, str(ROOT / "pipelines" / "unisd_full.py"), *WORK[name],
@@ -105,8 +108,8 @@ def ours(name: str, model: Path, rows: Path, out: Path, steps: int, settings: li
         f"own_rows.train={rows}", "own_rows.test_rows=1", "evaluation.rows=1",
         "evaluation.teacher_rows=0", f"rollout.max_completion_tokens={TOKENS}",
         "rollout.temperature=0.9", "views.reference_format=appended", f"training.batch={BATCH}",
-        f"training.steps={steps}", "training.checkpoint_every=1000", "training.staleness=2",
-        "outputs.tensorboard=false", *settings,
+        f"training.steps={steps}", "training.checkpoint_every=1000",
+        f"training.staleness={STALENESS}", "outputs.tensorboard=false", *settings,
     ]  # fmt: skip
     began = time.time()
     process, memory = measured(command, out)
@@ -114,7 +117,8 @@ def ours(name: str, model: Path, rows: Path, out: Path, steps: int, settings: li
     assert process.returncode == 0, f"the run ended with {process.returncode}"
     lines = read_lines(out / run_name / "metrics.jsonl")
     times = [line["unix_time"] for line in lines]
-    seconds = [b - a for a, b in zip(times, times[1:], strict=False)][WARM_UP:]
+    seconds = [b - a for a, b in zip(times, times[1:], strict=False)]
+    seconds = seconds[WARM_UP:-STALENESS]
     tokens = statistics.mean(line["completion_tokens_mean"] for line in lines)
     return Run(seconds, times[0] - began, tokens, memory)
 
