@@ -76,6 +76,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path) -> An
                 "rollout.chunk=4",
                 "views.count=2",
                 "generator.max_sequences=4",
+                "generator.threads=1",
                 "generator.cpus=0.2",
                 "scorer.cpus=0.2",
                 "scorer.threads=1",
