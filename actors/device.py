@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
+
+from actors.engine import usable_cores
 
 
 def stage_device(gpus: float) -> torch.device:
@@ -14,5 +14,4 @@ def stage_device(gpus: float) -> torch.device:
 
 def use_threads(threads: int, share: int = 1) -> None:
     """Set torch's CPU threads; 0 takes the usable cores divided by ``share`` processes."""
-    cores = len(os.sched_getaffinity(0))
-    torch.set_num_threads(threads or max(1, cores // share))
+    torch.set_num_threads(threads or max(1, usable_cores() // share))

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -84,8 +85,12 @@ def kill_after_two_shards(arguments: list[str], out: Path) -> None:
         assert driver.poll() is None, (out.parent / "killed.log").read_text()[-3000:]
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    others = psutil.Process(driver.pid).children(recursive=True)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
+    # Ray's workers outlive it by some seconds, in which one may finish another shard.
+    _, alive = psutil.wait_procs(others, timeout=TIMEOUT_S)
+    assert not alive
 
 
 def plain_logprobs(model: torch.nn.Module, prompt: list[int], completion: list[int]) -> np.ndarray:
