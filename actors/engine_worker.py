@@ -16,7 +16,8 @@ class InPlaceWeights:
     def merge_adapter(self, base: str, adapter: str) -> None:
         """Load the model folder ``base`` with a PEFT folder merged into it, tensor by tensor, so
         that the sum is never written anywhere."""
-        from unisd_core.merging import merged_weights, read_adapter
+        from unisd_core.merging import merged_weights
+        from unisd_core.saved_weights import read_adapter
 
         state, lora = read_adapter(Path(adapter))
         self.reload_weights(weights_iterator=merged_weights(Path(base), state, lora))

@@ -12,8 +12,6 @@ from unisd_core.errors import UserError
 
 COORDINATOR_CPUS = 0.1
 """Logical CPUs of a stage that only passes messages."""
-COORDINATORS = 3
-"""Such stages of a pipeline, at most."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +68,12 @@ def generating_plan(config: Config) -> list[Share]:
 
 
 def local_cpus(config: Config, cores: int) -> int:
-    """Logical CPUs of a cluster on this machine alone: its cores, or what all stages at their
-    largest reserve where that is more, for there they share the cores whatever they reserve."""
-    stages = (config.scorer, config.learner)
-    reserved = config.generator.most * config.generator.cpus
-    reserved += sum(stage.workers * stage.cpus for stage in stages)
-    return max(cores, math.ceil(reserved + COORDINATORS * COORDINATOR_CPUS))
+    """Logical CPUs of a cluster on this machine alone: its cores, or what all actors of any
+    pipeline reserve where that is more, for there they share the cores whatever they reserve."""
+    generator = config.generator
+    largest = max(_total(plan)[0] for plan in (resource_plan(config), synthesis_plan(config)))
+    joining = (generator.most - generator.least) * generator.cpus
+    return max(cores, math.ceil(largest + joining))
 
 
 def render_plan(plan: list[Share]) -> str:

@@ -135,8 +135,8 @@ class Generator(Placed):
 
 class Scorer(Placed):
     workers: int = Field(1, ge=1)
-    """Actors of the scoring stage. On CPU with several views two suit two cores: the stage has the
-    most to do then, and two processes read faster than two threads."""
+    """Actors of the scoring stage. On CPU with several views one for each of a few cores suits: the
+    stage has the most to do then."""
     cpus: float = Field(0.5, gt=0)
     """Logical CPUs each reserves."""
     gpus: float = Field(0.0, ge=0)

@@ -5,13 +5,11 @@ Needs neither PEFT nor transformers, so that an engine's worker can merge for it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
 from unisd_core.config import Lora
@@ -44,13 +42,6 @@ def merged_weights(
             yield name, weight
     if unused:
         raise UserError(f"adapter does not fit the checkpoint: nothing to merge {min(unused)} into")
-
-
-def read_adapter(folder: Path) -> tuple[dict[str, Tensor], Lora]:
-    """The tensors of a PEFT folder by name, and the rank and alpha they are used with."""
-    settings = json.loads((folder / "adapter_config.json").read_text())
-    lora = Lora(rank=settings["r"], alpha=settings["lora_alpha"])
-    return load_file(folder / "adapter_model.safetensors"), lora
 
 
 def stored_tensors(base: Path | Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

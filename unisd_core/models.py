@@ -30,7 +30,6 @@ from unisd_core.adapters import (
     save_merged,
 )
 from unisd_core.errors import UserError
-from unisd_core.merging import merged_weights
 from unisd_core.model_fetch import quiet_transformers, resolve_model
 from unisd_core.shared_prefix import read_rows
 
@@ -46,7 +45,6 @@ __all__ = [
     "load_adapter_state",
     "load_base",
     "load_tokenizer",
-    "merged_weights",
     "resolve_model",
     "save_adapter",
     "save_merged",

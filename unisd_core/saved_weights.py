@@ -50,11 +50,19 @@ def find_saved(path: str, config: Config) -> SavedWeights:
                 return replace(found, base=run.model.path if found.adapter is None else None)
         raise UserError(f"{path}: this run has no trained weights yet; finish it first")
     if (folder / "adapter_config.json").is_file():
-        lora = _read_lora(folder / "adapter_config.json")
-        return SavedWeights(config.with_model(lora=lora), _read_tensors(folder))
+        tensors, lora = read_adapter(folder)
+        return SavedWeights(config.with_model(lora=lora), tensors)
     if (folder / "config.json").is_file():
         return SavedWeights(config.with_model(path=str(folder.resolve())), None)
     raise UserError(f"{path}: neither a run folder nor an adapter nor a model; give one of them")
+
+
+def read_adapter(folder: Path) -> tuple[dict[str, Tensor], Lora]:
+    """The float32 tensors of a PEFT folder by name, and the settings they are used with.
+
+    Raises UserError, naming the file, where it is not a plain LoRA adapter.
+    """
+    return _read_tensors(folder), _read_lora(folder / "adapter_config.json")
 
 
 def _read_lora(file: Path) -> Lora:
