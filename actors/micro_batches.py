@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -11,26 +12,21 @@ from torch import Tensor
 
 from unisd_core.objective.divergence import TopK
 from unisd_core.objective.terms import MicroBatch
+from unisd_core.prefix_tree import by_tokens
 
 Row = dict[str, Any]
 
 
 def deal(rows: list[Row], limit: int, by_teacher: bool) -> Iterator[list[Row]]:
-    """Rows of similar length together, up to ``limit`` padded tokens (but at least one row);
+    """Rows of similar length together, up to ``limit`` different tokens (but at least one row);
     with ``by_teacher`` never rows of different teacher versions."""
 
     def group(row: Row) -> int:
         return row["teacher_version"] if by_teacher else 0
 
-    batch: list[Row] = []
-    for row in sorted(rows, key=lambda row: (group(row), length(row))):
-        full = (len(batch) + 1) * length(row) > limit
-        if batch and (full or group(batch[0]) != group(row)):
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+    rows = sorted(rows, key=lambda row: (group(row), len(read_ids(row))))
+    for _, alike in groupby(rows, group):
+        yield from by_tokens(alike, read_ids, limit)
 
 
 def micro_batch(
@@ -91,9 +87,9 @@ def micro_batch(
     )
 
 
-def length(row: Row) -> int:
+def read_ids(row: Row) -> list[int]:
     """Tokens the student reads for a row."""
-    return len(row["prompt_ids"]) + len(row["completion_ids"])
+    return [*row["prompt_ids"], *row["completion_ids"]]
 
 
 def _served_by(row: Mapping[str, Any], version: int) -> bool:

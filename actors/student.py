@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from actors.device import stage_device
-from actors.micro_batches import deal, length, micro_batch
+from actors.micro_batches import deal, micro_batch, read_ids
 from actors.parallel import (
     average_replicated,
     clip_gradients,
@@ -26,13 +26,13 @@ from actors.parallel import (
     rounds,
     spread,
 )
-from actors.teacher_scorer import right_padded
 from unisd_core.config import Config, Training
 from unisd_core.errors import UserError
 from unisd_core.models import backbone, layer_states, lm_head_weight, load_base
 from unisd_core.objective.divergence import sampled_logprobs
 from unisd_core.objective.metrics import add_metrics
 from unisd_core.objective.terms import ObjectiveOutput, objective
+from unisd_core.prefix_tree import predicting, right_padded
 from unisd_core.sharded import like, whole
 from unisd_core.trained_weights import load_trained_state, make_trainable, trained_state
 
@@ -48,8 +48,8 @@ class _Backbone(nn.Module):
         super().__init__()
         self.model, self.layers = model, layers
 
-    def forward(self, ids_BT: Tensor) -> tuple[Tensor, list[Tensor]]:
-        return layer_states(self.model, ids_BT, self.layers)
+    def forward(self, ids_BT: Tensor, wanted_BT: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return layer_states(self.model, ids_BT, self.layers, wanted_BT)
 
 
 class Student:
@@ -193,15 +193,10 @@ class Student:
     ) -> tuple[Tensor, Tensor | None]:
         """States at the positions that predict completion tokens: the last ones (N, H), and those
         of the layers that are compared beside it (L, N, H)."""
-        ids_BT = right_padded([row["prompt_ids"] + row["completion_ids"] for row in rows])
-        hidden_BTH, layers_LBTH = forward(ids_BT.to(self.device))
-        places = [slice(len(row["prompt_ids"]) - 1, length(row) - 1) for row in rows]
-
-        def flat(states_BTH: Tensor) -> Tensor:
-            return torch.cat([states_BTH[b, place] for b, place in enumerate(places)])
-
-        layers_LNH = torch.stack([flat(states) for states in layers_LBTH]) if layers_LBTH else None
-        return flat(hidden_BTH), layers_LNH
+        ids_BT = right_padded([read_ids(row) for row in rows]).to(self.device)
+        wanted_BT = predicting(ids_BT, [len(row["prompt_ids"]) for row in rows])
+        hidden_NH, layers_LNH = forward(ids_BT, wanted_BT)
+        return hidden_NH, torch.stack(layers_LNH) if layers_LNH else None
 
     @torch.no_grad()
     def logprob_gap(self, row: dict[str, Any], adapter: dict[str, Tensor]) -> float:
@@ -219,7 +214,8 @@ class Student:
         """(T,) float32 log-probs on the CPU that the present weights give to ``ids[start:]``.
 
         Every process that holds a shard of the model has to call."""
-        hidden_TH = self.read(right_padded([ids]).to(self.device))[0][0, start - 1 : -1]
+        ids_1T = right_padded([ids]).to(self.device)
+        hidden_TH, _ = self.read(ids_1T, predicting(ids_1T, [start]))
         token_T = torch.tensor(ids[start:], device=self.device)
         chunk = self.config.objective.chunk_tokens
         return sampled_logprobs(hidden_TH, self.head_VH, token_T, chunk).float().cpu()

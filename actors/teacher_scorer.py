@@ -8,7 +8,7 @@ each sampled token under the K auxiliary views and the negative view.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from unisd_core.evaluation.peak_memory import peak_memory
 from unisd_core.lora_linear import FoldedAdapter
 from unisd_core.models import layer_states, lm_head_weight, load_base
 from unisd_core.objective.divergence import sampled_logprobs, teacher_topk
+from unisd_core.prefix_tree import by_tokens, predicting, right_padded
 from unisd_core.schema import SCORED
 from unisd_core.trained_weights import load_trained_state, make_trainable
 from unisd_core.views import auxiliary_count, needs_teacher
@@ -152,7 +153,7 @@ class TeacherScorer:
             known = [(view, self.cache.get(keys[id(view)])) for view in views]
             yield from ((view, said) for view, said in known if said is not None)
             unread = [view for view, said in known if said is None]
-        for batch in batches_by_tokens(unread, self.config.scorer.batch_tokens):
+        for batch in in_batches(unread, self.config.scorer.batch_tokens):
             for view, said in self._read(batch):
                 if self.cache.limit:
                     self.cache.put(keys[id(view)], said)
@@ -161,24 +162,24 @@ class TeacherScorer:
     def _read(self, views: list[View]) -> Iterator[tuple[View, dict[str, Any]]]:
         """One forward pass; yields for each view what it says of its completion."""
         ids_BT = right_padded([view.ids for view in views]).to(self.device)
-        hidden_BTH, layers_LBTH = layer_states(self.model, ids_BT, self.layers)
-        # The state at position i predicts token i + 1.
-        places = [slice(view.start - 1, len(view.ids) - 1) for view in views]
-        parts = [hidden_BTH[b, place] for b, place in enumerate(places)]
+        wanted_BT = predicting(ids_BT, [view.start for view in views])
+        hidden_NH, layers_LNH = layer_states(self.model, ids_BT, self.layers, wanted_BT)
+        counts = [view.tokens for view in views]
+        parts = hidden_NH.split(counts)
+        layers_BTLH = torch.stack(layers_LNH, dim=1).split(counts) if layers_LNH else ()
         logprob_bT = self._logprobs(views, parts)
-        for b, (view, place) in enumerate(zip(views, places, strict=True)):
+        for b, view in enumerate(views):
             if view.index > 0:
                 yield view, {"logprobs": _numbers(logprob_bT[b])}
             elif self.config.objective.divergence.top_k:
                 yield view, self._most_likely(view, parts[b])
             else:
                 said = {"teacher_hidden": _numbers(parts[b]).ravel()}
-                if layers_LBTH:
-                    states_TLH = torch.stack([layer[b, place] for layer in layers_LBTH], dim=1)
-                    said["teacher_features"] = _numbers(states_TLH).ravel()
+                if layers_LNH:
+                    said["teacher_features"] = _numbers(layers_BTLH[b]).ravel()
                 yield view, said
 
-    def _logprobs(self, views: list[View], parts: list[Tensor]) -> dict[int, Tensor]:
+    def _logprobs(self, views: list[View], parts: Sequence[Tensor]) -> dict[int, Tensor]:
         """(T,) log-probs of the sampled tokens under every view but the teacher's, by place."""
         scored = [b for b, view in enumerate(views) if view.index > 0]
         if not scored:
@@ -215,22 +216,11 @@ def _numbers(values: Tensor) -> np.ndarray:
     return values.float().cpu().numpy()
 
 
-def batches_by_tokens(views: list[View], limit: int) -> Iterator[list[View]]:
-    """Views of similar length together, at most ``limit`` padded tokens (but at least one view)."""
-    batch: list[View] = []
-    for view in sorted(views, key=lambda view: len(view.ids)):
-        if batch and (len(batch) + 1) * len(view.ids) > limit:
-            yield batch
-            batch = []
-        batch.append(view)
-    if batch:
-        yield batch
-
-
-def right_padded(rows: list[list[int]]) -> torch.Tensor:
-    """(B, T) int64; causal attention never looks at the padding on the right, so its id is
-    arbitrary."""
-    out_BT = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-    for index, ids in enumerate(rows):
-        out_BT[index, : len(ids)] = torch.tensor(ids)
-    return out_BT
+def in_batches(views: list[View], limit: int) -> Iterator[list[View]]:
+    """All views of a row together, as they begin alike, with those of rows of similar length; at
+    most ``limit`` different tokens (but at least one view)."""
+    longest: dict[int, int] = {}
+    for view in views:
+        longest[view.row] = max(longest.get(view.row, 0), len(view.ids))
+    ordered = sorted(views, key=lambda view: (longest[view.row], view.row, view.ids))
+    return by_tokens(ordered, lambda view: view.ids, limit)

@@ -144,7 +144,8 @@ class Scorer(Placed):
     threads: int = Field(0, ge=0)
     """Torch threads on CPU; 0 divides the usable cores among the workers."""
     batch_tokens: int = Field(1024, ge=1)
-    """Padded tokens per forward pass. On CPU about a thousand is fastest; raise it on a GPU."""
+    """Tokens per forward pass; what views begin with alike counts once. On CPU about a thousand is
+    fastest; raise it on a GPU."""
     cache_mib: float = Field(256.0, ge=0)
     """teacher.kind=frozen: memory, MiB, for what was said of tokens that may come again, as
     references that are rollouts do once an epoch; 0 reads them anew, as staleness 0 does."""

@@ -31,7 +31,7 @@ from unisd_core.adapters import (
 )
 from unisd_core.errors import UserError
 from unisd_core.model_fetch import quiet_transformers, resolve_model
-from unisd_core.shared_prefix import read_rows
+from unisd_core.tree_reading import let_read_trees, read_rows
 
 __all__ = [
     "adapter_checksum",
@@ -130,6 +130,7 @@ def load_base(folder: Path, dtype: str | torch.dtype = torch.float32) -> PreTrai
     model.eval()
     model.requires_grad_(False)
     _check_head(model, folder)
+    let_read_trees(model)
     return model
 
 
@@ -146,21 +147,22 @@ def lm_head_weight(model: nn.Module) -> Tensor:
 def hidden_states(model: nn.Module, ids_BT: Tensor) -> Tensor:
     """States (B, T, H) after the last norm; times ``lm_head_weight(model).T`` they are the logits.
 
-    Rows are padded on the right and no attention mask is given: a causal position never looks to
-    its right, so real positions are not touched by padding. States at padding are meaningless.
+    A row ends where ``prefix_tree.PADDING`` begins; what rows begin with alike is read once. States
+    at padding are meaningless.
     """
     return read_rows(backbone(model), ids_BT, every_layer=False)[-1]
 
 
 def layer_states(
-    model: nn.Module, ids_BT: Tensor, layers: Sequence[int]
+    model: nn.Module, ids_BT: Tensor, layers: Sequence[int], wanted_BT: Tensor | None = None
 ) -> tuple[Tensor, list[Tensor]]:
-    """The states of ``hidden_states`` and those of ``layers``, each (B, T, H), in that order.
+    """The states of ``hidden_states`` and those of ``layers``, each (B, T, H), in that order; or
+    (M, H), row after row, those where ``wanted_BT`` is true, which is less work.
 
     Layer 0 is the embeddings, i the output of block i, and -1 the last states, after the norm.
     Raises UserError for a layer the model does not have.
     """
-    states = read_rows(backbone(model), ids_BT, every_layer=bool(layers))
+    states = read_rows(backbone(model), ids_BT, bool(layers), wanted_BT)
     for layer in layers:
         if not -len(states) <= layer < len(states):
             raise UserError(

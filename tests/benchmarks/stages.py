@@ -1,8 +1,8 @@
 """Scoring and learning of one step against the bare model: python -m tests.benchmarks.stages
 
 W* rows (see ``step.py``) on SmolLM2-135M. Scoring: all views of 4 rows, against the backbone's
-forward pass over the same padded tokens. Learning: one update, against forward and backward of the
-backbone over the same micro-batches, from the sum of its states.
+forward pass over the same tokens, padded, in batches by length. Learning: one update, against
+forward and backward of the backbone over the same micro-batches, from the sum of its states.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import pyarrow as pa
 import torch
 
 from actors.device import use_threads
-from actors.micro_batches import deal
+from actors.micro_batches import deal, read_ids
 from actors.student import Student
-from actors.teacher_scorer import TeacherScorer, View, batches_by_tokens, right_padded
+from actors.teacher_scorer import TeacherScorer, View
 from actors.weighing import weighed
 from unisd_core.config import Config
 from unisd_core.model_fetch import resolve_model
-from unisd_core.models import layer_states
+from unisd_core.models import backbone
+from unisd_core.prefix_tree import by_tokens, right_padded
 from unisd_core.schema import TRAJECTORY
 
 ROWS, PROMPT, TOKENS = 4, 100, 32
@@ -71,23 +72,28 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
+def bare_states(model: torch.nn.Module, rows: list[list[int]]) -> torch.Tensor:
+    """The backbone's last states of ``rows``, padded on the right."""
+    ids_BT = right_padded(rows).clamp(min=0)
+    return backbone(model)(ids_BT, use_cache=False).last_hidden_state
+
+
 def bare_scoring(scorer: TeacherScorer, table: pa.Table) -> None:
     """The backbone over what the scorer reads, and nothing else."""
     views: list[View] = [
         view for n, row in enumerate(table.to_pylist()) for view in scorer._views(n, row)
     ]
     with torch.inference_mode():
-        for batch in batches_by_tokens(views, scorer.config.scorer.batch_tokens):
-            layer_states(scorer.model, right_padded([view.ids for view in batch]), ())
+        views.sort(key=lambda view: len(view.ids))
+        for batch in by_tokens(views, lambda view: view.ids, scorer.config.scorer.batch_tokens):
+            bare_states(scorer.model, [view.ids for view in batch])
 
 
 def bare_learning(student: Student, rows: list[dict[str, Any]]) -> None:
     """Forward and backward of the backbone over the same micro-batches."""
     limit = student.config.training.micro_batch_tokens
     for batch in deal(rows, limit, by_teacher=False):
-        ids_BT = right_padded([row["prompt_ids"] + row["completion_ids"] for row in batch])
-        hidden_BTH, _ = student.forward(ids_BT)
-        (hidden_BTH.sum() * 1e-6).backward()
+        (bare_states(student.model, [read_ids(row) for row in batch]).sum() * 1e-6).backward()
     student.optimizer.zero_grad(set_to_none=True)
 
 

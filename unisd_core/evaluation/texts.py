@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from unisd_core.errors import UserError
+from unisd_core.prefix_tree import right_padded
 
 
 class Text(NamedTuple):
@@ -59,7 +60,7 @@ class Batch:
 
     rows: list[int]
     ids_BT: Tensor
-    """int64; the padding is arbitrary, as no position looks to its right."""
+    """int64."""
     token_N: Tensor
     """Completion tokens, text after text."""
     starts: list[int]
@@ -122,12 +123,9 @@ def batches(texts: Sequence[Text], rows: Sequence[int], limits: Limits) -> Itera
 
 def _batch(texts: Sequence[Text], rows: list[int]) -> Batch:
     chosen = [texts[row] for row in rows]
-    ids_BT = torch.zeros(len(rows), max(map(_length, chosen)), dtype=torch.long)
-    for ids_T, text in zip(ids_BT, chosen, strict=True):
-        ids_T[: _length(text)] = torch.tensor([*text.prompt_ids, *text.completion_ids])
     return Batch(
         rows=rows,
-        ids_BT=ids_BT,
+        ids_BT=right_padded([[*text.prompt_ids, *text.completion_ids] for text in chosen]),
         token_N=torch.tensor([token for text in chosen for token in text.completion_ids]),
         starts=[len(text.prompt_ids) for text in chosen],
         counts=[len(text.completion_ids) for text in chosen],
