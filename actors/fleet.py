@@ -43,7 +43,8 @@ STREAM_OPTIONS = ExecutionOptions(preserve_order=True)
 SPARE_SLOTS = 2
 """Slots of a stream per chunk that is needed, so that replaced prompts find one."""
 SCORER_QUEUE = 4
-"""Chunks given to a scorer ahead. More would wait at one scorer while another is idle."""
+"""Chunks given to a scorer on a GPU. More would wait at one scorer while another is idle. On CPU,
+where one takes seconds, it is one: otherwise all chunks of a batch may wait at the same scorer."""
 HALT_S = 10.0
 """Longest wait for the gate when everything ends."""
 NO_RESTART = {"max_restarts": 0, "max_task_retries": 0}
@@ -81,6 +82,11 @@ class Fleet(Generators):
 
     scoring: type = Score
     learning = LearnerJob
+
+    @property
+    def scorer_queue(self) -> int:
+        """Chunks given to a scorer at a time."""
+        return SCORER_QUEUE if self.config.scorer.gpus else 1
 
     def __init__(self, config: Config, model_dir: Path) -> None:
         super().__init__(config, model_dir, resource_plan(config))
@@ -131,7 +137,7 @@ class Fleet(Generators):
                 self.scoring,
                 fn_constructor_args=(self.config, str(self.model_dir), self.store, self.watch),
                 **scorer_options(self.config.scorer),
-                **fixed_stage(self.config.scorer.workers, SCORER_QUEUE),
+                **fixed_stage(self.config.scorer.workers, self.scorer_queue),
             )
             .map_batches(
                 Agree,

@@ -21,7 +21,7 @@ import ray
 from ray.exceptions import RayError
 
 from actors.calls import ask, first_line, restarted
-from actors.engine import Sampling
+from actors.engine import Sampling, give_way
 from actors.instruments import record
 from actors.ledger import Ticket
 from actors.messages import Request, Sampled
@@ -163,6 +163,8 @@ class Score:
     def __init__(self, config: Config, model_dir: str, store: Any, watch: Any) -> None:
         from actors.teacher_scorer import TeacherScorer
 
+        if not config.scorer.gpus:
+            give_way()
         self.scorer = TeacherScorer(config, model_dir)
         self.store, self.watch = store, watch
         self.limit_s = config.scorer.timeout_s

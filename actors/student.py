@@ -107,7 +107,8 @@ class Student:
         optimizer are then untouched.
         """
         limit = self.config.training.micro_batch_tokens
-        batches = list(deal(rows.to_pylist(), limit, by_teacher=self.full))
+        # The largest first: what it leaves behind in the allocator has room for the others.
+        batches = list(deal(rows.to_pylist(), limit, by_teacher=self.full))[::-1]
         sums: list[dict[str, float]] = []
         divergences: list[Tensor] = []
         passes = rounds(self.forward, len(batches))

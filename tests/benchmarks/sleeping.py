@@ -22,7 +22,7 @@ import ray.train
 from actors.buckets import fetch, pack, stored
 from actors.calls import ask
 from actors.engine import Sampling
-from actors.fleet import Fleet
+from actors.fleet import SCORER_QUEUE, Fleet
 from actors.learner_job import LearnerJob
 from actors.messages import ReplicaReport, Request, Sampled, WeightUpdate
 from actors.pool import GeneratorPool
@@ -209,6 +209,7 @@ class SleepingJob(LearnerJob):
 
 class SleepingFleet(Fleet):
     pooling, scoring, learning = SleepingPool, SleepingScore, SleepingJob
+    scorer_queue = SCORER_QUEUE
 
 
 @dataclass(frozen=True)
