@@ -217,8 +217,8 @@ def _numbers(values: Tensor) -> np.ndarray:
 
 
 def in_batches(views: list[View], limit: int) -> Iterator[list[View]]:
-    """All views of a row together, as they begin alike, with those of rows of similar length; at
-    most ``limit`` different tokens (but at least one view)."""
+    """The views of a row one behind the other, as they begin alike, among those of rows of similar
+    length; batches of at most ``limit`` different tokens (but at least one view)."""
     longest: dict[int, int] = {}
     for view in views:
         longest[view.row] = max(longest.get(view.row, 0), len(view.ids))

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from actors.score_cache import ScoreCache
-from actors.teacher_scorer import TeacherScorer
+from actors.teacher_scorer import TeacherScorer, View, in_batches
 from actors.versions import weight_update
 from tests.actors.rows import trajectories
 from unisd_core.config import Config
@@ -188,3 +188,16 @@ def test_what_is_kept_of_a_teacher_is_bounded():
     part = large[:50]
     cache.put(b"part", {"logprobs": part})
     assert cache.get(b"part")["logprobs"].base is None, "the large array is not kept alive"
+
+
+def test_the_views_of_a_row_are_read_together_and_their_question_once():
+    system, rows = [1] * 5, []
+    for row, length in enumerate((40, 38)):
+        question = [*system, *range(100 * row + 10, 100 * row + 10 + length)]
+        rows += [View(row, index, [*question, 7, index, 9], len(question) + 2) for index in (0, 1)]
+        rows.append(View(row, 2, [*system, 8, *question], 20))
+    last_first = sorted(rows, key=lambda view: -view.index)
+    batches = list(in_batches(last_first, 110))
+    assert [[view.row for view in batch] for batch in batches] == [[1, 1, 1], [0, 0, 0]]
+    assert len(list(in_batches(last_first, 1000))) == 1
+    assert len(list(in_batches(last_first, 1))) == len(rows)
