@@ -107,8 +107,9 @@ class Student:
         optimizer are then untouched.
         """
         limit = self.config.training.micro_batch_tokens
+        batches = list(deal(rows.to_pylist(), limit, by_teacher=self.full))
         # The largest first: what it leaves behind in the allocator has room for the others.
-        batches = list(deal(rows.to_pylist(), limit, by_teacher=self.full))[::-1]
+        batches.sort(key=lambda batch: sum(len(read_ids(row)) for row in batch), reverse=True)
         sums: list[dict[str, float]] = []
         divergences: list[Tensor] = []
         passes = rounds(self.forward, len(batches))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unisd_core.errors import UserError
-from unisd_core.prefix_tree import right_padded
+from unisd_core.prefix_tree import predicting, right_padded
 
 
 class Text(NamedTuple):
@@ -60,7 +60,7 @@ class Batch:
 
     rows: list[int]
     ids_BT: Tensor
-    """int64."""
+    """int64, with ``prefix_tree.PADDING`` behind shorter texts."""
     token_N: Tensor
     """Completion tokens, text after text."""
     starts: list[int]
@@ -70,14 +70,7 @@ class Batch:
 
     def predicting(self, states_BTH: Tensor) -> Tensor:
         """The states (N, H) that predict ``token_N``: each stands one place before its token."""
-        return torch.cat(
-            [
-                states_TH[start - 1 : start - 1 + count]
-                for states_TH, start, count in zip(
-                    states_BTH, self.starts, self.counts, strict=True
-                )
-            ]
-        )
+        return states_BTH[predicting(self.ids_BT, self.starts).to(states_BTH.device)]
 
     def row_sums(self, value_N: Tensor) -> list[float]:
         """Sum of ``value_N`` over each completion, in float64."""
