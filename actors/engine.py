@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from actors.engine_thread import EngineThread
 from unisd_core.config_sections import Generator
 
 LOWEST = 19
@@ -59,14 +60,39 @@ class Engine:
     async def start(self, lora_rank: int, adapters: int) -> None:
         """Load the model. ``adapters`` > 0 reserves room for that many LoRA versions of
         ``lora_rank``."""
-        on_cpu = self.settings.gpus == 0
-        if on_cpu:
+        settings = self.settings
+        if settings.gpus == 0:
             self._set_cpu_environment()
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        alone = settings.gpus == 0 and settings.tensor_parallel == 1 and not settings.own_process
+        # Where vLLM looks for whether its synchronous engine computes in this process.
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(not alone))
+        options = self._options(lora_rank, adapters)
+        if alone:
+            self._engine = EngineThread(self._count_step)
+            await self._engine.start(lambda: self._in_this_thread(options))
+            return
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        if settings.gpus == 0:
+            give_way()
+        self._engine = AsyncLLM.from_engine_args(
+            AsyncEngineArgs(**options), stat_loggers=[self._step_counter()]
+        )
+
+    def _in_this_thread(self, options: dict[str, Any]) -> Any:
+        import torch
+        from vllm.engine.arg_utils import EngineArgs
+        from vllm.v1.engine.llm_engine import LLMEngine
+
+        give_way()  # only now: everything waits for the first engine to load
+        # torch has read the environment long before, with what Ray sets there.
+        torch.set_num_threads(self.settings.threads or usable_cores())
+        return LLMEngine.from_engine_args(EngineArgs(**options))
+
+    def _options(self, lora_rank: int, adapters: int) -> dict[str, Any]:
         options: dict[str, Any] = {
             "model": str(self.model_dir),
             "dtype": self.dtype,
@@ -79,7 +105,7 @@ class Engine:
             "disable_log_stats": True,
             "worker_extension_cls": "actors.engine_worker.InPlaceWeights",
         }
-        if on_cpu:
+        if self.settings.gpus == 0:
             options |= {
                 "enforce_eager": True,
                 "kv_cache_memory_bytes": int(self.settings.kv_cache_gib * 2**30),
@@ -103,9 +129,10 @@ class Engine:
                 "max_cpu_loras": adapters,
                 "max_lora_rank": _allowed_rank(lora_rank),
             }
-        self._engine = AsyncLLM.from_engine_args(
-            AsyncEngineArgs(**options), stat_loggers=[self._step_counter()]
-        )
+        return options
+
+    def _count_step(self) -> None:
+        self.steps += 1
 
     def _step_counter(self) -> Any:
         from vllm.v1.metrics.loggers import StatLoggerBase
@@ -117,7 +144,8 @@ class Engine:
                 pass
 
             def record(self, _: Any, iteration_stats: Any, *__: Any, **___: Any) -> None:
-                engine.steps += iteration_stats is not None
+                if iteration_stats is not None:
+                    engine._count_step()
 
             def log_engine_initialized(self) -> None:
                 pass
@@ -132,7 +160,6 @@ class Engine:
         # All that is left to compile is what counts ranks of log-probs; it takes two seconds, and a
         # C++ compiler.
         os.environ["TORCHDYNAMO_DISABLE"] = "1"
-        give_way()
 
     async def sample(
         self, request_id: str, prompt_ids: list[int], sampling: Sampling, adapter: Any = None

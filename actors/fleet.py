@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
-import os
 import threading
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,30 +13,27 @@ import pyarrow as pa
 import ray
 import ray.data
 import ray.train
-from ray.data import Dataset, ExecutionOptions
+from ray.data import Dataset
 from ray.exceptions import RayActorError, RayError
 from ray.train import TrainingFailedError
-from ray.util.annotations import RayDeprecationWarning
 
 from actors.bad_rows import BadRow, write_down
 from actors.calls import Named, ask
-from actors.engine import Sampling, usable_cores
+from actors.engine import Sampling
 from actors.gate import Gate, patience
 from actors.generators import Generators, light_actor
 from actors.learner_job import LearnerJob
 from actors.messages import ReplicaReport
 from actors.placement import scorer_options
-from actors.plan import COORDINATOR_CPUS, local_cpus, resource_plan
+from actors.plan import COORDINATOR_CPUS, resource_plan
 from actors.pool import START_TIMEOUT_S
 from actors.pulse import Pulse
 from actors.stages import Agree, Generate, Score
 from actors.trainer import Fit
 from actors.weights import PushStatus, WeightStore
 from unisd_core.config import Config
-from unisd_core.errors import UserError, reason
+from unisd_core.errors import UserError
 
-STREAM_OPTIONS = ExecutionOptions(preserve_order=True)
-"""Rows are trained in the order of their admission, on which the staleness bound rests."""
 SPARE_SLOTS = 2
 """Slots of a stream per chunk that is needed, so that replaced prompts find one."""
 SCORER_QUEUE = 4
@@ -50,31 +44,6 @@ HALT_S = 10.0
 NO_RESTART = {"max_restarts": 0, "max_task_retries": 0}
 """A stage that keeps state ends with its stream: a restarted one would have forgotten rows that
 the ledger counts as held. The learner then starts a new stream from its checkpoint."""
-
-
-def connect(config: Config) -> None:
-    """Join the cluster named by RAY_ADDRESS, as in a Ray job, or start one on loopback.
-
-    Raises UserError where that fails."""
-    for name in ("ray", "ray.data", "ray.train"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if not os.environ.get("RAY_ADDRESS"):
-        cpus = local_cpus(config, usable_cores())
-        options |= {"address": "local", "include_dashboard": False, "num_cpus": cpus}
-    # Read by Ray Train's controller.
-    os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(config.learner.timeout_s)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.execution_options = STREAM_OPTIONS
-    warnings.filterwarnings("ignore", category=RayDeprecationWarning)
-    try:
-        ray.init(**options)
-    except Exception as error:  # Ray raises this very class where a process of its own is late
-        raise UserError(
-            f"Ray cannot be started or reached ({reason(error)}); check RAY_ADDRESS, and whether "
-            "the machine has memory and time left"
-        ) from error
 
 
 class Fleet(Generators):
@@ -118,6 +87,9 @@ class Fleet(Generators):
             self.config.seed,
             patience=patience(self.config),
             opened=False,
+            # On CPU all batches that are sampled at the same time take as much longer, and the
+            # learner would wait for all of them before its first step.
+            first_alone=self.config.generator.gpus == 0,
         )
         chunks = training.steps * training.batch // self.config.rollout.chunk
         in_flight = (training.staleness + 1) * training.batch // self.config.rollout.chunk

@@ -40,6 +40,7 @@ class Gate:
 
     ``patience`` is the longest time in seconds in which nothing at all happens. A gate that is not
     ``opened`` lets nobody in, so that stages and learners can be started before they are to work.
+    With ``first_alone`` the first batch of a stream is sampled and scored before the second begins.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Gate:
         seed: int,
         patience: float = 3600.0,
         opened: bool = True,
+        first_alone: bool = False,
     ) -> None:
         self.forgot = restarted()
         self.opened = opened or self.forgot
@@ -59,6 +61,8 @@ class Gate:
         self.ledger = Ledger(rows, batch, staleness, steps, seed, fence=first)
         self.stream = first
         self.patience = patience
+        self.first_alone = first_alone
+        self.first_is_back = False
         self.turns: dict[tuple[int, int], asyncio.Event] = {}
         self.broken: str | None = None
         self.next_slot = 0
@@ -88,6 +92,7 @@ class Gate:
         self.stream += 1
         self.broken = None
         self.next_slot = 0
+        self.first_is_back = False
         self.ledger.repeat()
         self._notify()
         return self.stream
@@ -141,7 +146,13 @@ class Gate:
         if stream != self.stream or ledger.finished or self._hopeless or slot < self.next_slot:
             return True
         enough = ledger.room >= count or (ledger.room > 0 and ledger.generating == 0)
-        return self.opened and slot == self.next_slot and enough
+        return self.opened and slot == self.next_slot and enough and not self._first_is_under_way
+
+    @property
+    def _first_is_under_way(self) -> bool:
+        ledger = self.ledger
+        under_way = self.first_alone and not self.first_is_back
+        return under_way and ledger.generating + ledger.held >= ledger.batch
 
     def _stall(self, slot: int) -> str:
         return (
@@ -167,6 +178,7 @@ class Gate:
     def _notify(self) -> None:
         self.events += 1
         running = self.opened and not self.ledger.finished
+        self.first_is_back |= self.next_slot > 0 and self.ledger.generating == 0
         turn = self.turns.get((self.stream, self.next_slot))
         if turn is not None:
             turn.set()

@@ -31,12 +31,14 @@ somebody else since, so it only counts together with its start time (clock ticks
 def reap_children() -> subprocess.Popen[bytes] | None:
     """Have all present descendants of this process killed when it ends; keep what is returned.
 
-    None where there is no /proc; descendants then end as they see fit.
+    None where there are none, or no /proc; descendants then end as they see fit.
     """
     if not sys.platform.startswith("linux"):
         return None
     children = psutil.Process().children(recursive=True)
     pairs = [f"{child.pid}:{started}" for child in children if (started := _started(child))]
+    if not pairs:
+        return None
     options: dict[str, Any] = {"stdin": subprocess.PIPE, "start_new_session": True}
     return subprocess.Popen([sys.executable, "-I", "-S", "-c", SCRIPT, *pairs], **options)
 

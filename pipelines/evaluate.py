@@ -18,7 +18,7 @@ from unisd_core.config_io import dump_config
 def main(config: Config, args: argparse.Namespace) -> None:
     """Evaluate args.weights, or the untrained config.model, on args.tasks."""
     # Imported late: --help must not need torch.
-    from actors.fleet import connect
+    from actors.cluster import connect
     from actors.generators import Generators
     from pipelines.evaluation import EvaluationPlan
     from pipelines.evaluation_files import Scoreboard

@@ -18,7 +18,7 @@ from unisd_core.config_io import dump_config
 def main(config: Config, args: argparse.Namespace) -> None:
     """Complete every prompt of args.input that args.output does not hold yet."""
     # Imported late: --help must not need torch.
-    from actors.fleet import connect
+    from actors.cluster import connect
     from actors.synthesizer import Synthesizer
     from pipelines.console import say
     from pipelines.incidents import IncidentLog

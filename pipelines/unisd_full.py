@@ -23,8 +23,12 @@ def main(config: Config, args: argparse.Namespace) -> None:
     if args.dry_run:
         sys.stdout.write(dump_config(config) + "\n" + render_plan(resource_plan(config)))
         return
-    # Imported late: a dry run must not need torch.
-    from actors.fleet import Fleet, connect
+    # Imported late: a dry run must not need torch, and Ray starts before it is loaded.
+    from actors.cluster import connect
+
+    began = time.perf_counter()
+    connect(config)
+    from actors.fleet import Fleet
     from pipelines import before_after
     from pipelines.incidents import IncidentLog
     from pipelines.outcome import choose_result, finish
@@ -38,11 +42,9 @@ def main(config: Config, args: argparse.Namespace) -> None:
     from pipelines.writing import pool_writing
     from unisd_core.run_dir import RunDir
 
-    began = time.perf_counter()
     bench = prepare(config)
     run = RunDir.create(bench.config, resume=args.resume)
     recover(bench.config, run)
-    connect(bench.config)
     with (
         interruptible(),
         Fleet(bench.config, bench.model.folder) as fleet,

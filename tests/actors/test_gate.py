@@ -192,6 +192,42 @@ def test_slots_are_served_in_their_order_whoever_asks_first():
     asyncio.run(scenario())
 
 
+def test_the_first_batch_of_a_stream_is_alone_until_all_of_it_is_back():
+    async def scenario():
+        door, stream = await opened(staleness=2, first_alone=True)
+        first, second = await stream.admit(2), await stream.admit(2)
+        waiting = asyncio.create_task(stream.admit(2))
+        for tickets in (first, second):
+            await asyncio.sleep(0.01)
+            assert not waiting.done()
+            await door.arrive([(*visit, 0) for visit in visits(tickets)], [])
+        tickets = await asyncio.wait_for(waiting, 1)
+        assert len(tickets) == 2
+        # From now on nothing waits but for room.
+        for _ in range(3):
+            assert len(await asyncio.wait_for(stream.admit(2), 1)) == 2
+        again = Stream(door, await door.open_stream())
+        for _ in range(2):
+            assert len(await asyncio.wait_for(again.admit(2), 1)) == 2
+        waiting = asyncio.create_task(again.admit(2))
+        await asyncio.sleep(0.01)
+        assert not waiting.done(), "a new stream begins like the first"
+        waiting.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_row_that_the_first_batch_lost_is_replaced_at_once():
+    async def scenario():
+        door, stream = await opened(staleness=2, first_alone=True)
+        first, _ = await stream.admit(2), await stream.admit(2)
+        waiting = asyncio.create_task(stream.admit(2))
+        await door.fail(visits(first)[:1], "no answer")
+        assert len(await asyncio.wait_for(waiting, 1)) == 2
+
+    asyncio.run(scenario())
+
+
 def test_a_dead_streams_waiter_gets_nothing():
     async def scenario():
         door, old = await opened()

@@ -42,6 +42,7 @@ class Size:
     steps: int
     losses: int
     crashes: int = 0
+    first_alone: bool = False
 
     @property
     def slots_at_once(self) -> int:
@@ -73,7 +74,7 @@ class World:
             tuple(ledger._again), tuple(sorted(ledger._held)), self.gate.next_slot,
             tuple(sorted(self.waiting)), repr(sorted(self.sampling.items())),
             repr(sorted(self.sampled.items())), self.delivered, repr(self.batch),
-            self.losses, self.crashes,
+            self.losses, self.crashes, self.gate.first_is_back,
         )  # fmt: skip
 
     def fill(self, size: Size) -> None:
@@ -149,7 +150,14 @@ def train(world: World, size: Size) -> None:
 
 def explore(size: Size) -> int:
     """Visit every state that can be reached; returns how many there are."""
-    gate = Gate(rows=50, batch=size.batch, staleness=size.staleness, steps=size.steps, seed=0)
+    gate = Gate(
+        rows=50,
+        batch=size.batch,
+        staleness=size.staleness,
+        steps=size.steps,
+        seed=0,
+        first_alone=size.first_alone,
+    )
     saved = answered(gate.state())
     first = World(gate, answered(gate.open_stream()), size.losses, size.crashes, saved)
     first.fill(size)
@@ -180,6 +188,9 @@ SIZES = [
     Size(staleness=2, batch=2, chunk=2, steps=4, losses=1),
     Size(staleness=3, batch=1, chunk=1, steps=5, losses=1),
     Size(staleness=4, batch=1, chunk=1, steps=6, losses=0),
+    Size(staleness=1, batch=2, chunk=1, steps=2, losses=2, first_alone=True),
+    Size(staleness=1, batch=2, chunk=1, steps=2, losses=1, crashes=1, first_alone=True),
+    Size(staleness=2, batch=2, chunk=2, steps=4, losses=1, first_alone=True),
 ]
 """A limit above the number of steps limits nothing, hence more steps where it is larger."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from actors.fleet import connect
+from actors.cluster import connect
 from tests.benchmarks.sleeping import Workload, run
 
 WORK = Workload(

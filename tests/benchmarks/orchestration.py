@@ -15,7 +15,7 @@ from pathlib import Path
 
 import ray
 
-from actors.fleet import connect
+from actors.cluster import connect
 from actors.gate import Gate
 from actors.generators import light_actor
 from tests.benchmarks.sleeping import Workload, run

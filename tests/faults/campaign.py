@@ -62,6 +62,9 @@ def run_faults(
     rng = random.Random(f"faults/{seed}")
     steps, further = steps_for(len(kinds), staleness), staleness + 2
     name = f"seed-{seed}"
+    # On CPU there is no engine to be hit beside its replica, unless it has a process of its own.
+    own = any(kind.startswith("engine") for kind in kinds)
+    overrides += (f"generator.own_process={str(own).lower()}",)
     job = Job(command(model, out, name, steps, staleness, *overrides), out / name)
     job.start()
     results = []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from actors import fleet
+from actors import cluster
 from pipelines.cli import build_parser, run_main
 from pipelines.unisd_full import main
 
@@ -17,7 +17,7 @@ from pipelines.unisd_full import main
 @pytest.fixture
 def fail(capsys, tmp_path, monkeypatch, tiny_model):
     """Run the job with overrides; returns the single error line."""
-    monkeypatch.setattr(fleet, "connect", lambda _: None)
+    monkeypatch.setattr(cluster, "connect", lambda _: None)
     node = {"Alive": True, "Resources": {"CPU": 1.0}}
     monkeypatch.setattr(ray, "nodes", lambda: [node])
 

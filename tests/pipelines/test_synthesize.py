@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from actors import fleet, synthesizer
+from actors import cluster as ray_cluster
+from actors import synthesizer
 from actors.generators import Generators, light_actor
 from actors.watch import Watch
 from pipelines.cli import run_main
@@ -32,9 +33,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def cluster() -> Any:
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.execution_options = fleet.STREAM_OPTIONS
+    ray_cluster.configure_streams()
     yield
     ray.shutdown()
 
@@ -43,7 +42,7 @@ def cluster() -> Any:
 def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path) -> Any:
     """Runs the command; ``limit`` requests are answered before the pool fails, the
     first once it has ``full``."""
-    monkeypatch.setattr(fleet, "connect", lambda _: None)
+    monkeypatch.setattr(ray_cluster, "connect", lambda _: None)
     script: dict[str, Any] = {}
 
     def start(self: Generators, config: Any, model_dir: Path, plan: Any) -> None:
