@@ -8,7 +8,9 @@ rest of the project relies on is this class.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -246,18 +248,24 @@ class Engine:
     async def load_weights(self, folder: Path) -> None:
         """Replace all weights in place by those in ``folder``; requests in flight continue under
         them."""
-        await self._replace("reload_weights", weights_path=str(folder))
+        async with self._held():
+            await self._engine.collective_rpc(
+                "reload_weights", kwargs={"weights_path": str(folder)}
+            )
+            await self._engine.collective_rpc("repack_head")
 
     async def load_merged(self, adapter: Path) -> None:
-        """Replace all weights in place by the base model's with ``adapter``, a PEFT folder, merged
+        """Replace weights in place by the base model's with ``adapter``, a PEFT folder, merged
         into them; requests in flight continue under them."""
-        await self._replace("merge_adapter", base=str(self.model_dir), adapter=str(adapter))
+        folders = {"base": str(self.model_dir), "adapter": str(adapter)}
+        async with self._held():
+            await self._engine.collective_rpc("merge_adapter", kwargs=folders)
 
-    async def _replace(self, method: str, **arguments: str) -> None:
+    @contextlib.asynccontextmanager
+    async def _held(self) -> AsyncIterator[None]:
         await self._engine.pause_generation(mode="keep", clear_cache=False)
         try:
-            await self._engine.collective_rpc(method, kwargs=arguments)
-            await self._engine.collective_rpc("repack_head")
+            yield
         finally:
             await self._engine.resume_generation()
 

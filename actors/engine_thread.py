@@ -44,7 +44,7 @@ class EngineThread:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     async def start(self, build: Callable[[], Any]) -> None:
-        """Begin the thread, which calls ``build`` for its ``LLMEngine``; raises what that raises."""
+        """Begin the thread, which calls ``build`` for its ``LLMEngine``; raises what it raises."""
 
         def first() -> None:
             self._engine = build()

@@ -14,13 +14,14 @@ class InPlaceWeights:
     reload_weights: Callable[..., None]
 
     def merge_adapter(self, base: str, adapter: str) -> None:
-        """Load the model folder ``base`` with a PEFT folder merged into it, tensor by tensor, so
-        that the sum is never written anywhere."""
+        """Load the model folder ``base``, which the worker began with, with a PEFT folder merged
+        into it, tensor by tensor, so that the sum is never written anywhere."""
         from unisd_core.merging import merged_weights
         from unisd_core.saved_weights import read_adapter
 
         state, lora = read_adapter(Path(adapter))
-        self.reload_weights(weights_iterator=merged_weights(Path(base), state, lora))
+        weights = merged_weights(Path(base), state, lora, everything=False)
+        self.reload_weights(weights_iterator=weights)
 
     def repack_head(self) -> None:
         """Prepare the LM head again from the weights now in place.

@@ -15,6 +15,7 @@ from ray.util import get_placement_group, placement_group
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from actors.allocator import computing_env
 from unisd_core.config_sections import Generator, Scorer
 
 NAME = "generators"
@@ -46,12 +47,13 @@ async def reserved(group: PlacementGroup, settings: Generator, limit_s: float) -
 
 
 def place_options(group: PlacementGroup, index: int, settings: Generator) -> dict[str, Any]:
-    """Actor options of replica ``index``: what it reserves, and its place in ``group`` where it is
-    one of those."""
+    """Actor options of replica ``index``: what it reserves, its place in ``group`` where it is one
+    of those, and its allocator."""
     options: dict[str, Any] = {
         "num_cpus": settings.cpus,
         "num_gpus": settings.gpus * settings.tensor_parallel,
         "resources": settings.custom_resources,
+        "runtime_env": computing_env(settings.gpus),
     }
     if index < settings.least:
         options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(
@@ -61,10 +63,11 @@ def place_options(group: PlacementGroup, index: int, settings: Generator) -> dic
 
 
 def scorer_options(settings: Scorer) -> dict[str, Any]:
-    """What the actors of the scoring stage reserve, and where Ray puts them."""
+    """What the actors of the scoring stage reserve, where Ray puts them, and their allocator."""
     return {
         "num_cpus": settings.cpus,
         "num_gpus": settings.gpus,
         "resources": settings.custom_resources,
         "scheduling_strategy": "SPREAD" if settings.placement == "spread" else "DEFAULT",
+        "runtime_env": computing_env(settings.gpus),
     }

@@ -9,6 +9,7 @@ from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
+from actors.allocator import computing_env
 from actors.learner_job import LearnerJob, run_learner
 
 
@@ -53,5 +54,6 @@ class Fit(threading.Thread):
                 name="train",
                 storage_path=str(self.job.run_path / "ray"),
                 failure_config=FailureConfig(max_failures=config.training.max_restarts),
+                worker_runtime_env=computing_env(settings.gpus),
             ),
         )

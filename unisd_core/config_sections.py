@@ -91,8 +91,8 @@ class Generator(Placed):
     threads: int = Field(0, ge=0)
     """Compute threads of a CPU engine; 0 takes all cores the process may use."""
     own_process: bool = False
-    """A CPU engine computes in a process of its own, as one on GPUs always does, and not on a thread
-    of the replica's, where it starts sooner and takes less memory."""
+    """A CPU engine computes in a process of its own, as one on GPUs always does, and not on a
+    thread of the replica's, where it starts sooner and takes less memory."""
     max_sequences: int = Field(64, ge=1)
     """Rollouts one engine keeps in flight."""
     kv_cache_gib: float = Field(1.0, gt=0)

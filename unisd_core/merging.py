@@ -5,7 +5,7 @@ Needs neither PEFT nor transformers, so that an engine's worker can merge for it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -20,18 +20,30 @@ _PREFIX = "base_model.model."
 
 
 def merged_weights(
-    base: Path | Mapping[str, Tensor], state: Mapping[str, Tensor], lora: Lora
+    base: Path | Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    lora: Lora,
+    *,
+    everything: bool = True,
 ) -> Iterator[tuple[str, Tensor]]:
     """Every tensor of the checkpoint ``base`` by name, adapted ones as W + (alpha/rank) B A.
 
     ``base`` is a model folder or a mapping of its tensors and is only read: each call starts from
     the pristine weights, so versions do not accumulate rounding. Adapted tensors are float32 on
-    the CPU, the others are handed through as stored, without a copy.
+    the CPU, the others are handed through as stored, without a copy. ``everything`` False leaves
+    out what stands in a module of which nothing is adapted, as embeddings and norms do: whoever has
+    the base has those. The rest of a module comes along, as it may be fused with what is adapted.
     Raises UserError when a tensor of ``state`` has no weight to go to.
     """
     scale = lora.alpha / lora.rank
     unused = set(state)
-    for name, weight in stored_tensors(base):
+    # model.layers.0.mlp of base_model.model.model.layers.0.mlp.up_proj.lora_A.weight
+    modules = {_parent(_parent(_parent(key.removeprefix(_PREFIX)))) for key in state}
+
+    def wanted(name: str) -> bool:
+        return everything or _parent(_parent(name)) in modules
+
+    for name, weight in stored_tensors(base, wanted):
         stem = _PREFIX + name.removesuffix("weight")
         key_a, key_b = stem + "lora_A.weight", stem + "lora_B.weight"
         if key_a in state and key_b in state:
@@ -44,15 +56,26 @@ def merged_weights(
         raise UserError(f"adapter does not fit the checkpoint: nothing to merge {min(unused)} into")
 
 
-def stored_tensors(base: Path | Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of a model folder, or of a mapping, by name."""
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def stored_tensors(
+    base: Path | Mapping[str, Tensor], wanted: Callable[[str], bool] = lambda _: True
+) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of a model folder, or of a mapping, whose name is ``wanted``."""
     if isinstance(base, Mapping):
-        yield from base.items()
+        yield from ((name, tensor) for name, tensor in base.items() if wanted(name))
         return
     for file in weight_files(base):
         with safe_open(file, framework="pt") as shard:
-            for name in shard.keys():  # noqa: SIM118  # safe_open is not iterable
-                yield name, shard.get_tensor(name)
+            names = [name for name in shard.keys() if wanted(name)]  # noqa: SIM118  # no iterator
+        for name in names:
+            # Opened anew for each: what was read of a file counts as this process' memory for as
+            # long as a tensor of that opening lives.
+            with safe_open(file, framework="pt") as shard:
+                tensor = shard.get_tensor(name)
+            yield name, tensor
 
 
 def stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:

@@ -182,6 +182,24 @@ def test_merged_weight_is_the_formula(
     assert merged["layers.0.q_proj.bias"] is other
 
 
+def test_modules_without_an_adapter_can_be_left_out(trained: PeftModel, tiny_model: Path) -> None:
+    state = adapter_state(trained)
+    every = dict(merged_weights(tiny_model, state, LORA))
+    some = dict(merged_weights(tiny_model, state, LORA, everything=False))
+    left_out = {".".join(name.split(".")[-2:]) for name in set(every) - set(some)}
+    norms = {"norm.weight", "input_layernorm.weight", "post_attention_layernorm.weight"}
+    assert {name.removeprefix("model.") for name in left_out} == {"embed_tokens.weight", *norms}
+    assert all(torch.equal(tensor, every[name]) for name, tensor in some.items())
+
+
+def test_what_may_be_fused_with_an_adapted_layer_comes_along() -> None:
+    layers = ("attn.q", "attn.k", "mlp.up", "mlp.down", "norm")
+    base = {f"model.0.{layer}.weight": torch.ones(2, 2) for layer in layers}
+    state = {f"base_model.model.model.0.attn.q.lora_{s}.weight": torch.ones(2, 2) for s in "AB"}
+    some = dict(merged_weights(base, state, Lora(rank=2), everything=False))
+    assert set(some) == {"model.0.attn.q.weight", "model.0.attn.k.weight"}
+
+
 def test_an_adapter_without_a_weight_to_go_to_is_an_error() -> None:
     state = {f"base_model.model.gone.lora_{side}.weight": torch.zeros(2, 2) for side in ("A", "B")}
     with pytest.raises(UserError, match="gone"):
