@@ -17,6 +17,7 @@ from typing import Any
 
 from actors.engine_thread import EngineThread
 from unisd_core.config_sections import Generator
+from unisd_core.importing import importing
 
 LOWEST = 19
 """Priority, as of nice, of what works ahead of a learner on CPU; Ray's workers have 15."""
@@ -85,9 +86,10 @@ class Engine:
         )
 
     def _in_this_thread(self, options: dict[str, Any]) -> Any:
-        import torch
-        from vllm.engine.arg_utils import EngineArgs
-        from vllm.v1.engine.llm_engine import LLMEngine
+        with importing():
+            import torch
+            from vllm.engine.arg_utils import EngineArgs
+            from vllm.v1.engine.llm_engine import LLMEngine
 
         give_way()  # only now: everything waits for the first engine to load
         # torch has read the environment long before, with what Ray sets there.
@@ -105,6 +107,7 @@ class Engine:
             # be reused.
             "enable_prefix_caching": False,
             "disable_log_stats": True,
+            "skip_tokenizer_init": True,  # ids in, ids out
             "worker_extension_cls": "actors.engine_worker.InPlaceWeights",
         }
         if self.settings.gpus == 0:

@@ -17,6 +17,7 @@ from actors.messages import Probe, ReplicaReport, Request, Sampled, WeightUpdate
 from actors.reaper import reap_children
 from unisd_core.config import Config
 from unisd_core.evaluation.peak_memory import tree_memory
+from unisd_core.importing import importing
 
 PROBE_GAP = {"float32": 1e-3, "bfloat16": 0.3}
 """Nats by which an engine's log-probs of improbable tokens may differ from the learner's on
@@ -30,8 +31,8 @@ class GeneratorReplica:
         self.config, self.index = config, index
         length = config.model.max_view_tokens + config.rollout.max_completion_tokens
         self.engine = Engine(Path(model_dir), config.model.dtype, length, config.generator)
-        # The pool imports this file too, and needs no torch.
-        from actors.transports import choose_transport
+        with importing():  # here, as the pool imports this file too, and needs no torch
+            from actors.transports import choose_transport
 
         self.transport = choose_transport(config)(self.engine, config, Path(model_dir))
         self.loading = asyncio.Lock()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unisd_core.config import Config
+from unisd_core.importing import importing
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class LearnerJob:
 
     def run(self) -> None:
         """What a worker does."""
-        from actors.learner import learn
+        with importing():
+            from actors.learner import learn
 
         learn(self)
 

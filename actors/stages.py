@@ -28,6 +28,7 @@ from actors.messages import Request, Sampled
 from actors.rollout_filter import RolloutFilter
 from actors.weighing import weighed
 from unisd_core.config import Config
+from unisd_core.importing import importing
 from unisd_core.schema import SCORED, TRAJECTORY
 
 
@@ -161,7 +162,8 @@ class Score:
     """
 
     def __init__(self, config: Config, model_dir: str, store: Any, watch: Any) -> None:
-        from actors.teacher_scorer import TeacherScorer
+        with importing():
+            from actors.teacher_scorer import TeacherScorer
 
         if not config.scorer.gpus:
             give_way()

@@ -24,6 +24,7 @@ from actors.stages import Score, trajectories
 from unisd_core.config import Config
 from unisd_core.contexts.writing import draw_seed
 from unisd_core.errors import UserError
+from unisd_core.importing import importing
 from unisd_core.schema import PROMPT
 from unisd_core.synthesis.sources import PromptSource
 
@@ -75,7 +76,8 @@ class ReadPrompts:
     def __init__(
         self, config: Config, model_dir: str, source: PromptSource, views: int, watch: Any
     ) -> None:
-        from actors.prompt_reader import PromptReader
+        with importing():
+            from actors.prompt_reader import PromptReader
 
         self.watch = watch
         self.reader = PromptReader(config, model_dir, source, views)
@@ -199,7 +201,8 @@ class WriteShard:
         weights: str,
         watch: Any,
     ) -> None:
-        from actors.shard_maker import ShardMaker
+        with importing():
+            from actors.shard_maker import ShardMaker
 
         self.watch = watch
         with told(watch):

@@ -13,18 +13,20 @@ from pathlib import Path
 from pipelines.cli import build_parser, run_main
 from unisd_core.config import Config
 from unisd_core.config_io import dump_config
+from unisd_core.importing import importing
 
 
 def main(config: Config, args: argparse.Namespace) -> None:
     """Evaluate args.weights, or the untrained config.model, on args.tasks."""
     # Imported late: --help must not need torch.
-    from actors.cluster import connect
-    from actors.generators import Generators
-    from pipelines.evaluation import EvaluationPlan
-    from pipelines.evaluation_files import Scoreboard
-    from pipelines.incidents import IncidentLog
-    from pipelines.perplexities import Perplexities
-    from pipelines.stopping import interruptible
+    with importing():
+        from actors.cluster import connect
+        from actors.generators import Generators
+        from pipelines.evaluation import EvaluationPlan
+        from pipelines.evaluation_files import Scoreboard
+        from pipelines.incidents import IncidentLog
+        from pipelines.perplexities import Perplexities
+        from pipelines.stopping import interruptible
 
     plan = EvaluationPlan.make(config, args)
     if args.dry_run:

@@ -13,18 +13,20 @@ from actors.plan import render_plan, synthesis_plan
 from pipelines.cli import build_parser, run_main
 from unisd_core.config import Config
 from unisd_core.config_io import dump_config
+from unisd_core.importing import importing
 
 
 def main(config: Config, args: argparse.Namespace) -> None:
     """Complete every prompt of args.input that args.output does not hold yet."""
     # Imported late: --help must not need torch.
-    from actors.cluster import connect
-    from actors.synthesizer import Synthesizer
-    from pipelines.console import say
-    from pipelines.incidents import IncidentLog
-    from pipelines.stopping import interruptible
-    from pipelines.synthesis import SynthesisPlan
-    from pipelines.synthesis_files import Progress, finish
+    with importing():
+        from actors.cluster import connect
+        from actors.synthesizer import Synthesizer
+        from pipelines.console import say
+        from pipelines.incidents import IncidentLog
+        from pipelines.stopping import interruptible
+        from pipelines.synthesis import SynthesisPlan
+        from pipelines.synthesis_files import Progress, finish
 
     plan = SynthesisPlan.make(config, args)
     if args.dry_run:

@@ -16,6 +16,7 @@ from actors.plan import render_plan, resource_plan
 from pipelines.cli import build_parser, run_main
 from unisd_core.config import Config
 from unisd_core.config_io import dump_config
+from unisd_core.importing import importing
 
 
 def main(config: Config, args: argparse.Namespace) -> None:
@@ -23,24 +24,25 @@ def main(config: Config, args: argparse.Namespace) -> None:
     if args.dry_run:
         sys.stdout.write(dump_config(config) + "\n" + render_plan(resource_plan(config)))
         return
-    # Imported late: a dry run must not need torch, and Ray starts before it is loaded.
-    from actors.cluster import connect
+    # Late: a dry run must not need torch, and Ray starts before that is loaded.
+    with importing():
+        began = time.perf_counter()
+        from actors.cluster import connect
 
-    began = time.perf_counter()
-    connect(config)
-    from actors.fleet import Fleet
-    from pipelines import before_after
-    from pipelines.incidents import IncidentLog
-    from pipelines.outcome import choose_result, finish
-    from pipelines.recovery import recover
-    from pipelines.report_page import write_at_end
-    from pipelines.setup import prepare
-    from pipelines.status import StatusLine
-    from pipelines.stopping import interruptible
-    from pipelines.training import train
-    from pipelines.validation import Validation
-    from pipelines.writing import pool_writing
-    from unisd_core.run_dir import RunDir
+        connect(config)
+        from actors.fleet import Fleet
+        from pipelines import before_after
+        from pipelines.incidents import IncidentLog
+        from pipelines.outcome import choose_result, finish
+        from pipelines.recovery import recover
+        from pipelines.report_page import write_at_end
+        from pipelines.setup import prepare
+        from pipelines.status import StatusLine
+        from pipelines.stopping import interruptible
+        from pipelines.training import train
+        from pipelines.validation import Validation
+        from pipelines.writing import pool_writing
+        from unisd_core.run_dir import RunDir
 
     bench = prepare(config)
     run = RunDir.create(bench.config, resume=args.resume)
