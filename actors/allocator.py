@@ -9,9 +9,10 @@ from typing import Any
 
 import ray
 
-KEEP = "dirty_decay_ms:-1"
+KEEP = "dirty_decay_ms:-1,lg_extent_max_active_fit:16"
 """Pages that were freed are used again and not given back: each pass needs the same amount, and the
-kernel zeroes what it hands out."""
+kernel zeroes what it hands out. A block may be cut from a free one of any size, as otherwise
+batches of other lengths find nothing that suits, and the process grows."""
 
 
 def computing_env(gpus: float) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from unisd_core.adapters import (
     save_merged,
 )
 from unisd_core.errors import UserError
+from unisd_core.gated_mlp import keep_less
 from unisd_core.model_fetch import quiet_transformers, resolve_model
 from unisd_core.tree_reading import let_read_trees, read_rows
 
@@ -131,6 +132,7 @@ def load_base(folder: Path, dtype: str | torch.dtype = torch.float32) -> PreTrai
     model.requires_grad_(False)
     _check_head(model, folder)
     let_read_trees(model)
+    keep_less(model)
     return model
 
 
