@@ -7,7 +7,11 @@ forward and backward of the backbone over the same micro-batches, from the sum o
 
 from __future__ import annotations
 
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +21,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from actors.allocator import computing_env
 from actors.device import use_threads
 from actors.micro_batches import deal, read_ids
 from actors.student import Student
 from actors.teacher_scorer import TeacherScorer, View
 from actors.weighing import weighed
+from tests.small_run import ROOT
 from unisd_core.config import Config
 from unisd_core.model_fetch import resolve_model
 from unisd_core.models import backbone
@@ -133,5 +139,20 @@ def ratios(repeats: int) -> dict[str, float]:
     return found
 
 
+def ratios_as_in_a_run(repeats: int) -> dict[str, float]:
+    """``ratios`` of a process with the allocator that scorers and learners have."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.stages", str(repeats)],
+        cwd=ROOT, text=True, check=True, stdout=subprocess.PIPE,
+        env=os.environ | computing_env(0).get("env_vars", {}),
+    )  # fmt: skip
+    *lines, last = done.stdout.splitlines()
+    print("\n".join(lines))
+    return json.loads(last)
+
+
 if __name__ == "__main__":
-    ratios(repeats=5)
+    if len(sys.argv) > 1:
+        print(json.dumps(ratios(int(sys.argv[1]))))
+    else:
+        ratios_as_in_a_run(repeats=5)

@@ -106,7 +106,7 @@ def ours(name: str, model: Path, rows: Path, out: Path, steps: int, settings: li
         sys.executable, str(ROOT / "pipelines" / "unisd_full.py"), *WORK[name],
         f"name={run_name}", f"output_dir={out}", f"model.path={model}", "task=own_rows",
         f"own_rows.train={rows}", "own_rows.test_rows=1", "evaluation.rows=1",
-        "evaluation.teacher_rows=0", "generator.kv_cache_gib=0.375",
+        "evaluation.teacher_rows=0", "generator.kv_cache_gib=0.3",
         f"rollout.max_completion_tokens={TOKENS}",
         "rollout.temperature=0.9", "views.reference_format=appended", f"training.batch={BATCH}",
         f"training.steps={steps}", "training.checkpoint_every=1000",
