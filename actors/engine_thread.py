@@ -41,6 +41,7 @@ class EngineThread:
         self._paused = False
         self._stopped = False
         self._error: BaseException | None = None
+        self._failing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     async def start(self, build: Callable[[], Any]) -> None:
@@ -158,10 +159,11 @@ class EngineThread:
 
     def _fail_all(self) -> None:
         error = EngineDeadError(f"the engine has failed: {self._error!r}")
-        waiting = list(self._sampling.values())
-        with contextlib.suppress(queue.Empty):
-            while True:
-                waiting.append(self._calls.get_nowait()[1])
-        for future in waiting:
-            if not future.done() and future.set_running_or_notify_cancel():
-                future.set_exception(error)
+        with self._failing:
+            waiting = list(self._sampling.values())
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    waiting.append(self._calls.get_nowait()[1])
+            for future in waiting:
+                if not future.done() and future.set_running_or_notify_cancel():
+                    future.set_exception(error)

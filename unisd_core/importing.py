@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 from collections.abc import Iterator
@@ -17,5 +18,7 @@ def importing() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
+        # Or extension modules, whose objects nobody frees at the end then, report leaks.
+        atexit.register(gc.unfreeze)
         if enabled:
             gc.enable()

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from actors.allocator import computing_env
 from actors.engine import usable_cores
 from tests.small_run import ROOT
 
@@ -24,19 +25,22 @@ OPENMP = sorted(Path(sys.prefix, "lib").glob("libiomp5.so"))
 def variants(cores: int) -> dict[str, dict[str, str]]:
     """What each sets in the environment of the engine."""
     usual = {
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": str(cores),
         "OMP_WAIT_POLICY": "PASSIVE",
+        "TORCHDYNAMO_DISABLE": "1",
         # The last line of its output is the result.
         "VLLM_LOGGING_LEVEL": "ERROR",
     }
+    allocator = computing_env(0).get("env_vars", {})
     found = {
-        "as in a run": usual,
-        "threads that spin": usual | {"OMP_WAIT_POLICY": "ACTIVE"},
-        "bound to cores": usual | {"VLLM_CPU_OMP_THREADS_BIND": "auto"},
-        "half the threads": usual | {"OMP_NUM_THREADS": str(max(1, cores // 2))},
-        "in the same process": usual | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"},
+        "as in a run": usual | allocator,
+        "glibc's allocator": usual,
+        "threads that spin": usual | allocator | {"OMP_WAIT_POLICY": "ACTIVE"},
+        "bound to cores": usual | allocator | {"VLLM_CPU_OMP_THREADS_BIND": "auto"},
+        "half the threads": usual | allocator | {"OMP_NUM_THREADS": str(max(1, cores // 2))},
+        "in a process of its own": usual | allocator | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"},
     }
     if TCMALLOC:
         found["tcmalloc"] = usual | {"LD_PRELOAD": str(TCMALLOC[0])}
