@@ -266,7 +266,7 @@ class Engine:
 
     @contextlib.asynccontextmanager
     async def _held(self) -> AsyncIterator[None]:
-        await self._engine.pause_generation(mode="keep", clear_cache=False)
+        await self.hold()
         try:
             yield
         finally:
@@ -284,7 +284,7 @@ class Engine:
         if step == "init":
             await engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info=info))
         elif step == "start":
-            await engine.pause_generation(mode="keep", clear_cache=False)
+            await self.hold()
             await engine.start_weight_update()
         elif step == "update":
             await engine.update_weights(WeightTransferUpdateRequest(update_info=info))
@@ -297,7 +297,7 @@ class Engine:
             raise ValueError(f"a broadcast has no step {step!r}")
 
     async def hold(self) -> None:
-        """Stop scheduling, so that requests which belong together start in one engine step."""
+        """Stop scheduling; requests in flight and new ones wait, and then go on together."""
         await self._engine.pause_generation(mode="keep", clear_cache=False)
 
     async def release_when_waiting(self, tasks: list[asyncio.Task[Any]]) -> None:

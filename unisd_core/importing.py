@@ -7,6 +7,9 @@ import contextlib
 import gc
 from collections.abc import Iterator
 
+# Or extension modules, whose frozen objects nobody frees at the end, report leaks.
+atexit.register(gc.unfreeze)
+
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
@@ -18,7 +21,5 @@ def importing() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
-        # Or extension modules, whose objects nobody frees at the end then, report leaks.
-        atexit.register(gc.unfreeze)
         if enabled:
             gc.enable()
