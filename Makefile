@@ -32,7 +32,7 @@ eval: setup
 
 # All runs under runs/, or those in ARGS.
 report: setup
-	$(RUN) pipelines/report_page.py $(ARGS)
+	$(RUN) pipelines/report.py $(ARGS)
 
 # The tests that start engines run one after the other, beside all the others.
 test: setup

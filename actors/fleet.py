@@ -17,22 +17,22 @@ from ray.data import Dataset
 from ray.exceptions import RayActorError, RayError
 from ray.train import TrainingFailedError
 
-from actors.bad_rows import BadRow, write_down
-from actors.calls import Named, ask
-from actors.engine import Sampling
-from actors.gate import Gate, patience
-from actors.generators import Generators, light_actor
-from actors.learner_job import LearnerJob
-from actors.messages import ReplicaReport
-from actors.placement import scorer_options
-from actors.plan import COORDINATOR_CPUS, resource_plan
-from actors.pool import START_TIMEOUT_S
-from actors.pulse import Pulse
-from actors.stages import Agree, Generate, Score
-from actors.trainer import Fit
-from actors.weights import PushStatus, WeightStore
-from unisd_core.config import Config
-from unisd_core.errors import UserError
+from actors.admission.gate import Gate, patience
+from actors.generator.engine import Sampling
+from actors.generator.group import Generators, light_actor
+from actors.generator.pool import START_TIMEOUT_S
+from actors.generator.types import ReplicaReport
+from actors.learner.job import LearnerJob
+from actors.learner.ray_train import Fit
+from actors.runtime.calls import Named, ask
+from actors.runtime.placement import scorer_options
+from actors.runtime.resource_plan import COORDINATOR_CPUS, resource_plan
+from actors.stream.stages import Agree, Generate, Score
+from actors.supervision.liveness import Pulse
+from actors.weights.store import PushStatus, WeightStore
+from unisd_core.common.errors import UserError
+from unisd_core.config.method import Config
+from unisd_core.training.nonfinite_rows import BadRow, write_down
 
 SPARE_SLOTS = 2
 """Slots of a stream per chunk that is needed, so that replaced prompts find one."""

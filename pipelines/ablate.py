@@ -19,11 +19,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
-from pipelines.cli import PRESETS_DIR
-from pipelines.console import say
-from pipelines.grid import Cell, Grid, load_grid
-from pipelines.grid_results import append_result, collect, is_finished, read_results
-from unisd_core.errors import UserError
+from pipelines.ablation.grid import Cell, Grid, load_grid
+from pipelines.ablation.results import append_result, collect, is_finished, read_results
+from pipelines.command.cli import PRESETS_DIR
+from pipelines.command.console import say
+from unisd_core.common.errors import UserError
 from unisd_core.evaluation.comparison import compare, render_markdown
 
 Launch = Callable[[list[str]], int]
@@ -106,7 +106,7 @@ def publish(grid: Grid, results: Path, reference: str | None) -> None:
     markdown = render_markdown(table, reference)
     say("\n" + markdown)
     # Imported late: takes a second.
-    from pipelines.grid_figure import draw
+    from pipelines.ablation.figure import draw
 
     figure = results.with_suffix(".svg")
     draw(table, reference, figure)

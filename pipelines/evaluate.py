@@ -10,23 +10,23 @@ import argparse
 import sys
 from pathlib import Path
 
-from pipelines.cli import build_parser, run_main
-from unisd_core.config import Config
-from unisd_core.config_io import dump_config
-from unisd_core.importing import importing
+from pipelines.command.cli import build_parser, run_main
+from unisd_core.common.fast_imports import importing
+from unisd_core.config.load import dump_config
+from unisd_core.config.method import Config
 
 
 def main(config: Config, args: argparse.Namespace) -> None:
     """Evaluate args.weights, or the untrained config.model, on args.tasks."""
     # Imported late: --help must not need torch.
     with importing():
-        from actors.cluster import connect
-        from actors.generators import Generators
-        from pipelines.evaluation import EvaluationPlan
-        from pipelines.evaluation_files import Scoreboard
-        from pipelines.incidents import IncidentLog
-        from pipelines.perplexities import Perplexities
-        from pipelines.stopping import interruptible
+        from actors.generator.group import Generators
+        from actors.runtime.ray_session import connect
+        from pipelines.command.incidents import IncidentLog
+        from pipelines.command.signals import interruptible
+        from pipelines.evaluation.perplexity import Perplexities
+        from pipelines.evaluation.plan import EvaluationPlan
+        from pipelines.evaluation.results import Scoreboard
 
     plan = EvaluationPlan.make(config, args)
     if args.dry_run:

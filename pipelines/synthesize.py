@@ -9,24 +9,24 @@ from __future__ import annotations
 import argparse
 import sys
 
-from actors.plan import render_plan, synthesis_plan
-from pipelines.cli import build_parser, run_main
-from unisd_core.config import Config
-from unisd_core.config_io import dump_config
-from unisd_core.importing import importing
+from actors.runtime.resource_plan import render_plan, synthesis_plan
+from pipelines.command.cli import build_parser, run_main
+from unisd_core.common.fast_imports import importing
+from unisd_core.config.load import dump_config
+from unisd_core.config.method import Config
 
 
 def main(config: Config, args: argparse.Namespace) -> None:
     """Complete every prompt of args.input that args.output does not hold yet."""
     # Imported late: --help must not need torch.
     with importing():
-        from actors.cluster import connect
-        from actors.synthesizer import Synthesizer
-        from pipelines.console import say
-        from pipelines.incidents import IncidentLog
-        from pipelines.stopping import interruptible
-        from pipelines.synthesis import SynthesisPlan
-        from pipelines.synthesis_files import Progress, finish
+        from actors.runtime.ray_session import connect
+        from actors.synthesis.fleet import Synthesizer
+        from pipelines.command.console import say
+        from pipelines.command.incidents import IncidentLog
+        from pipelines.command.signals import interruptible
+        from pipelines.synthesis.plan import SynthesisPlan
+        from pipelines.synthesis.progress import Progress, finish
 
     plan = SynthesisPlan.make(config, args)
     if args.dry_run:

@@ -12,11 +12,11 @@ import argparse
 import sys
 import time
 
-from actors.plan import render_plan, resource_plan
-from pipelines.cli import build_parser, run_main
-from unisd_core.config import Config
-from unisd_core.config_io import dump_config
-from unisd_core.importing import importing
+from actors.runtime.resource_plan import render_plan, resource_plan
+from pipelines.command.cli import build_parser, run_main
+from unisd_core.common.fast_imports import importing
+from unisd_core.config.load import dump_config
+from unisd_core.config.method import Config
 
 
 def main(config: Config, args: argparse.Namespace) -> None:
@@ -27,22 +27,22 @@ def main(config: Config, args: argparse.Namespace) -> None:
     # Late: a dry run must not need torch, and Ray starts before that is loaded.
     with importing():
         began = time.perf_counter()
-        from actors.cluster import connect
+        from actors.runtime.ray_session import connect
 
         connect(config)
         from actors.fleet import Fleet
-        from pipelines import before_after
-        from pipelines.incidents import IncidentLog
-        from pipelines.outcome import choose_result, finish
-        from pipelines.recovery import recover
-        from pipelines.report_page import write_at_end
-        from pipelines.setup import prepare
-        from pipelines.status import StatusLine
-        from pipelines.stopping import interruptible
-        from pipelines.training import train
-        from pipelines.validation import Validation
-        from pipelines.writing import pool_writing
-        from unisd_core.run_dir import RunDir
+        from actors.generator.context_writing import pool_writing
+        from pipelines.command.incidents import IncidentLog
+        from pipelines.command.signals import interruptible
+        from pipelines.report import write_at_end
+        from pipelines.training import evaluation as before_after
+        from pipelines.training.interruptible_training import train
+        from pipelines.training.result import choose_result, finish
+        from pipelines.training.resume import recover
+        from pipelines.training.setup import prepare
+        from pipelines.training.status_line import StatusLine
+        from pipelines.training.validation import Validation
+        from unisd_core.reporting.run_dir import RunDir
 
     bench = prepare(config)
     run = RunDir.create(bench.config, resume=args.resume)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from tests.tiny import make_tiny_model
+from tests.support.tiny import make_tiny_model
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # The tests' matrices are so small that a second thread costs more than it gives.

@@ -56,7 +56,10 @@ def test_nothing_is_unpickled_and_no_remote_code_is_run() -> None:
 
 
 def test_processes_that_only_pass_messages_need_no_torch() -> None:
-    modules = "actors.stages, actors.pool, actors.gate, actors.weights, actors.learner_job"
+    modules = (
+        "actors.stream.stages, actors.generator.pool, actors.admission.gate, "
+        "actors.weights.store, actors.learner.job"
+    )
     code = (
         f"import sys, {modules}; sys.exit(bool({{'torch', 'transformers'}} & sys.modules.keys()))"
     )

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 import ray
 
-from actors.generators import light_actor
-from actors.pool import GeneratorPool
-from actors.watch import Watch
-from tests.actors.scripted_replica import ScriptedReplica
-from unisd_core.config import Config
+from actors.generator.group import light_actor
+from actors.generator.pool import GeneratorPool
+from actors.supervision.watchdog import Watch
+from tests.support.scripted_replica import ScriptedReplica
+from unisd_core.config.method import Config
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from actors.cluster import connect
+from actors.runtime.ray_session import connect
 from tests.benchmarks.sleeping import Workload, run
 
 WORK = Workload(

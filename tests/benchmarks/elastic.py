@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from actors.cluster import connect
+from actors.runtime.ray_session import connect
 from tests.benchmarks.sleeping import Workload, run
 
 WORK = Workload(

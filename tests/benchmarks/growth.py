@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from actors.device import use_threads
-from actors.gate import Gate
-from actors.teacher_scorer import TeacherScorer
+from actors.admission.gate import Gate
 from tests.benchmarks.stages import VIEWS, settings, trajectories
-from unisd_core.config import Agreement
-from unisd_core.model_fetch import resolve_model
+from unisd_core.common.device import use_threads
+from unisd_core.config.method import Agreement
+from unisd_core.models.fetch import resolve_model
 from unisd_core.objective.agreement import agreement_weights
 from unisd_core.objective.divergence import linear_divergence
+from unisd_core.scoring.scorer import TeacherScorer
 
 REPEATS = 3
 HIDDEN = 576

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import ray
 
-from actors.cluster import connect
-from actors.gate import Gate
-from actors.generators import light_actor
+from actors.admission.gate import Gate
+from actors.generator.group import light_actor
+from actors.runtime.ray_session import connect
 from tests.benchmarks.sleeping import Workload, run
 
 REPLICAS = (1, 4, 16, 64)

@@ -19,15 +19,15 @@ import pyarrow as pa
 import ray
 import ray.train
 
-from actors.buckets import fetch, pack, stored
-from actors.calls import ask
-from actors.engine import Sampling
 from actors.fleet import SCORER_QUEUE, Fleet
-from actors.learner_job import LearnerJob
-from actors.messages import ReplicaReport, Request, Sampled, WeightUpdate
-from actors.pool import GeneratorPool
-from unisd_core.config import Config
-from unisd_core.schema import PROMPT, SCORED
+from actors.generator.engine import Sampling
+from actors.generator.pool import GeneratorPool
+from actors.generator.types import ReplicaReport, Request, Sampled, WeightUpdate
+from actors.learner.job import LearnerJob
+from actors.runtime.calls import ask
+from actors.weights.buckets import fetch, pack, stored
+from unisd_core.common.schema import PROMPT, SCORED
+from unisd_core.config.method import Config
 
 HIDDEN = 576
 SAMPLING = Sampling(1.0, 1.0, 4096, None, ())

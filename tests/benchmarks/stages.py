@@ -21,18 +21,18 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from actors.allocator import computing_env
-from actors.device import use_threads
-from actors.micro_batches import deal, read_ids
-from actors.student import Student
-from actors.teacher_scorer import TeacherScorer, View
-from actors.weighing import weighed
-from tests.small_run import ROOT
-from unisd_core.config import Config
-from unisd_core.model_fetch import resolve_model
-from unisd_core.models import backbone
-from unisd_core.prefix_tree import by_tokens, right_padded
-from unisd_core.schema import TRAJECTORY
+from actors.runtime.allocator import computing_env
+from tests.support.small_run import ROOT
+from unisd_core.common.device import use_threads
+from unisd_core.common.schema import TRAJECTORY
+from unisd_core.config.method import Config
+from unisd_core.models.acceleration.prefix_tree import by_tokens, right_padded
+from unisd_core.models.fetch import resolve_model
+from unisd_core.models.load import backbone
+from unisd_core.scoring.agreement_columns import weighed
+from unisd_core.scoring.scorer import TeacherScorer, View
+from unisd_core.training.micro_batches import deal, read_ids
+from unisd_core.training.student import Student
 
 ROWS, PROMPT, TOKENS = 4, 100, 32
 VIEWS = (160, 260, 280, 300, 160)

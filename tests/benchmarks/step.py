@@ -22,8 +22,8 @@ from pathlib import Path
 import psutil
 
 from tests.faults.job import read_lines
-from tests.small_run import ROOT
-from unisd_core.model_fetch import resolve_model
+from tests.support.small_run import ROOT
+from unisd_core.models.fetch import resolve_model
 
 BATCH, TOKENS, WARM_UP, STALENESS = 16, 32, 3, 2
 TOPICS = (

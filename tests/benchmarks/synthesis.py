@@ -15,13 +15,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from actors.engine import UNIPROC
-from actors.synthesis_stages import FILL
-from pipelines.cpu_engines import ENGINES
-from tests.small_run import ROOT
-from unisd_core.model_fetch import resolve_model
-from unisd_core.models import load_tokenizer, stop_token_ids
-from unisd_core.tasks import load_task
+from actors.generator.engine import UNIPROC
+from actors.synthesis.stages import FILL
+from pipelines.synthesis.cpu_engines import ENGINES
+from tests.support.small_run import ROOT
+from unisd_core.models.fetch import resolve_model
+from unisd_core.models.load import load_tokenizer, stop_token_ids
+from unisd_core.tasks.registry import load_task
 
 MODEL, TOKENS, PLACES, SHARD = "HuggingFaceTB/SmolLM2-135M-Instruct", 64, 64, 32
 

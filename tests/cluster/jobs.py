@@ -18,8 +18,8 @@ from pathlib import Path
 import psutil
 
 from tests.faults.job import check, read_lines, title_of
-from tests.small_run import ROOT, small_run
-from tests.tiny import make_tiny_model
+from tests.support.small_run import ROOT, small_run
+from tests.support.tiny import make_tiny_model
 
 RAY = [str(Path(sys.executable).with_name("ray"))]
 PORT, DASHBOARD = 6479, 8275

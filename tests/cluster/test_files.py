@@ -14,7 +14,7 @@ import pytest
 from ray._private.ray_constants import get_runtime_env_default_excludes
 from ray._private.runtime_env.packaging import create_package
 
-from actors.instruments import INSTRUMENTS, exported_names
+from actors.runtime.metrics import INSTRUMENTS, exported_names
 from tests.cluster.files import CLUSTER, LAUNCHERS, PROJECT, ROOT, leaves, load
 
 TEXTS = sorted(path for path in CLUSTER.iterdir() if path.is_file())

@@ -11,12 +11,12 @@ import ray
 import yaml
 from kubernetes import client
 
-from actors.plan import check_plan, resource_plan
+from actors.runtime.resource_plan import check_plan, resource_plan
 from pipelines import unisd_full
-from pipelines.cli import build_parser
+from pipelines.command.cli import build_parser
 from tests.cluster.files import CLUSTER, cluster_spec, groups, load
-from unisd_core.config import Config
-from unisd_core.config_io import load_config
+from unisd_core.config.load import load_config
+from unisd_core.config.method import Config
 
 PRESETS = CLUSTER.parent / "pipelines" / "presets"
 

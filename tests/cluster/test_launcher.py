@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from actors.plan import check_plan, resource_plan
+from actors.runtime.resource_plan import check_plan, resource_plan
 from tests.cluster.files import CLUSTER, LAUNCHERS, load
-from unisd_core.config_io import load_config
+from unisd_core.config.load import load_config
 
 LAUNCHED = pytest.mark.parametrize("name", LAUNCHERS)
 

@@ -14,8 +14,8 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from tests.small_run import ROOT, small_run
-from tests.tiny import make_tiny_model
+from tests.support.small_run import ROOT, small_run
+from tests.support.tiny import make_tiny_model
 
 TIMEOUT_S = 600
 

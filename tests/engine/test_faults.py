@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.campaign import run_faults, steps_for
 from tests.faults.job import Job, check, command
-from tests.tiny import make_tiny_model
+from tests.support.tiny import make_tiny_model
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tests.small_run import ROOT, small_run
-from tests.tiny import make_tiny_model
+from tests.support.small_run import ROOT, small_run
+from tests.support.tiny import make_tiny_model
 
 TIMEOUT_S = 600
 STEPS = 60

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from actors.engine import Engine, Sampling
-from tests.tiny import make_tiny_model
-from unisd_core.adapters import adapter_state, add_lora, save_adapter
-from unisd_core.config import Config
-from unisd_core.config_sections import Generator
-from unisd_core.models import load_base
+from actors.generator.engine import Engine, Sampling
+from tests.support.tiny import make_tiny_model
+from unisd_core.config.method import Config
+from unisd_core.config.stages import Generator
+from unisd_core.models.load import load_base
+from unisd_core.models.lora import adapter_state, add_lora, save_adapter
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 

@@ -19,12 +19,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from tests.small_run import ROOT
-from tests.tiny import make_tiny_model
-from unisd_core.adapters import save_adapter
-from unisd_core.config import Lora
-from unisd_core.config_sections import OwnRows
-from unisd_core.tasks.own_rows.task import OwnRowsTask
+from tests.support.small_run import ROOT
+from tests.support.tiny import make_tiny_model
+from unisd_core.config.method import Lora
+from unisd_core.config.stages import OwnRows
+from unisd_core.models.lora import save_adapter
+from unisd_core.tasks.custom.task import OwnRowsTask
 
 TIMEOUT_S = 600
 PROMPTS = 40

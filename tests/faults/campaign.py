@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.faults.job import Job, check, command, learnable
 from tests.faults.kinds import KINDS
-from tests.tiny import make_tiny_model
+from tests.support.tiny import make_tiny_model
 
 RECOVERY_S = 300.0
 """A run that has not recovered this long after a fault hangs."""

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 
-from tests.small_run import ROOT, small_run
+from tests.support.small_run import ROOT, small_run
 
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 BATCH = 4

@@ -17,7 +17,7 @@ import psutil
 from ray.cluster_utils import Cluster
 
 from tests.faults.job import Job, check, command, title_of
-from tests.tiny import make_tiny_model
+from tests.support.tiny import make_tiny_model
 
 STEPS, STALENESS, LIMIT_S = 16, 2, 600.0
 

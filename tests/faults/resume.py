@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from tests.faults.job import Job, check, command
-from tests.tiny import make_tiny_model
+from tests.support.tiny import make_tiny_model
 
 LIMIT_S = 300.0
 

@@ -26,7 +26,7 @@ import actors  # noqa: E402, F401
 import ray  # noqa: E402
 
 from tests.faults.job import Job, check, command, title_of  # noqa: E402
-from tests.tiny import make_tiny_model  # noqa: E402
+from tests.support.tiny import make_tiny_model  # noqa: E402
 
 STALENESS = 2
 WARM_UP = 0.3

@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 
 from hypothesis import HealthCheck, settings
 
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
 
 P = ParamSpec("P")
 T = TypeVar("T")

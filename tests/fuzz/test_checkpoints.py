@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.checkpoint import Checkpoint, newest, save
+from actors.checkpoints.folder import Checkpoint, newest, save
 from tests.fuzz.damage import MISPLACED, damaged_bytes, misplace, values
 from tests.fuzz.harness import always, fuzz
 

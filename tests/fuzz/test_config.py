@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from pipelines.cli import PRESETS_DIR, build_parser, run_main
-from pipelines.grid import GRIDS_DIR, Grid, load_grid
+from pipelines.ablation.grid import GRIDS_DIR, Grid, load_grid
+from pipelines.command.cli import PRESETS_DIR, build_parser, run_main
 from tests.fuzz.damage import (
     MISPLACED,
     NASTY_TEXTS,
@@ -26,9 +26,9 @@ from tests.fuzz.damage import (
     values,
 )
 from tests.fuzz.harness import accepted, fuzz
-from unisd_core.config import Config
-from unisd_core.config_io import _fields, config_sha256, dump_config, load_config
-from unisd_core.run_dir import RunDir
+from unisd_core.config.load import _fields, config_sha256, dump_config, load_config
+from unisd_core.config.method import Config
+from unisd_core.reporting.run_dir import RunDir
 
 KEYS = sorted(_fields(Config))
 PRESETS = sorted(path.read_bytes() for path in PRESETS_DIR.rglob("*.yaml"))

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from tests.fuzz.harness import always, fuzz
 from tests.fuzz.phrases import ANSWERS, CALLS, CODE, LONG, NUMBERS, completions, json_calls
-from unisd_core.tasks.choice_extraction import extract_choice
 from unisd_core.tasks.code.extraction import extract_code
 from unisd_core.tasks.code.mistakes import as_reference
 from unisd_core.tasks.code.source import defines
 from unisd_core.tasks.minitools.calls import read_calls
 from unisd_core.tasks.minitools.mistakes import read_wrong_calls
-from unisd_core.tasks.multiple_choice_data import last_sentences
+from unisd_core.tasks.multiple_choice.data import last_sentences
+from unisd_core.tasks.multiple_choice.extraction import extract_choice
 from unisd_core.tasks.numbers import extract_number, with_wrong_number
 from unisd_core.tasks.tool_calls import Reading, argument_score, find_calls, write_calls
 from unisd_core.tasks.toolalpaca.documentation import documented_tools

@@ -24,16 +24,16 @@ from tests.fuzz.damage import (
 )
 from tests.fuzz.harness import accepted, always, fuzz, well_formed
 from tests.fuzz.phrases import ANSWERS, CALLS, NUMBERS, completions
-from tests.pipelines.test_bad_input import row as question
+from tests.pipelines.command.test_cli_bad_input import row as question
 from tests.unisd_core.tasks.code.samples import FULL, HUMANEVAL
 from tests.unisd_core.tasks.toolalpaca.folder import row as toolalpaca_row
 from tests.unisd_core.tasks.toolalpaca.folder import write_folder
-from unisd_core.config_sections import OwnRows
-from unisd_core.tasks import load_task
+from unisd_core.config.stages import OwnRows
 from unisd_core.tasks.base import Row
+from unisd_core.tasks.custom.python_tests import PythonTests
+from unisd_core.tasks.custom.task import OwnRowsTask
 from unisd_core.tasks.data import Record
-from unisd_core.tasks.own_rows.python_tests import PythonTests
-from unisd_core.tasks.own_rows.task import OwnRowsTask
+from unisd_core.tasks.registry import load_task
 
 OWN: dict[str, dict[str, Any]] = {
     "exact_match": {"prompt": "Say yes.", "reference": "I say\nyes", "answer": "yes", "uid": "1"},

@@ -13,11 +13,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from pipelines.evaluation_files import _read_identity
-from pipelines.grid import Cell
-from pipelines.grid_results import append_result, collect, is_finished, read_results
-from pipelines.status import _last_line
-from pipelines.validation import LINES, WEIGHTS, _known_lines, best_weights, is_over
+from pipelines.ablation.grid import Cell
+from pipelines.ablation.results import append_result, collect, is_finished, read_results
+from pipelines.evaluation.results import _read_identity
+from pipelines.training.status_line import _last_line
+from pipelines.training.validation import LINES, WEIGHTS, _known_lines, best_weights, is_over
 from tests.fuzz.damage import (
     MISPLACED,
     damaged_bytes,
@@ -27,11 +27,11 @@ from tests.fuzz.damage import (
     values,
 )
 from tests.fuzz.harness import accepted, always, fuzz
-from unisd_core.config import Config, Outputs
+from unisd_core.config.method import Config, Outputs
 from unisd_core.evaluation.comparison import ResultLine, compare
-from unisd_core.run_dir import RunDir
-from unisd_core.saved_weights import find_saved
-from unisd_core.text_cache import TextCache, Written
+from unisd_core.models.completion_cache import TextCache, Written
+from unisd_core.models.saved_weights import find_saved
+from unisd_core.reporting.run_dir import RunDir
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "minitools.jsonl"
 RESULT = RESULTS.read_bytes().split(b"\n")[0] + b"\n"

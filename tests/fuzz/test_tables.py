@@ -20,8 +20,8 @@ from tests.fuzz.damage import MISPLACED, damaged_bytes, misplace
 from tests.fuzz.harness import accepted, fuzz
 from tests.fuzz.test_rows import own_rows
 from unisd_core.evaluation.outcomes import Outcomes, read_outcomes, write_outcomes
-from unisd_core.tasks import load_task
 from unisd_core.tasks.base import Row
+from unisd_core.tasks.registry import load_task
 
 _BIG = 2**62
 COLUMNS: dict[str, pa.Array] = {

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import ablate
-from pipelines.cli import PRESETS_DIR
-from pipelines.grid import GRIDS_DIR, load_grid
-from pipelines.grid_results import read_results
-from unisd_core.config_io import dump_config, load_config
-from unisd_core.errors import UserError
+from pipelines.ablation.grid import GRIDS_DIR, load_grid
+from pipelines.ablation.results import read_results
+from pipelines.command.cli import PRESETS_DIR
+from unisd_core.common.errors import UserError
+from unisd_core.config.load import dump_config, load_config
 
 GRID = """
 name: small

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from pipelines.cli import run_main
+from pipelines.command.cli import run_main
 from pipelines.evaluate import main, parser
-from pipelines.evaluation import EvaluationPlan
-from pipelines.evaluation_files import Scoreboard
-from pipelines.heldout import HeldOutSet
-from unisd_core.config_io import load_config
-from unisd_core.errors import UserError
+from pipelines.evaluation.plan import EvaluationPlan
+from pipelines.evaluation.results import Scoreboard
+from unisd_core.common.errors import UserError
+from unisd_core.config.load import load_config
+from unisd_core.evaluation.held_out import HeldOutSet
 from unisd_core.evaluation.outcomes import Outcomes, score_outcomes
-from unisd_core.text_cache import Written
+from unisd_core.models.completion_cache import Written
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.cli import PRESETS_DIR
-from pipelines.grid import load_grid
+from pipelines.ablation.grid import load_grid
+from pipelines.command.cli import PRESETS_DIR
 from tests.unisd_core.objective.test_terms import gradient, micro_batch
-from unisd_core.config import Agreement, Config, Objective
-from unisd_core.config_io import load_config
+from unisd_core.config.load import load_config
+from unisd_core.config.method import Agreement, Config, Objective
 from unisd_core.objective.agreement import agreement_weights
-from unisd_core.teacher import make_teacher
+from unisd_core.training.teacher import make_teacher
 
 NAMES = sorted(path.stem for path in PRESETS_DIR.glob("*.yaml"))
 MODELS = sorted(f"models/{path.stem}" for path in (PRESETS_DIR / "models").glob("*.yaml"))

@@ -11,16 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from actors import cluster as ray_cluster
-from actors import synthesizer
-from actors.generators import Generators, light_actor
-from actors.watch import Watch
-from pipelines.cli import run_main
+from actors.generator.group import Generators, light_actor
+from actors.runtime import ray_session as ray_cluster
+from actors.supervision.watchdog import Watch
+from actors.synthesis import fleet as synthesizer
+from pipelines.command.cli import run_main
 from pipelines.synthesize import main, parser
-from tests.actors.scripted_pool import ScriptedPool
-from unisd_core.config_sections import OwnRows
-from unisd_core.models import load_tokenizer
-from unisd_core.tasks.own_rows.task import OwnRowsTask
+from tests.support.scripted_pool import ScriptedPool
+from unisd_core.config.stages import OwnRows
+from unisd_core.models.load import load_tokenizer
+from unisd_core.tasks.custom.task import OwnRowsTask
 
 PROMPTS = 14
 SAMPLES = 3

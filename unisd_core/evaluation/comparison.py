@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
+from unisd_core.common.text_table import points
+from unisd_core.config.base import FrozenModel
 from unisd_core.evaluation.bootstrap import Interval, row_bootstrap
-from unisd_core.frozen_model import FrozenModel
-from unisd_core.text_table import points
 
 
 class SetOutcome(FrozenModel):

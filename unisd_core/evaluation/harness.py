@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from unisd_core.config_sections import OwnRows
-from unisd_core.errors import UserError
-from unisd_core.tasks import Row, Task, load_task
+from unisd_core.common.errors import UserError
+from unisd_core.config.stages import OwnRows
+from unisd_core.tasks.registry import Row, Task, load_task
 
 PREFIX = "unisd_"
 MODULE = "unisd_scoring"

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unisd_core.errors import UserError, reason
+from unisd_core.common.errors import UserError, reason
+from unisd_core.models.completion_cache import Written
 from unisd_core.tasks.base import Row, Task
-from unisd_core.text_cache import Written
 
 _SCHEMA = pa.schema(
     {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
 from unisd_core.evaluation.reader import Reader
 from unisd_core.evaluation.texts import LeftOut, Limits, Text, batches, select
 from unisd_core.evaluation.token_sums import TokenSums

@@ -12,7 +12,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from unisd_core.evaluation.texts import Batch
-from unisd_core.models import hidden_states, lm_head_weight
+from unisd_core.models.load import hidden_states, lm_head_weight
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
+from unisd_core.common.text_table import columns, points
+from unisd_core.config.base import FrozenModel
 from unisd_core.evaluation.bootstrap import row_bootstrap
 from unisd_core.evaluation.outcomes import Outcomes
-from unisd_core.frozen_model import FrozenModel
-from unisd_core.text_table import columns, points
 
 
 class Estimate(FrozenModel):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from unisd_core.common.text_table import columns
+from unisd_core.config.base import FrozenModel
 from unisd_core.evaluation.model_distance import model_distance
 from unisd_core.evaluation.perplexity import Perplexity, gold_fit, retention
 from unisd_core.evaluation.reader import Reader
 from unisd_core.evaluation.scoreboard import Estimate
 from unisd_core.evaluation.texts import Limits, Text
-from unisd_core.frozen_model import FrozenModel
-from unisd_core.text_table import columns
 
 
 class TextScores(FrozenModel):

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unisd_core.errors import UserError
-from unisd_core.prefix_tree import predicting, right_padded
+from unisd_core.common.errors import UserError
+from unisd_core.models.acceleration.prefix_tree import predicting, right_padded
 
 
 class Text(NamedTuple):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unisd_core.config import Agreement
+from unisd_core.config.method import Agreement
 
 Array = NDArray[np.float64]
 

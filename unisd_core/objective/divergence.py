@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from unisd_core.objective.chunked_terms import TokenTerms, WalkSpec, walk_terms
 from unisd_core.objective.linear import (
     check_shapes,
     compute_dtype,
@@ -18,7 +19,6 @@ from unisd_core.objective.linear import (
     soften,
 )
 from unisd_core.objective.targets import Comparer, TopK
-from unisd_core.objective.walk import TokenTerms, WalkSpec, walk_terms
 
 __all__ = [
     "TokenTerms",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unisd_core.config import Importance
+from unisd_core.config.method import Importance
 
 
 class ImportanceWeights(NamedTuple):

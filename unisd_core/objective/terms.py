@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unisd_core.config import Objective
+from unisd_core.config.method import Objective
 from unisd_core.objective.contrastive import contrastive_hinge
 from unisd_core.objective.divergence import (
     TokenTerms,

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
 from unisd_core.sandbox.drive import LaunchError, Mode, drive
 from unisd_core.sandbox.program import Limits, Program, Verdict
 

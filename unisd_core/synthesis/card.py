@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from unisd_core.summary import package_versions
+from unisd_core.common.text_table import columns
+from unisd_core.reporting.summary import package_versions
 from unisd_core.synthesis.output import SHARDS, OutputFolder
 from unisd_core.synthesis.shard import Account
-from unisd_core.text_table import columns
 
 LICENSE_NOTE = (
     "The completions were written by the model named above. Its license, and that of the prompts, "

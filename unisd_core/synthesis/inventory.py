@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
 from unisd_core.synthesis.digests import Digests, uid_digest
 from unisd_core.synthesis.sources import PromptSource
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from fsspec.core import url_to_fs
 
-from unisd_core.errors import UserError, reason
+from unisd_core.common.errors import UserError, reason
 
 log = logging.getLogger(__name__)
 

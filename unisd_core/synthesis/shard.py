@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unisd_core.errors import reason
-from unisd_core.frozen_model import FrozenModel
+from unisd_core.common.errors import reason
+from unisd_core.config.base import FrozenModel
 from unisd_core.synthesis.digests import Digests, uid_digest
 from unisd_core.synthesis.output import OutputFolder
 

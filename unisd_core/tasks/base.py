@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unisd_core.errors import UserError, reason, shorten
+from unisd_core.common.errors import UserError, reason, shorten
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
 from unisd_core.tasks.base import Row, Score, Task
 from unisd_core.tasks.data import HubSource, Record, read_folder, read_hub
 from unisd_core.tasks.numbers import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from unisd_core.config import Config
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
+from unisd_core.config.method import Config
 from unisd_core.tasks.base import Row, Task
 from unisd_core.tasks.lots import set_aside
 

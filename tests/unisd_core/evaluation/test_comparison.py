@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
 from unisd_core.evaluation.bootstrap import paired_bootstrap
 from unisd_core.evaluation.comparison import (
     Comparison,

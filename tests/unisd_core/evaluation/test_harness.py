@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from unisd_core.config_sections import OwnRows
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
+from unisd_core.config.stages import OwnRows
 from unisd_core.evaluation.harness import MODULE, export_test_set, score_document
-from unisd_core.tasks import load_task
+from unisd_core.tasks.registry import load_task
 
 ARGUMENTS = {"name": "minitools", "data_dir": None, "seed": 0, "own_rows": OwnRows().model_dump()}
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tests.families import FAMILIES
-from tests.tiny import make_tiny_model
+from tests.support.families import FAMILIES
+from tests.support.tiny import make_tiny_model
 from tests.unisd_core.evaluation.readings import (
     limits,
     naive_jsd,
@@ -24,12 +24,12 @@ from tests.unisd_core.evaluation.readings import (
     same_everywhere,
     texts,
 )
-from unisd_core.config import Lora
+from unisd_core.config.method import Lora
 from unisd_core.evaluation.model_distance import model_distance
 from unisd_core.evaluation.perplexity import retention
 from unisd_core.evaluation.reader import Reader, base_reader, reader
 from unisd_core.evaluation.texts import Limits, Text
-from unisd_core.models import add_lora, lm_head_weight, load_base
+from unisd_core.models.load import add_lora, lm_head_weight, load_base
 
 LENGTHS = [(5, 9), (120, 3), (1, 1), (30, 40), (80, 70)]
 SMALL = Limits(batch_tokens=200, chunk_tokens=7)

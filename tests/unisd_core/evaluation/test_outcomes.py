@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unisd_core.toy_task import ToyTask, toy_row
-from unisd_core.errors import UserError
+from tests.support.toy_task import ToyTask, toy_row
+from unisd_core.common.errors import UserError
 from unisd_core.evaluation.outcomes import (
     Outcomes,
     read_outcomes,
     score_outcomes,
     write_outcomes,
 )
-from unisd_core.text_cache import Written
+from unisd_core.models.completion_cache import Written
 
 ROWS = [toy_row(str(number), f"question {number}", f"gold{number}") for number in range(4)]
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.families import FAMILIES
-from tests.tiny import make_tiny_model
+from tests.support.families import FAMILIES
+from tests.support.tiny import make_tiny_model
 from tests.unisd_core.evaluation.readings import (
     limits,
     naive_logprobs,
@@ -19,12 +19,12 @@ from tests.unisd_core.evaluation.readings import (
     same_everywhere,
     texts,
 )
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
 from unisd_core.evaluation.perplexity import Perplexity, gold_fit, retention
 from unisd_core.evaluation.reader import Reader, reader
 from unisd_core.evaluation.texts import LeftOut, Limits, Text
 from unisd_core.evaluation.token_sums import TokenSums
-from unisd_core.models import load_base
+from unisd_core.models.load import load_base
 
 # Longer than Gemma's sliding window, in batches of unlike lengths.
 LENGTHS = [(5, 9), (120, 3), (1, 1), (30, 40), (80, 70)]

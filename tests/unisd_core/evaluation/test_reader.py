@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.tiny import make_tiny_model
-from unisd_core.config import Lora
+from tests.support.tiny import make_tiny_model
+from unisd_core.config.method import Lora
 from unisd_core.evaluation.reader import base_reader, reader
-from unisd_core.models import add_lora, hidden_states, load_base
+from unisd_core.models.load import add_lora, hidden_states, load_base
 
 IDS_BT = torch.arange(11, 43).reshape(2, 16)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
 from unisd_core.evaluation.outcomes import Outcomes
 from unisd_core.evaluation.scoreboard import render_scores, score_set
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 
 from tests.unisd_core.evaluation import readings
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
 from unisd_core.evaluation.texts import LeftOut, Limits, Text, batches, select
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unisd_core.config import Contrastive, Divergence, Features, Objective
+from unisd_core.config.method import Contrastive, Divergence, Features, Objective
 from unisd_core.objective.divergence import TopK, teacher_topk
 from unisd_core.objective.terms import MicroBatch, objective
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unisd_core.config import Agreement
+from unisd_core.config.method import Agreement
 from unisd_core.objective.agreement import (
     Array,
     agreement_weights,

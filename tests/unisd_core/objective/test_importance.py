@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from unisd_core.config import Importance
+from unisd_core.config.method import Importance
 from unisd_core.objective.importance import importance_weights
 
 LEVELS: tuple[Literal["token", "sequence"], ...] = ("token", "sequence")

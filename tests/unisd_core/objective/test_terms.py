@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unisd_core.objective.batches import H, gradient, head, micro_batch, rows_of, tokens_of
 from tests.unisd_core.objective.reference import naive_terms
-from unisd_core.config import Agreement, Contrastive, Divergence, Features, Objective
+from unisd_core.config.method import Agreement, Contrastive, Divergence, Features, Objective
 from unisd_core.objective.agreement import agreement_weights
 from unisd_core.objective.metrics import add_metrics, finalise_metrics
 from unisd_core.objective.terms import objective

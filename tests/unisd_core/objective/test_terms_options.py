@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.unisd_core.objective.batches import H, gradient, head, micro_batch, only
 from tests.unisd_core.objective.reference import naive_terms
-from unisd_core.config import (
+from unisd_core.config.method import (
     Agreement,
     Contrastive,
     CrossEntropy,

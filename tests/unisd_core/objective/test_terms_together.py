@@ -23,7 +23,7 @@ from tests.unisd_core.objective.batches import (
     with_topk,
 )
 from tests.unisd_core.objective.reference import naive_terms
-from unisd_core.config import (
+from unisd_core.config.method import (
     Agreement,
     Contrastive,
     CrossEntropy,

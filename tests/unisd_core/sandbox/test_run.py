@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.unisd_core.sandbox.hostile import BRIEF, PATIENT
 from tests.unisd_core.sandbox.traces import children, marked, processes
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
 from unisd_core.sandbox import Limits, Program, drive, isolation, run, run_program, run_programs
 from unisd_core.sandbox.drive import LaunchError, Mode
 

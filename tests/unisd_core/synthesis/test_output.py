@@ -14,8 +14,8 @@ import yaml  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unisd_core.config_sections import OwnRows, Synthesis
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
+from unisd_core.config.stages import OwnRows, Synthesis
 from unisd_core.synthesis.card import make_summary, write_card
 from unisd_core.synthesis.digests import uid_digest
 from unisd_core.synthesis.export import export_rows
@@ -28,7 +28,7 @@ from unisd_core.synthesis.shard import (
     shard_bytes,
     survey,
 )
-from unisd_core.tasks.own_rows.task import OwnRowsTask
+from unisd_core.tasks.custom.task import OwnRowsTask
 
 
 @pytest.fixture(params=["local", "memory"])

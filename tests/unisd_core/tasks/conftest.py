@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from unisd_core.errors import UserError
-from unisd_core.model_fetch import DEFAULT_MODEL, cache_folder
-from unisd_core.models import load_tokenizer
+from unisd_core.common.errors import UserError
+from unisd_core.models.fetch import DEFAULT_MODEL, cache_folder
+from unisd_core.models.load import load_tokenizer
 
 
 @pytest.fixture(scope="session")

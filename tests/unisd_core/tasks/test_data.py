@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
 from unisd_core.tasks.data import HubSource, Record, read_folder, read_hub, read_jsonl
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unisd_core.errors import UserError
-from unisd_core.tasks import load_task
+from unisd_core.common.errors import UserError
 from unisd_core.tasks.base import Row, Task
+from unisd_core.tasks.registry import load_task
 
 PENS = {
     "question": "Ann buys 6 boxes of 7 pens. How many pens?",

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from unisd_core.tasks import load_task
-from unisd_core.tasks.choice_extraction import extract_choice
+from unisd_core.tasks.multiple_choice.extraction import extract_choice
+from unisd_core.tasks.registry import load_task
 
 BESIDE = Path(__file__).resolve().parents[4] / "shared" / "data"
 DATA_DIR = os.environ.get("UNISD_DATA_DIR") or (str(BESIDE) if BESIDE.is_dir() else "")

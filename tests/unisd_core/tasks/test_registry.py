@@ -1,8 +1,8 @@
 import pytest
 
-from unisd_core.errors import UserError
-from unisd_core.tasks import TASKS, load_task
+from unisd_core.common.errors import UserError
 from unisd_core.tasks.base import Task
+from unisd_core.tasks.registry import TASKS, load_task
 
 
 def test_every_registered_task_carries_its_name_and_splits() -> None:

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
 from unisd_core.tasks.code.source import defines, parse, written
 from unisd_core.tasks.data import HubSource, Record, check_unique, read_folder, read_hub
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 
-from unisd_core.errors import UserError
+from unisd_core.common.errors import UserError
 from unisd_core.tasks.base import NegativeRequest, Row, Score, Task
 from unisd_core.tasks.minitools.mistakes import MISTAKES, mistake_prompt
 from unisd_core.tasks.tool_calls import Call, Reading, find_calls, score_calls

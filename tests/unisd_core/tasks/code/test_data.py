@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.unisd_core.tasks.code.samples import FULL, HUMANEVAL, SANITIZED, rows_of
-from unisd_core.errors import UserError
-from unisd_core.tasks import load_task
+from unisd_core.common.errors import UserError
+from unisd_core.tasks.registry import load_task
 
 BAD_MBPP: list[tuple[dict[str, Any], str]] = [
     ({"text": None}, "'text' must be text"),

@@ -7,9 +7,9 @@ import pytest
 
 from tests.unisd_core.tasks.test_published_rows import DATA_DIR, lines_of
 from unisd_core.sandbox import Limits, Program, run_programs
-from unisd_core.tasks import load_task
 from unisd_core.tasks.base import Row
 from unisd_core.tasks.code.extraction import extract_code
+from unisd_core.tasks.registry import load_task
 
 pytestmark = [
     pytest.mark.skipif(

@@ -14,10 +14,10 @@ from tests.unisd_core.tasks.code.samples import (
     rows_of,
 )  # fmt: skip
 from unisd_core.sandbox import Program, Verdict
-from unisd_core.tasks import load_task
 from unisd_core.tasks.base import NegativeRequest, Row, Task
 from unisd_core.tasks.code import judging as code_judging
 from unisd_core.tasks.code.mistakes import MISTAKES
+from unisd_core.tasks.registry import load_task
 
 MBPP: Task = load_task("mbpp", None, 0)
 MISTAKEN = RIGHT.replace("% 2 == 0", "% 2 == 1")

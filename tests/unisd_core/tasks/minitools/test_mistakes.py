@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unisd_core.tasks import load_task
 from unisd_core.tasks.base import NegativeRequest
 from unisd_core.tasks.minitools.catalogue import UNSEEN
 from unisd_core.tasks.minitools.mistakes import MISTAKES
+from unisd_core.tasks.registry import load_task
 
 TASK = load_task("minitools", None, 0)
 ROW = next(row for row in TASK.rows("train") if len(row.answer["calls"]) == 1)

@@ -1,0 +1,80 @@
+"""Generator replicas alone: what evaluation and every run need; created and ended together."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import ray
+from ray.exceptions import RayError
+
+from actors.generator.pool import START_TIMEOUT_S, GeneratorPool
+from actors.generator.types import WeightUpdate
+from actors.runtime.calls import Named, ask, first_line
+from actors.runtime.resource_plan import Share, check_plan, generating_plan
+from actors.supervision.watchdog import Watch
+from actors.weights.buckets import stored
+from unisd_core.config.method import Config
+
+log = logging.getLogger(__name__)
+
+
+class Generators:
+    """The generator pool, from the moment its replicas start to load.
+
+    A context manager: leaving it ends every actor. Raises UserError when the cluster lacks what
+    ``plan``, by default the replicas alone, reserves.
+    """
+
+    pooling: type = GeneratorPool
+
+    def __init__(self, config: Config, model_dir: Path, plan: list[Share] | None = None) -> None:
+        self.config, self.model_dir = config, model_dir
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        check_plan(plan or generating_plan(config), nodes)
+        self.watch = light_actor(Watch, "watch").remote()
+        pool = light_actor(self.pooling, "pool")
+        self.pool = pool.remote(config, str(model_dir), Named("watch"))
+        # Engines take long to load; the caller prepares its prompts in the meantime.
+        self._starting = self.pool.start.remote()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            ask(self.pool.stop.remote(), "the generator pool")
+        except (RayError, TimeoutError) as failure:
+            log.warning("the generator pool did not stop: %s", first_line(failure))
+        finally:
+            for actor in self._actors():
+                ray.kill(actor)
+
+    def _actors(self) -> list[Any]:
+        return [self.pool, self.watch]
+
+    def wait_ready(self) -> None:
+        """Return when every replica answers and reports its version; at once when called again."""
+        ask(self._starting, "the generator pool", START_TIMEOUT_S)
+
+    def load(self, update: WeightUpdate) -> None:
+        """Bring every replica to ``update`` and wait until each reports it."""
+        self.wait_ready()
+        limit = START_TIMEOUT_S + 2 * self.config.generator.timeout_s
+        ask(self.pool.push.remote(stored(update, ray.put)), "the generator pool", limit)
+        ask(self.pool.reports.remote(update.version), "the generator pool", limit)
+
+
+def light_actor(cls: type, name: str) -> Any:
+    """An actor that only passes messages. Ray restarts it and asks it again; what it held, it has
+    forgotten."""
+    return ray.remote(cls).options(
+        name=name, num_cpus=0, max_concurrency=1000, max_restarts=-1, max_task_retries=-1
+    )

@@ -1,0 +1,59 @@
+"""Ray Train around the learner: one group of workers, started again where one of them fails."""
+
+from __future__ import annotations
+
+import threading
+
+from ray.data import Dataset
+from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+from actors.learner.job import LearnerJob, run_learner
+from actors.runtime.allocator import computing_env
+
+
+class Fit(threading.Thread):
+    """Trains from ``stream``; in a thread, or Ray Train would take Ctrl-C for itself.
+
+    ``error`` is what ended it, once it has ended.
+    """
+
+    def __init__(self, job: LearnerJob, stream: Dataset) -> None:
+        super().__init__(daemon=True)
+        self.job, self.stream = job, stream
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._trainer().fit()
+        except BaseException as error:
+            self.error = error
+
+    def _trainer(self) -> DataParallelTrainer:
+        config, settings = self.job.config, self.job.config.learner
+        resources = {"CPU": settings.cpus} | ({"GPU": settings.gpus} if settings.gpus else {})
+        # Several learners: rank 0 reads whole batches and deals them out. Splitting the stream
+        # would cost a stage that reserves a CPU, and leave the pairing of shares to Ray Data.
+        whole = "all" if settings.workers == 1 else []
+        # A single learner needs no process group, whose store would listen on every interface.
+        trainer_type = TorchTrainer if settings.workers > 1 else DataParallelTrainer
+        options = self.stream.context.execution_options
+        return trainer_type(
+            run_learner,
+            train_loop_config={"job": self.job},
+            datasets={"train": self.stream},
+            dataset_config=DataConfig(datasets_to_split=whole, execution_options=options),
+            scaling_config=ScalingConfig(
+                num_workers=settings.workers,
+                use_gpu=settings.gpus > 0,
+                placement_strategy=settings.placement.upper(),
+                resources_per_worker=resources | settings.custom_resources,
+            ),
+            run_config=RunConfig(
+                name="train",
+                storage_path=str(self.job.run_path / "ray"),
+                failure_config=FailureConfig(max_failures=config.training.max_restarts),
+                worker_runtime_env=computing_env(settings.gpus),
+            ),
+        )

@@ -1,0 +1,218 @@
+"""The stages of data synthesis: read, sample, score, write. Each passes whole blocks of prompts.
+
+None keeps state that cannot be made again: a block that is lost with its stage is done again by the
+stage's successor, and a file is written anew under the same name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+from ray.exceptions import RayError
+
+from actors.generator.engine import Sampling
+from actors.generator.types import Request, Sampled
+from actors.runtime.calls import ask, first_line
+from actors.stream.stages import Score, trajectories
+from unisd_core.common.errors import UserError
+from unisd_core.common.fast_imports import importing
+from unisd_core.common.schema import PROMPT
+from unisd_core.config.method import Config
+from unisd_core.synthesis.sources import PromptSource
+from unisd_core.views.writing import draw_seed
+
+LEFT_OUT = "left out: "
+"""Begins the finish reason of a prompt that is not sampled; a setting follows."""
+FAILED = "failed: "
+"""Begins the finish reason of a prompt that could not be sampled; an error follows."""
+FILL = 2
+"""Requests on their way for each place of an engine: a group holds its places until its longest
+completion ends, so that others must wait to take those that are free."""
+MAX_FAILURES = 3
+"""Groups of requests that may fail in a row before the synthesis ends."""
+
+PROMPTS = PROMPT.append(pa.field("left_out", pa.string()))
+"""Prompts with the setting whose limit they exceed, null where they are to be sampled."""
+
+
+def group_size(config: Config) -> int:
+    """Requests that are sent to a replica together."""
+    return min(config.rollout.chunk, config.generator.max_sequences)
+
+
+def groups_in_flight(config: Config) -> int:
+    """Groups of requests that keep all replicas full."""
+    generator = config.generator
+    return max(2, -(-FILL * generator.max_sequences // group_size(config))) * generator.replicas
+
+
+def blocks_in_flight(config: Config) -> int:
+    """Blocks under way in the sampling stage: one more than holds these groups, so that the last
+    completions of one do not keep the replicas waiting."""
+    requests = config.synthesis.shard_prompts * config.synthesis.samples
+    return -(-groups_in_flight(config) * group_size(config) // requests) + 1
+
+
+@contextmanager
+def told(watch: Any) -> Iterator[None]:
+    """Tells the watch of a UserError, whose class Ray Data does not pass on."""
+    try:
+        yield
+    except UserError as error:
+        ask(watch.fail.remote(str(error)), "the watch")
+        raise
+
+
+class ReadPrompts:
+    """Renders the prompts of a block and, where agreement is scored, of their auxiliary views."""
+
+    def __init__(
+        self, config: Config, model_dir: str, source: PromptSource, views: int, watch: Any
+    ) -> None:
+        with importing():
+            from unisd_core.synthesis.prompts import PromptReader
+
+        self.watch = watch
+        self.reader = PromptReader(config, model_dir, source, views)
+
+    def __call__(self, blocks: pa.Table) -> pa.Table:
+        (block,) = blocks.to_pylist()
+        with told(self.watch):
+            return pa.Table.from_pylist(self.reader.read(**block), schema=PROMPTS)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One completion of a prompt."""
+
+    index: int
+    """Of its prompt in the block."""
+    number: int
+    source: str
+    request: Request
+
+
+class Sample:
+    """Asks the pool for every completion of a block; groups of several blocks are on their way at a
+    time, the older block's first."""
+
+    def __init__(
+        self, config: Config, pool: Any, sampling: Sampling, version: int, watch: Any
+    ) -> None:
+        self.config, self.pool, self.watch = config, pool, watch
+        self.sampling, self.version = sampling, version
+        self.room = asyncio.Semaphore(groups_in_flight(config))
+        self.failures = 0
+        # An engine refuses a key it still works on, as after this stage was restarted.
+        self.name = uuid.uuid4().hex
+
+    async def __call__(self, prompts: pa.Table) -> AsyncIterator[pa.Table]:
+        rows = prompts.to_pylist()
+        samples = self.config.synthesis.samples
+        draws = [
+            self._draw(row, index, number)
+            for index, row in enumerate(rows)
+            if row["left_out"] is None
+            for number in range(samples)
+        ]
+        size = group_size(self.config)
+        groups = [draws[start : start + size] for start in range(0, len(draws), size)]
+        sampled = await asyncio.gather(*map(self._sample, groups))
+        answers = [answer for group in sampled for answer in group]
+        # They travel on, so that the block accounts for every prompt.
+        absent = [index for index, row in enumerate(rows) if row["left_out"] is not None]
+        answers += [_nothing(f"{LEFT_OUT}{rows[index]['left_out']}") for index in absent]
+        indices = [draw.index for draw in draws] + absent
+        numbers = [draw.number for draw in draws] + [0] * len(absent)
+        yield trajectories(
+            prompts.take(indices),
+            answers,
+            position=[
+                rows[index]["row"] * samples + number
+                for index, number in zip(indices, numbers, strict=True)
+            ],
+            attempt=[0] * len(answers),
+            source=[draw.source for draw in draws] + [""] * len(absent),
+        )
+
+    def _draw(self, row: dict[str, Any], index: int, number: int) -> Draw:
+        """Depends on the seed, the uid and the number alone."""
+        seed = self.config.seed
+        share = self.config.rollout.teacher_share
+        taught = random.Random(f"{seed}/{row['uid']}/{number}").random() < share
+        sampling = replace(self.sampling, seed=draw_seed(seed, row["uid"], number))
+        ids = row["view_ids"][0] if taught else row["prompt_ids"]
+        key = f"{self.name}/{row['row']}/{number}"
+        source = "teacher" if taught else "student"
+        return Draw(index, number, source, Request(key, ids, sampling))
+
+    async def _sample(self, draws: list[Draw]) -> list[Sampled]:
+        async with self.room:
+            try:
+                requests = [draw.request for draw in draws]
+                sampled = await self.pool.generate.remote(requests, self.version)
+                self.failures = 0
+                return list(sampled)
+            except (RayError, TimeoutError, RuntimeError) as error:
+                self.failures += 1
+                if self.failures == MAX_FAILURES:
+                    reason = (
+                        f"{MAX_FAILURES} groups of prompts in a row could not be sampled "
+                        f"({first_line(error)}); what is finished is kept, the same command goes on"
+                    )
+                    await self.watch.fail.remote(reason)
+                    raise UserError(reason) from None
+                return [_nothing(f"{FAILED}{first_line(error)}") for _ in draws]
+
+
+def _nothing(reason: str) -> Sampled:
+    return Sampled([], [], reason, 0, 0, -1)
+
+
+class ScoreBlock(Score):
+    """The scorer of the main job, which takes a block in chunks: its time limit counts for one."""
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """``TRAJECTORY`` rows in, ``SCORED`` rows out."""
+        chunk = self.scorer.config.rollout.chunk
+        parts = [
+            super(ScoreBlock, self).__call__(table.slice(start, chunk))
+            for start in range(0, max(1, table.num_rows), chunk)
+        ]
+        return pa.concat_tables(parts)
+
+
+class WriteShard:
+    """Filters, weighs and writes a block; emits the file's name and account."""
+
+    def __init__(
+        self,
+        config: Config,
+        model_dir: str,
+        source: PromptSource,
+        folder: str,
+        weights: str,
+        watch: Any,
+    ) -> None:
+        with importing():
+            from unisd_core.synthesis.shard_maker import ShardMaker
+
+        self.watch = watch
+        with told(watch):
+            self.maker = ShardMaker(config, model_dir, source, folder, weights)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        if table.num_rows == 0:
+            return pa.table(
+                {"shard": pa.array([], pa.string()), "account": pa.array([], pa.string())}
+            )
+        with told(self.watch):
+            name, account = self.maker.write(table)
+        return pa.table({"shard": [name], "account": [account.model_dump_json()]})

@@ -1,0 +1,83 @@
+"""The policy versions a learner has made: kept while somebody may ask for them, and published."""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from typing import Any
+
+from torch import Tensor
+
+from actors.generator.types import Probe, WeightUpdate
+from actors.runtime.calls import ask
+from actors.weights.buckets import Bucket, pack, stored
+from unisd_core.config.method import Config
+from unisd_core.reporting.spans import Span
+from unisd_core.training.student import Student
+from unisd_core.training.teacher import TeacherWeights
+
+PROBE_TOKENS = 16
+"""Tokens whose log-probs tell whether an engine computes with the weights it was sent."""
+
+
+class Versions:
+    """Remembers as many versions of ``student`` as rows may be old, and the LM heads of the
+    teacher's; publishes to ``store``."""
+
+    def __init__(
+        self, config: Config, student: Student, teacher: TeacherWeights, store: Any
+    ) -> None:
+        self.staleness = config.training.staleness
+        self.student, self.teacher, self.store = student, teacher, store
+        self.known: OrderedDict[int, dict[str, Tensor]] = OrderedDict()
+        vocabulary = student.head_VH.shape[0]
+        self.probe_ids = [97 * place % vocabulary for place in range(1, PROBE_TOKENS + 1)]
+        self.probe: Probe | None = None
+        self.published_bytes = 0
+        """Size of the weights that were published last."""
+
+    def add(self, version: int, weights: dict[str, Tensor]) -> None:
+        """``weights`` are the student's as ``version``. Every process that holds a shard calls."""
+        self.known[version] = weights
+        while len(self.known) > self.staleness + 1:
+            self.known.popitem(last=False)
+        logprobs = self.student.logprobs(self.probe_ids, start=1)
+        self.probe = Probe(tuple(self.probe_ids), tuple(logprobs.tolist()))
+
+    def add_head(self, version: int) -> None:
+        """Full fine-tuning: keep the head that belongs to this teacher, for rows it has read."""
+        if not self.student.full:
+            return
+        self.student.teacher_heads[version] = self.student.head_in(self.teacher.state())
+        # Rows in the stream were read by a teacher at most this much older than the student.
+        oldest = max(self.known) - 2 * (self.staleness + 1)
+        known = sorted(self.student.teacher_heads)
+        for old, newer in itertools.pairwise(known):
+            if newer <= oldest:
+                del self.student.teacher_heads[old]
+
+    def publish(self, version: int, teacher_moved: bool, anew: bool = False) -> list[Span]:
+        """Give the newest version to the store; ``anew``: learners have started again. Returns when
+        earlier ones were pushed."""
+        student = self._kept(weight_update(version, self.known[version], self.probe))
+        self.published_bytes = student.size
+        teacher = None
+        if teacher_moved:
+            teacher = self._kept(weight_update(version, self.teacher.state()))
+        return ask(self.store.publish.remote(student, teacher, anew), "the weight store")
+
+    def _kept(self, update: WeightUpdate) -> WeightUpdate:
+        """``update`` with its buckets handed over to the store, one at a time."""
+
+        def keep(bucket: Bucket) -> Any:
+            (reference,) = ask(self.store.keep.remote(bucket), "the weight store")
+            return reference
+
+        return stored(update, keep)
+
+
+def weight_update(
+    version: int, weights: dict[str, Tensor], probe: Probe | None = None
+) -> WeightUpdate:
+    """Trained weights ready to travel."""
+    return pack(version, {name: tensor.numpy() for name, tensor in weights.items()}, probe)

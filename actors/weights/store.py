@@ -1,0 +1,133 @@
+"""The weight store: owns published policy versions and pushes them to the pool.
+
+What the learner publishes is owned here, so that it outlives the learner. A push runs
+while generation and training go on; when versions are published faster than they can be
+pushed, the newest one is pushed next. A pool that Ray restarted is given the newest one again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from actors.generator.types import WeightUpdate
+from actors.runtime.calls import restarted
+from actors.runtime.metrics import record
+from unisd_core.reporting.spans import Span
+
+
+@dataclass(frozen=True)
+class PushStatus:
+    """Versions published so far, the last one pushed, seconds of each push."""
+
+    published: int
+    pushed: int
+    push_seconds: list[float]
+
+
+PATROL_S = 5.0
+"""Seconds between two questions after the version the pool was last given."""
+
+
+class WeightStore:
+    """Async actor: the newest student for the generators, the newest teacher for the scorers.
+
+    One that Ray restarted has forgotten both: it refuses to answer, so that the learners start
+    again from their checkpoint, until it is given all of them.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        self.pool = pool
+        self.forgot = restarted()
+        self.student: WeightUpdate | None = None
+        self.teacher: WeightUpdate | None = None
+        self.pushed: WeightUpdate | None = None
+        self.published = 0
+        self.push_seconds: list[float] = []
+        self.push_spans: list[Span] = []
+        self.pushing: asyncio.Task[None] | None = None
+        self.patrol: asyncio.Task[None] | None = None
+
+    async def keep(self, bucket: Any) -> list[ray.ObjectRef]:
+        """Take over part of the weights; the answer holds a reference to it. The store owns what
+        is published, so that it outlives the learner."""
+        return [ray.put(bucket)]
+
+    async def publish(
+        self, student: WeightUpdate, teacher: WeightUpdate | None, anew: bool = False
+    ) -> list[Span]:
+        """Take over a version and start pushing it; returns without waiting for the replicas, with
+        the Unix times between which earlier versions were pushed since the last call.
+
+        ``teacher`` is the adapter the scorers read with from now on; None keeps the one they have,
+        which is the base model where learners start ``anew``. Raises what stopped an earlier push.
+        """
+        if anew:
+            self.forgot, self.teacher = False, None
+        self._check_memory()
+        if self.patrol is None:
+            self.patrol = asyncio.create_task(self._keep_current())
+        if self.pushing is not None and self.pushing.done():
+            ended, self.pushing = self.pushing, None
+            await ended
+        self.student, self.teacher = student, teacher or self.teacher
+        self.published += 1
+        self._start_push()
+        done, self.push_spans = self.push_spans, []
+        return done
+
+    def _start_push(self) -> None:
+        if self.pushing is None or self.pushing.done():
+            self.pushing = asyncio.create_task(self._push())
+
+    def _check_memory(self) -> None:
+        if self.forgot:
+            raise RuntimeError("the weight store was restarted and has forgotten all weights")
+
+    async def _push(self) -> None:
+        while self.student is not None and self.student is not self.pushed:
+            update = self.student
+            began, began_unix = time.perf_counter(), time.time()
+            await self.pool.push.remote(update)
+            self.push_seconds.append(time.perf_counter() - began)
+            self.push_spans.append((began_unix, time.time()))
+            record("push_seconds", self.push_seconds[-1])
+            record("pushed_bytes", update.size)
+            self.pushed = update
+
+    async def _keep_current(self) -> None:
+        """Push again to a pool that was restarted after the last push."""
+        while True:
+            await asyncio.sleep(PATROL_S)
+            if self.pushed is None or await self.pool.pushed.remote() is not None:
+                continue
+            self.pushed = None
+            self._start_push()
+
+    async def wait_pushed(self, timeout: float) -> None:
+        """Wait until the newest version has been pushed. Raises TimeoutError naming it."""
+        if self.pushing is None:
+            return
+        try:
+            await asyncio.wait_for(asyncio.shield(self.pushing), timeout)
+        except TimeoutError:
+            newest = self.student.version if self.student else 0
+            raise TimeoutError(
+                f"the generator pool did not reach version {newest} within {timeout:.0f} s"
+            ) from None
+
+    async def teacher_if_not(self, version: int) -> WeightUpdate | None:
+        """The teacher's adapter, or None when the caller's ``version`` is already the newest."""
+        self._check_memory()
+        if self.teacher is None or self.teacher.version == version:
+            return None
+        return self.teacher
+
+    async def status(self) -> PushStatus:
+        """What was published and pushed."""
+        pushed = self.pushed.version if self.pushed else 0
+        return PushStatus(self.published, pushed, list(self.push_seconds))

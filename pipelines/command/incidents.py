@@ -1,0 +1,40 @@
+"""Shows what went wrong and was mended while a run goes on, and keeps it in the run's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from ray.exceptions import RayError
+
+from actors.runtime.calls import ask
+from pipelines.command.console import say
+from pipelines.command.follower import Follower
+
+FILE = "incidents.jsonl"
+
+
+class IncidentLog(Follower):
+    """Prints each incident that the watch was told of and appends it to ``incidents.jsonl``."""
+
+    interval_s = 2.0
+
+    def __init__(self, watch: Any, folder: Path) -> None:
+        super().__init__()
+        self.watch, self.path = watch, folder / FILE
+
+    def look(self, at_end: bool) -> None:
+        """Take over what is new."""
+        try:
+            incidents = ask(self.watch.take.remote(), "the watch")
+        except (RayError, TimeoutError):
+            if at_end:
+                return  # the cluster may be what was lost
+            raise
+        for incident in incidents:
+            say(f"{incident.who}: {incident.what}")
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(dataclasses.asdict(incident)) + "\n")

@@ -1,0 +1,70 @@
+"""What a run needs before any actor starts: model folder, task, tokenizer, views, limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from actors.admission.ledger import visited_rows
+from actors.generator.engine import Sampling
+from actors.generator.evaluator import greedy, rollout_sampling
+from unisd_core.config.method import Config
+from unisd_core.evaluation.held_out import HeldOutSet, ask_rows, load_test_set
+from unisd_core.models.model_files import ModelFiles, open_model, with_completion_limit
+from unisd_core.tasks.registry import Task, load_task
+from unisd_core.tasks.splits import TrainingRows, split_training
+from unisd_core.views.builder import PromptTable, ViewBuilder, auxiliary_count, build_prompts
+from unisd_core.views.writing import Writing
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """Everything that is fixed for a run; ``config`` has the task's own limits filled in."""
+
+    config: Config
+    model: ModelFiles
+    task: Task
+    rows: TrainingRows
+    builder: ViewBuilder
+
+    @property
+    def writes(self) -> bool:
+        """Whether the model has to write contexts or wrong references before training."""
+        views, terms = self.config.views, self.config.objective
+        instructs = views.auxiliary == "induction" and auxiliary_count(self.config) > 0
+        return instructs or (views.negatives.source == "generated" and terms.contrastive.weight > 0)
+
+    def training_prompts(self, writing: Writing | None = None) -> PromptTable:
+        """Token ids of every training row and its views; see ``build_prompts``."""
+        visited = partial(visited_rows, self.config)
+        return build_prompts(self.rows.train, self.builder, writing, visited)
+
+    def test_sets(self) -> list[HeldOutSet]:
+        """A fixed sample of evaluation.rows rows of every test split."""
+        return [load_test_set(self.builder, split) for split in self.task.test_splits]
+
+    def validation_set(self) -> HeldOutSet:
+        """The training rows that were set aside."""
+        return ask_rows(self.builder, f"{self.task.name}_validation", self.rows.validation)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How rollouts are decoded."""
+        return rollout_sampling(self.config, self.model.stop_token_ids)
+
+    @property
+    def greedy(self) -> Sampling:
+        """How test sets are decoded."""
+        return greedy(self.config.rollout.max_completion_tokens, self.model.stop_token_ids)
+
+
+def prepare(config: Config) -> Workbench:
+    """Load and check everything cheap. Raises UserError for a model or task that cannot be used."""
+    task = load_task(config.task, config.data_dir, config.task_seed, config.own_rows)
+    rows = split_training(task, config)
+    config = with_completion_limit(config, task.max_completion_tokens)
+    model = open_model(config)
+    model.check_length("max_view_tokens")
+    return Workbench(
+        config, model, task, rows, ViewBuilder(model.tokenizer, task, config, model.stop_token_ids)
+    )

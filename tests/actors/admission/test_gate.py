@@ -1,0 +1,383 @@
+"""Waiting at the gate: nobody waits for room that cannot come."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from actors.admission import gate as gate_module
+from actors.admission.gate import BATCHES_WITHOUT_STEP, Gate
+from actors.admission.ledger import LOST_KEPT
+from unisd_core.common.errors import UserError
+
+
+class Stream:
+    """A stream that asks for its slots in order, as Generate does."""
+
+    def __init__(self, door: Gate, number: int):
+        self.door, self.number, self.slot = door, number, -1
+
+    async def admit(self, count: int):
+        self.slot += 1
+        return await self.door.admit(self.number, self.slot, count)
+
+
+def gate(**changes: float) -> Gate:
+    return Gate(**{"rows": 20, "batch": 4, "staleness": 0, "steps": 3, "seed": 0, **changes})
+
+
+async def opened(**changes: float) -> tuple[Gate, Stream]:
+    door = gate(**changes)
+    return door, Stream(door, await door.open_stream())
+
+
+def visits(tickets):
+    return [(ticket.position, ticket.attempt) for ticket in tickets]
+
+
+def test_waits_for_a_step_then_admits_the_next_batch():
+    async def scenario():
+        door, stream = await opened()
+        first = await stream.admit(4)
+        waiting = asyncio.create_task(stream.admit(4))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        await door.arrive([(*visit, 0) for visit in visits(first)], [])
+        await asyncio.sleep(0.01)
+        assert not waiting.done(), "a complete batch is waiting for its step, not for more rows"
+        assert await door.consume(visits(first)) == 3
+        assert door.ledger.version == 1
+        second = await asyncio.wait_for(waiting, 1)
+        assert [ticket.min_version for ticket in second] == [1] * 4
+
+    asyncio.run(scenario())
+
+
+def test_rows_lost_to_a_filter_are_replaced_before_the_step():
+    async def scenario():
+        door, stream = await opened()
+        first = await stream.admit(4)
+        waiting = asyncio.create_task(stream.admit(4))
+        kept, lost = visits(first)[:3], visits(first)[3:]
+        await door.arrive(
+            [(*visit, 0) for visit in kept], [(*visit, "truncated") for visit in lost]
+        )
+        replacement = await asyncio.wait_for(waiting, 1)
+        assert len(replacement) == 1 and replacement[0].min_version == 0
+        await door.consume(kept + visits(replacement))
+        assert (await door.counters())["reasons"] == {"filtered: truncated": 1}
+
+    asyncio.run(scenario())
+
+
+def test_the_end_releases_all_waiters():
+    async def scenario():
+        door, stream = await opened(steps=1)
+        tickets = await stream.admit(4)
+        waiting = [asyncio.create_task(stream.admit(4)) for _ in range(3)]
+        await door.consume(visits(tickets))
+        assert await asyncio.wait_for(asyncio.gather(*waiting), 1) == [[], [], []]
+
+    asyncio.run(scenario())
+
+
+def test_a_filter_that_drops_everything_ends_in_an_error_that_says_so():
+    async def scenario():
+        door, stream = await opened()
+        with pytest.raises(UserError, match=r"without a training step .*truncated.*filter"):
+            for _ in range(BATCHES_WITHOUT_STEP * 4 + 2):
+                tickets = await asyncio.wait_for(stream.admit(4), 1)
+                await door.arrive([], [(*visit, "truncated") for visit in visits(tickets)])
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("reason", ["empty completion", "truncated", "no answer to read"])
+def test_rows_that_only_get_lost_are_remembered_one_by_one(reason):
+    async def scenario():
+        door, stream = await opened()
+        with pytest.raises(UserError):
+            while True:
+                tickets = await asyncio.wait_for(stream.admit(4), 1)
+                await door.arrive([], [(*visit, reason) for visit in visits(tickets)])
+        assert reason in await door.failure()
+        lost = await door.lost()
+        assert [visit.position for _, visit in lost] == list(range(84 - LOST_KEPT, 84))
+        assert {row for row, _ in lost} == set(range(20))
+        assert {visit.reason for _, visit in lost} == {reason}
+
+    asyncio.run(scenario())
+
+
+def test_a_step_and_the_rows_it_left_out_are_one_event():
+    async def scenario():
+        door, stream = await opened()
+        first = visits(await stream.admit(4))
+        await door.arrive([(*visit, 0) for visit in first], [])
+        waiting = asyncio.create_task(stream.admit(4))
+        await door.consume(first[:3], [(*first[3], "not finite: x")])
+        following = await asyncio.wait_for(waiting, 1)
+        assert [ticket.min_version for ticket in following] == [1] * 4
+        counters = await door.counters()
+        assert (counters["consumed"], counters["failed"]) == (3, 1)
+        assert counters["reasons"] == {"failed: not finite: x": 1}
+
+    asyncio.run(scenario())
+
+
+def test_a_run_that_is_given_up_stays_so_when_its_learners_start_again():
+    async def scenario():
+        door, stream = await opened()
+        state = await door.state()
+        await stream.admit(4)
+        waiting = asyncio.create_task(stream.admit(4))
+        await asyncio.sleep(0.01)
+        await door.give_up("too many bad batches")
+        with pytest.raises(UserError, match="too many bad batches"):
+            await asyncio.wait_for(waiting, 1)
+        await door.restore(state)
+        again = Stream(door, await door.open_stream())
+        with pytest.raises(UserError, match="too many bad batches"):
+            await asyncio.wait_for(again.admit(4), 1)
+        assert await door.failure() == "too many bad batches"
+
+    asyncio.run(scenario())
+
+
+def test_a_new_stream_hands_out_again_what_the_old_one_left_open():
+    async def scenario():
+        door, stream = await opened()
+        lost = await stream.admit(4)
+        stream = Stream(door, await door.open_stream())
+        again = await asyncio.wait_for(stream.admit(4), 1)
+        assert [t.position for t in again] == [t.position for t in lost]
+        assert await door.arrive([(*visit, 0) for visit in visits(lost)], []) == [False] * 4
+        assert await door.arrive([(*visit, 0) for visit in visits(again)], []) == [True] * 4
+        await door.consume(visits(again))
+        assert (await door.counters())["consumed"] == 4
+
+    asyncio.run(scenario())
+
+
+def test_restore_returns_to_the_checkpoint():
+    async def scenario():
+        door, stream = await opened()
+        first = await stream.admit(4)
+        await door.consume(visits(first))
+        state = await door.state()
+        second = await stream.admit(4)
+        await door.consume(visits(second))
+        assert await door.restore(state) == 3
+        stream = Stream(door, await door.open_stream())
+        counters = await door.counters()
+        assert (counters["version"], counters["consumed"]) == (1, 4)
+        assert [t.position for t in await stream.admit(4)] == [t.position for t in second]
+
+    asyncio.run(scenario())
+
+
+def test_slots_are_served_in_their_order_whoever_asks_first():
+    async def scenario():
+        door, _ = await opened(staleness=1)
+        asked = [3, 0, 2, 1]
+        tickets = await asyncio.wait_for(
+            asyncio.gather(*(door.admit(1, slot, 2) for slot in asked)), 1
+        )
+        positions = dict(
+            zip(asked, ([t.position for t in chunk] for chunk in tickets), strict=True)
+        )
+        assert positions == {0: [0, 1], 1: [2, 3], 2: [4, 5], 3: [6, 7]}
+
+    asyncio.run(scenario())
+
+
+def test_the_first_batch_of_a_stream_is_alone_until_all_of_it_is_back():
+    async def scenario():
+        door, stream = await opened(staleness=2, first_alone=True)
+        first, second = await stream.admit(2), await stream.admit(2)
+        waiting = asyncio.create_task(stream.admit(2))
+        for tickets in (first, second):
+            await asyncio.sleep(0.01)
+            assert not waiting.done()
+            await door.arrive([(*visit, 0) for visit in visits(tickets)], [])
+        tickets = await asyncio.wait_for(waiting, 1)
+        assert len(tickets) == 2
+        # From now on nothing waits but for room.
+        for _ in range(3):
+            assert len(await asyncio.wait_for(stream.admit(2), 1)) == 2
+        again = Stream(door, await door.open_stream())
+        for _ in range(2):
+            assert len(await asyncio.wait_for(again.admit(2), 1)) == 2
+        waiting = asyncio.create_task(again.admit(2))
+        await asyncio.sleep(0.01)
+        assert not waiting.done(), "a new stream begins like the first"
+        waiting.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_row_that_the_first_batch_lost_is_replaced_at_once():
+    async def scenario():
+        door, stream = await opened(staleness=2, first_alone=True)
+        first, _ = await stream.admit(2), await stream.admit(2)
+        waiting = asyncio.create_task(stream.admit(2))
+        await door.fail(visits(first)[:1], "no answer")
+        assert len(await asyncio.wait_for(waiting, 1)) == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_dead_streams_waiter_gets_nothing():
+    async def scenario():
+        door, old = await opened()
+        await old.admit(4)
+        waiting = asyncio.create_task(old.admit(4))
+        await asyncio.sleep(0.01)
+        new = Stream(door, await door.open_stream())
+        assert await asyncio.wait_for(waiting, 1) == []
+        assert len(await asyncio.wait_for(new.admit(4), 1)) == 4
+
+    asyncio.run(scenario())
+
+
+def test_a_slot_that_is_asked_for_again_is_an_error():
+    async def scenario():
+        door, stream = await opened()
+        await stream.admit(4)
+        with pytest.raises(RuntimeError, match="slot 0 of the stream was asked for twice"):
+            await door.admit(stream.number, 0, 4)
+
+    asyncio.run(scenario())
+
+
+def test_standing_still_ends_in_an_error_that_says_where_the_rows_are():
+    async def scenario():
+        _, stream = await opened(patience=0.05)
+        await stream.admit(4)
+        with pytest.raises(RuntimeError, match="slot 1 waits, 4 rows are being sampled or scored"):
+            await stream.admit(4)
+
+    asyncio.run(scenario())
+
+
+def test_a_closed_gate_lets_nobody_in_however_long_it_takes():
+    async def scenario():
+        door, stream = await opened(patience=0.02, opened=False)
+        waiting = asyncio.create_task(stream.admit(4))
+        await asyncio.sleep(0.1)
+        assert not waiting.done() and not await door.is_open()
+        assert (await door.idle()).learner == 0.0, "nobody waits for the generators yet"
+        await door.open()
+        assert len(await asyncio.wait_for(waiting, 1)) == 4 and await door.is_open()
+
+    asyncio.run(scenario())
+
+
+def test_a_run_that_is_halted_before_it_began_sends_its_waiters_away():
+    async def scenario():
+        door, stream = await opened(opened=False)
+        waiting = asyncio.create_task(stream.admit(4))
+        await asyncio.sleep(0.01)
+        await door.halt()
+        assert await asyncio.wait_for(waiting, 1) == []
+
+    asyncio.run(scenario())
+
+
+def test_a_ledger_of_another_order_is_refused():
+    async def scenario():
+        state = await gate().state()
+        with pytest.raises(ValueError, match="another order of prompts"):
+            await gate(batch=2).restore(state)
+
+    asyncio.run(scenario())
+
+
+def test_a_run_that_is_ended_early_takes_one_more_step_and_admits_nothing():
+    async def scenario():
+        door, stream = await opened(staleness=1, steps=9)
+        first = await stream.admit(4)
+        second = await stream.admit(4)
+        await door.arrive([(*visit, 0) for visit in visits(first + second)], [])
+        await door.end_soon()
+        waiting = asyncio.create_task(stream.admit(4))
+        assert await door.consume(visits(first)) == 1
+        assert await asyncio.wait_for(waiting, 1) == []
+        assert (await door.counters())["in_flight"] == 4
+
+    asyncio.run(scenario())
+
+
+def test_a_group_that_starts_again_after_the_end_was_moved_is_told_so():
+    async def scenario():
+        door, stream = await opened(steps=9)
+        first = await stream.admit(4)
+        await door.arrive([(*visit, 0) for visit in visits(first)], [])
+        await door.end_soon()
+        assert await door.consume(visits(first)) == 1
+        assert await door.restore(await door.state()) == 1
+        again = Stream(door, await door.open_stream())
+        assert await asyncio.wait_for(again.admit(4), 1) == []
+
+    asyncio.run(scenario())
+
+
+def test_a_halt_lets_nobody_in_and_leaves_what_is_in_flight_open():
+    async def scenario():
+        door, stream = await opened(staleness=1)
+        first = await stream.admit(4)
+        second = await stream.admit(4)
+        waiting = asyncio.create_task(stream.admit(4))
+        await asyncio.sleep(0.01)
+        await door.halt()
+        assert await asyncio.wait_for(waiting, 1) == []
+        await door.arrive([(*visit, 0) for visit in visits(first)], [])
+        assert await door.consume(visits(first)) == 0, "the learner ends after the step it is at"
+        counters = await door.counters()
+        assert (counters["consumed"], counters["in_flight"]) == (4, len(second))
+        resumed = gate(staleness=1)
+        assert await resumed.restore(await door.state()) == 3
+        again = Stream(resumed, await resumed.open_stream())
+        assert [ticket.position for ticket in await again.admit(4)] == [4, 5, 6, 7]
+
+    asyncio.run(scenario())
+
+
+def test_a_restarted_gate_refuses_until_it_has_a_ledger(monkeypatch):
+    async def scenario():
+        door, stream = await opened(staleness=1)
+        before = [*await stream.admit(4), *await stream.admit(4)]
+        await door.consume(visits(before[:4]))
+        saved = await door.state()
+        monkeypatch.setattr(gate_module, "restarted", lambda: True)
+        fresh = gate(staleness=1)
+        for call in (fresh.open_stream(), fresh.consume(visits(before[4:])), fresh.state()):
+            with pytest.raises(RuntimeError, match="forgotten the ledger"):
+                await call
+        await fresh.restore(saved)
+        number = await fresh.open_stream()
+        assert number != stream.number
+        assert await fresh.admit(stream.number, 2, 4) == [], "the old stream gets nothing more"
+        again = await fresh.admit(number, 0, 4)
+        assert [ticket.position for ticket in again] == [4, 5, 6, 7]
+        kept = await fresh.arrive([(*visit, 1) for visit in visits(before[4:])], [])
+        assert kept == [False] * 4, "rows of the old stream are refused"
+
+    asyncio.run(scenario())
+
+
+def test_a_broken_stream_is_told_to_the_learner_until_the_next_one_opens():
+    async def scenario():
+        door, stream = await opened(staleness=1)
+        await stream.admit(4)
+        assert not await door.stream_broke(stream.number - 1, "an older one")
+        assert await door.last_step() == 3
+        assert await door.stream_broke(stream.number, "the agreement stage was lost")
+        with pytest.raises(RuntimeError, match="agreement stage was lost"):
+            await door.last_step()
+        await door.restore(await door.state())
+        assert await door.last_step() == 3, "a learner that starts again does not care"
+        assert not await door.stream_broke(stream.number, "late news")
+
+    asyncio.run(scenario())

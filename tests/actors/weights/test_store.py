@@ -1,0 +1,149 @@
+"""The store pushes in the background, newest first, and says who is late."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from actors.generator.types import ReplicaReport, WeightUpdate
+from actors.weights import store as weights
+from actors.weights.store import WeightStore
+
+
+def update(version: int) -> WeightUpdate:
+    return WeightUpdate(version, (), f"sum-{version}")
+
+
+class SlowPool:
+    """A pool whose push ends when the test says so."""
+
+    def __init__(self, error: Exception | None = None):
+        self.pushes: list[int] = []
+        self.newest: int | None = None
+        self.may_end = asyncio.Event()
+        self.error = error
+        self.push = SimpleNamespace(remote=self._push)
+        self.pushed = SimpleNamespace(remote=self._pushed)
+
+    async def _pushed(self) -> int | None:
+        return self.newest
+
+    async def _push(self, new: WeightUpdate) -> list[ReplicaReport]:
+        await self.may_end.wait()
+        if self.error:
+            raise self.error
+        self.pushes.append(new.version)
+        self.newest = new.version
+        return [ReplicaReport(0, new.version, new.checksum, 0, 0.0)]
+
+
+def test_publishing_does_not_wait_and_superseded_versions_are_skipped():
+    async def scenario():
+        pool = SlowPool()
+        store = WeightStore(pool)
+        for version in (1, 2, 3):
+            await asyncio.wait_for(store.publish(update(version), None), 1)
+            await asyncio.sleep(0)
+        assert (await store.status()).pushed == 0
+        pool.may_end.set()
+        await store.wait_pushed(1)
+        assert pool.pushes == [1, 3]
+        status = await store.status()
+        assert (status.published, status.pushed, len(status.push_seconds)) == (3, 3, 2)
+
+    asyncio.run(scenario())
+
+
+def test_an_older_version_is_pushed_too_after_a_rollback():
+    async def scenario():
+        pool = SlowPool()
+        pool.may_end.set()
+        store = WeightStore(pool)
+        for version in (5, 2):
+            await store.publish(update(version), None)
+            await store.wait_pushed(1)
+        assert pool.pushes == [5, 2]
+
+    asyncio.run(scenario())
+
+
+def test_a_push_that_does_not_end_is_named():
+    async def scenario():
+        store = WeightStore(SlowPool())
+        await store.publish(update(7), None)
+        with pytest.raises(TimeoutError, match="version 7 within"):
+            await store.wait_pushed(0.05)
+
+    asyncio.run(scenario())
+
+
+def test_a_failed_push_is_raised_where_somebody_waits():
+    async def scenario():
+        pool = SlowPool(RuntimeError("replica 1 cannot be restarted"))
+        pool.may_end.set()
+        store = WeightStore(pool)
+        await store.publish(update(1), None)
+        with pytest.raises(RuntimeError, match="replica 1"):
+            await store.wait_pushed(1)
+        with pytest.raises(RuntimeError, match="replica 1"):
+            await store.publish(update(2), None)
+        pool.error = None
+        await store.publish(update(3), None)
+        await store.wait_pushed(1)
+        assert pool.pushes == [3], "a fault that has passed does not stop later versions"
+
+    asyncio.run(scenario())
+
+
+def test_the_teacher_travels_only_when_it_is_new():
+    async def scenario():
+        pool = SlowPool()
+        pool.may_end.set()
+        store = WeightStore(pool)
+        assert await store.teacher_if_not(0) is None
+        await store.publish(update(1), update(1))
+        assert (await store.teacher_if_not(0)).version == 1
+        assert await store.teacher_if_not(1) is None
+        await store.publish(update(2), None)
+        assert await store.teacher_if_not(1) is None, "the teacher did not move"
+        await store.publish(update(1), None, anew=True)
+        assert await store.teacher_if_not(1) is None, "learners began anew with the base model"
+
+    asyncio.run(scenario())
+
+
+def test_a_restarted_pool_is_given_the_newest_version_again(monkeypatch):
+    monkeypatch.setattr(weights, "PATROL_S", 0.01)
+
+    async def scenario():
+        pool = SlowPool()
+        pool.may_end.set()
+        store = WeightStore(pool)
+        await store.publish(update(4), None)
+        await store.wait_pushed(1)
+        await asyncio.sleep(0.05)
+        assert pool.pushes == [4]
+        pool.newest = None
+        await asyncio.sleep(0.05)
+        assert pool.pushes == [4, 4]
+
+    asyncio.run(scenario())
+
+
+def test_a_restarted_store_refuses_until_it_is_given_all(monkeypatch):
+    monkeypatch.setattr(weights, "restarted", lambda: True)
+
+    async def scenario():
+        pool = SlowPool()
+        pool.may_end.set()
+        store = WeightStore(pool)
+        with pytest.raises(RuntimeError, match="forgotten all weights"):
+            await store.publish(update(3), None)
+        with pytest.raises(RuntimeError, match="forgotten all weights"):
+            await store.teacher_if_not(0)
+        await store.publish(update(2), update(2), anew=True)
+        assert (await store.teacher_if_not(0)).version == 2
+
+    asyncio.run(scenario())

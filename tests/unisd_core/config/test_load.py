@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.command.cli import PRESETS_DIR
+from unisd_core.common.errors import UserError
+from unisd_core.config.load import changed_keys, config_sha256, dump_config, load_config
+from unisd_core.config.method import Config
+
+
+def preset(folder: Path, name: str, text: str) -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(text)
+    return path
+
+
+def load(*overrides: str) -> Config:
+    return load_config(None, overrides, PRESETS_DIR)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("views.count=0", "views.count=0: K must be at least 1"),
+        ("training.step=20", "training.step is not a setting; did you mean training.steps?"),
+        ("learning_rate=1", "learning_rate is not a setting; did you mean training.learning_rate?"),
+        ("qwertz=1", "qwertz is not a setting; --dry-run prints every setting"),
+        ("training=3", "training is a group of settings; set its keys, as training.steps"),
+        ("training.steps=many", "training.steps=many: steps must be a whole number"),
+        ("training.steps=2.5", "training.steps=2.5: steps must be a whole number"),
+        ("training.steps=true", "training.steps=true: steps must be a whole number"),
+        ("training.steps=", "training.steps=null: steps must be a whole number"),
+        ("rollout.top_p=1.5", "rollout.top_p=1.5: top_p must be at most 1.0"),
+        ("rollout.temperature=0", "rollout.temperature=0: temperature must be above 0.0"),
+        ("training.learning_rate=1e400", "learning_rate must be a finite number"),
+        ("training.steps=" + "1" * 5000, "steps must be a whole number"),
+        ("training.learning_rate=.inf", "learning_rate must be a number"),
+        ("objective.divergence.clip=x", "clip must be a number or null"),
+        ("filter.drop_truncated=yes", "drop_truncated must be true or false"),
+        ("teacher.kind=emma", "kind must be one of 'frozen', 'ema' or 'live'"),
+        ("model.lora.targets=q_proj", "targets must be a list such as [a, b]"),
+        ("model.lora.targets=[q_proj, 1]", "targets must be text"),
+        ("name=a/b", "name must be text that matches"),
+        ("training.batch=12", "rollout.chunk (8) must divide training.batch (12)"),
+        ("training.steps", "'training.steps' is not an override; write key=value"),
+    ],
+)
+def test_a_wrong_override_is_one_line_that_names_key_and_remedy(
+    override: str, message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load(override)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("training.learning_rate=1e-3", ("training", "learning_rate"), 1e-3),
+        ("training.steps=020", ("training", "steps"), 20),
+        ("objective.agreement.level=off", ("objective", "agreement", "level"), "off"),
+        ("objective.divergence.clip=None", ("objective", "divergence", "clip"), None),
+        ("objective.divergence.clip=null", ("objective", "divergence", "clip"), None),
+        ("name=2024", ("name",), "2024"),
+        ("name=2026-01-02", ("name",), "2026-01-02"),
+        ("data_dir=7", ("data_dir",), "7"),
+        ("model.lora.targets=[q_proj]", ("model", "lora", "targets"), ("q_proj",)),
+        ("objective.divergence.alpha=1", ("objective", "divergence", "alpha"), 1.0),
+    ],
+)
+def test_override_values_have_the_type_of_their_setting(
+    override: str, key: tuple[str, ...], value: object
+) -> None:
+    found: object = load(override)
+    for part in key:
+        found = getattr(found, part)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_the_command_line_wins_over_a_preset_and_a_preset_over_its_base(tmp_path: Path) -> None:
+    preset(tmp_path, "root", "training: {steps: 1, batch: 8, staleness: 3}\nseed: 5\n")
+    preset(tmp_path, "leaf", "base: root\ntraining:\n  steps: 2\n  batch: 16\n")
+    config = load_config("leaf", ["training.steps=3"], tmp_path)
+    assert config.training.steps == 3
+    assert config.training.batch == 16
+    assert config.training.staleness == 3
+    assert config.seed == 5
+
+
+def test_a_path_is_a_preset_and_its_base_may_lie_beside_it_or_in_the_presets(
+    tmp_path: Path,
+) -> None:
+    preset(tmp_path, "near", "base: demo\nseed: 3\n")
+    path = preset(tmp_path, "mine", "base: ./near.yaml\n")
+    config = load_config(str(path), [], PRESETS_DIR)
+    assert config.seed == 3
+    assert config.training == load_config("demo", [], PRESETS_DIR).training
+
+
+def test_of_several_presets_the_later_one_wins_key_by_key(tmp_path: Path) -> None:
+    preset(tmp_path, "root", "seed: 5\ntraining: {steps: 1}\n")
+    preset(tmp_path, "one", "base: root\ntraining: {steps: 2, batch: 8}\n")
+    preset(tmp_path, "two", "training: {batch: 16}\nname: two\n")
+    config = load_config(["one", "two"], ["name=mine"], tmp_path)
+    assert (config.seed, config.training.steps, config.training.batch) == (5, 2, 16)
+    assert config.name == "mine"
+    turned = load_config(["two", "one"], [], tmp_path)
+    assert (turned.name, turned.training.batch) == ("two", 8)
+    assert load_config([], [], tmp_path) == load_config(None, [], tmp_path) == Config()
+    assert load_config(["one"], [], tmp_path) == load_config("one", [], tmp_path)
+
+
+def test_a_name_with_a_slash_lies_below_the_presets_or_is_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presets, here = tmp_path / "presets", tmp_path / "here"
+    for folder in (presets / "models", here / "models"):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    preset(presets / "models", "large", "seed: 1\n")
+    preset(here / "models", "large", "seed: 2\n")
+    (here / "models" / "other").write_text("seed: 3\n")
+    preset(presets, "leaf", "base: models/large\n")
+    assert load_config("models/large", [], presets).seed == 1
+    assert load_config("leaf", [], presets).seed == 1
+    assert load_config("models/large.yaml", [], presets).seed == 2
+    assert load_config("models/other", [], presets).seed == 3
+    for wrong in ("models/larg", "larg", "large"):
+        with pytest.raises(UserError, match=r"did you mean models/large\?"):
+            load_config(wrong, [], presets)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training:\n  step: 1\n", "training.step is not a setting"),
+        ("training: 3\n", "training is a group of settings"),
+        ("training:\n", "training is a group of settings"),
+        ("training:\n  steps: x\n", "training.steps=x: steps must be a whole number"),
+        ("seed: 1\nseed: 2\n", "key 'seed' appears twice"),
+        ("- 1\n", "a preset is a mapping"),
+        ("seed: [1\n", "line 2: not valid YAML"),
+        ("base: bad\n", "'base' leads back"),
+        ("base: 3\n", "base=3 must be the name of a preset"),
+        ("task: &a [*a]\n", "line 1: not valid YAML (aliases and tags are not read here"),
+        ("seed: !!int x\n", "line 1: not valid YAML (aliases and tags are not read here"),
+        (f"task: {'[' * 5000}\n", "line 1: not valid YAML (nested too deep)"),
+        (f"seed: {'1' * 5000}\n", "not valid YAML (Exceeds the limit"),
+        ('data_dir: "a\\0"\n', "data_dir: holds a NUL"),
+        ('data_dir: "\\ud800"\n', "data_dir: holds a NUL or a character that is no Unicode"),
+    ],
+)
+def test_a_wrong_preset_is_one_line_that_names_the_file(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = preset(tmp_path, "bad", text)
+    with pytest.raises(UserError) as caught:
+        load_config("bad", [], tmp_path)
+    assert str(caught.value).startswith(f"{path}:")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000 + "b.yaml"])
+def test_a_name_too_long_for_a_file_is_an_unknown_preset(name: str) -> None:
+    with pytest.raises(UserError, match="no file") as caught:
+        load_config(name, [], PRESETS_DIR)
+    assert len(str(caught.value)) < 2000
+
+
+def test_an_unknown_preset_is_answered_with_a_name_that_exists() -> None:
+    with pytest.raises(UserError, match=r"preset 'unisd_ful'.*did you mean unisd_full\?"):
+        load_config("unisd_ful", [], PRESETS_DIR)
+
+
+@pytest.mark.parametrize("path", sorted(PRESETS_DIR.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_preset_loads_under_its_own_name(path: Path) -> None:
+    assert load_config(path.stem, [], PRESETS_DIR).name == path.stem
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        path.relative_to(PRESETS_DIR).with_suffix("").as_posix()
+        for path in PRESETS_DIR.glob("*/**/*.yaml")
+    ),
+)
+def test_every_preset_in_a_subfolder_loads_after_another_and_leaves_its_name(name: str) -> None:
+    assert load_config([name], [], PRESETS_DIR) != Config()
+    joined = load_config(["unisd_full", name], [], PRESETS_DIR)
+    assert joined.name == "unisd_full"
+    assert (
+        joined.objective.contrastive
+        == load_config("unisd_full", [], PRESETS_DIR).objective.contrastive
+    )
+
+
+@pytest.mark.parametrize(
+    "name", sorted(path.stem for path in (PRESETS_DIR / "models").glob("*.yaml"))
+)
+def test_a_model_preset_bounds_what_it_counts_on(name: str) -> None:
+    config = load_config(f"models/{name}", [], PRESETS_DIR)
+    # A longer row would be a micro-batch of its own, beyond the limit.
+    row = config.model.max_prompt_tokens + config.rollout.max_completion_tokens
+    view = config.model.max_view_tokens + config.rollout.max_completion_tokens
+    assert config.training.micro_batch_tokens >= row
+    assert config.scorer.batch_tokens >= view
+    shared = config.generator.gpus + config.scorer.gpus
+    if config.learner.gpus < 1:
+        shared += config.learner.gpus
+    assert shared == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", ["unisd_full", "demo"])
+def test_the_full_method_runs_every_mechanism(name: str) -> None:
+    config = load_config(name, [], PRESETS_DIR)
+    objective = config.objective
+    assert objective.divergence.weight > 0
+    assert objective.divergence.clip is not None
+    assert objective.agreement.level != "off"
+    assert objective.agreement.gamma >= 0.1
+    assert objective.contrastive.weight >= 0.1
+    assert objective.features.weight >= 0.1
+    assert config.teacher.kind == "ema"
+    assert config.views.count >= 2
+
+
+# Names that one YAML reader or another takes for a number, a date or a truth value.
+tricky = st.sampled_from(["1e5", "010", "08", "0o17", "1_0", "on", "No", "2026-01-02", "null"])
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    name=tricky | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]*", fullmatch=True),
+    rate=st.floats(min_value=1e-30, max_value=1e30),
+    clip=st.none() | st.floats(min_value=1e-3, max_value=1e9),
+    data_dir=st.none() | st.text(st.characters(categories=["L", "N", "P", "Zs"])),
+)
+def test_a_dumped_configuration_loads_back_unchanged(
+    tmp_path_factory: pytest.TempPathFactory,
+    name: str,
+    rate: float,
+    clip: float | None,
+    data_dir: str | None,
+) -> None:
+    config = Config.model_validate(
+        {
+            "name": name,
+            "data_dir": data_dir,
+            "training": {"learning_rate": rate},
+            "objective": {"divergence": {"clip": clip}},
+        }
+    )
+    path = tmp_path_factory.getbasetemp() / "dumped.yaml"
+    path.write_text(dump_config(config), encoding="utf-8")
+    assert load_config(str(path), [], PRESETS_DIR) == config
+    # Readers with PyYAML's own rules see the same values.
+    assert Config.model_validate(yaml.safe_load(dump_config(config))) == config
+
+
+def test_the_digest_follows_the_settings_and_nothing_else() -> None:
+    assert config_sha256(load("training.steps=7")) == config_sha256(load("training.steps=7"))
+    assert config_sha256(load("training.steps=7")) != config_sha256(load("training.steps=8"))
+    assert len(config_sha256(load())) == 64
+
+
+def test_changed_keys_names_what_differs() -> None:
+    after = load("training.steps=7", "objective.divergence.clip=null")
+    assert changed_keys(load(), after) == ["objective.divergence.clip", "training.steps"]
+    assert changed_keys(after, after) == []
+
+
+def test_the_configuration_needs_no_heavy_library() -> None:
+    program = (
+        "import sys, unisd_core.config.method, unisd_core.config.load, pipelines.command.cli\n"
+        "heavy = {'torch', 'ray', 'vllm', 'transformers', 'pyarrow'} & set(sys.modules)\n"
+        "sys.exit(' '.join(heavy) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_base_that_is_not_there_names_the_preset_that_asks_for_it(tmp_path):
+    (tmp_path / "mine.yaml").write_text("base: nowhere\n")
+    with pytest.raises(UserError, match=r"mine\.yaml: base: preset 'nowhere': no file"):
+        load_config([str(tmp_path / "mine.yaml")], [], tmp_path)

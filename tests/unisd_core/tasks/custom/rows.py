@@ -1,0 +1,36 @@
+"""Own rows written to a file and read as a task."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from unisd_core.config.stages import OwnRows
+from unisd_core.tasks.base import Row, Task
+from unisd_core.tasks.registry import load_task
+
+
+def write_rows(path: Path, *rows: dict[str, Any]) -> str:
+    """Write a JSONL or Parquet file, by its suffix."""
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(list(rows)), path)
+    else:
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def own_task(train: str | None, metric: str = "exact_match", **settings: Any) -> Task:
+    section = OwnRows.model_validate({"train": train, "metric": metric, **settings})
+    return load_task("own_rows", None, 0, section)
+
+
+def task_of(tmp_path: Path, metric: str, *rows: dict[str, Any]) -> tuple[Task, list[Row]]:
+    """A task whose training rows are ``rows``; there are no test rows."""
+    path = write_rows(tmp_path / "train.jsonl", *rows)
+    task = own_task(path, metric, test=str(tmp_path / "absent.jsonl"))
+    return task, task.rows("train")

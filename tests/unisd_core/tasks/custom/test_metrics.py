@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unisd_core.tasks.custom.rows import task_of
+from unisd_core.tasks.base import Row, Task
+from unisd_core.tasks.custom.json_call import JsonCall
+from unisd_core.tasks.custom.metrics import Choice, ExactMatch, Metric, Numeric
+
+
+def wrong_golds(task: Task, row: Row, seeds: int = 40) -> set[str | None]:
+    found = [task.wrong_reference(row, random.Random(seed)) for seed in range(seeds)]
+    for wrong in found:
+        if wrong is not None:
+            assert not task.score(row, wrong.gold).correct
+            assert task.readable(row, wrong.gold)
+            assert (wrong.uid, wrong.prompt, wrong.answer) == (row.uid, row.prompt, row.answer)
+            assert wrong.hint == ""
+    return {wrong and wrong.gold for wrong in found}
+
+
+def outcomes(task: Task, row: Row, texts: Sequence[str]) -> list[bool]:
+    return [score.correct for score in task.score_many([row] * len(texts), list(texts))]
+
+
+def test_exact_match_compares_the_whole_text(tmp_path: Path) -> None:
+    task, (oslo, bergen, _) = task_of(
+        tmp_path,
+        "exact_match",
+        {"prompt": "1", "reference": "in  Oslo", "hint": "h"},
+        {"prompt": "2", "reference": "in Bergen"},
+        {"prompt": "3", "reference": "two\nlines"},
+    )
+    assert outcomes(task, oslo, ["in Oslo", " in\nOslo ", "in Oslo.", "In Oslo", ""]) == [
+        True, True, False, False, False,
+    ]  # fmt: skip
+    assert wrong_golds(task, oslo) == {"in Bergen"}
+    assert wrong_golds(task, bergen) == {"in  Oslo"}
+
+
+def test_exact_match_compares_the_last_line_with_an_answer(tmp_path: Path) -> None:
+    task, (row, *_) = task_of(
+        tmp_path,
+        "exact_match",
+        {"prompt": "1", "reference": "It is cold.\nAnswer: Oslo", "answer": "Oslo"},
+        {"prompt": "2", "reference": "It is warm.\nAnswer: Rome", "answer": "Rome"},
+        {"prompt": "3", "reference": "It is wet.\nAnswer: Oslo", "answer": "Oslo"},
+    )
+    texts = ["Oslo", "So.\n**Answer:** Oslo\n", "Oslo\nAnswer: Rome", "Answer: Oslo it is"]
+    assert outcomes(task, row, texts) == [True, True, False, False]
+    assert wrong_golds(task, row) == {"It is warm.\nAnswer: Rome"}
+
+
+def test_no_other_reference_that_is_wrong(tmp_path: Path) -> None:
+    rows = [{"prompt": str(n), "reference": "yes"} for n in range(3)]
+    task, (row, *_) = task_of(tmp_path, "exact_match", *rows)
+    assert wrong_golds(task, row) == {None}
+
+
+def test_choices_come_from_their_column_or_from_the_prompt(tmp_path: Path) -> None:
+    task, (listed, column, neither) = task_of(
+        tmp_path,
+        "choice",
+        {"prompt": "Which?\nA. x\nB) y\n(C) z\nD: w", "reference": "It is B.\nAnswer: B"},
+        {"prompt": "Which?", "reference": "Answer: A", "choices": ["x", "y"]},
+        {"prompt": "Which of A or B?", "reference": "C"},
+    )
+    assert [row.answer["letters"] for row in (listed, column, neither)] == ["ABCD", "AB", "ABC"]
+    assert outcomes(task, listed, ["B", "Answer: (B)", "Answer: D", "?"]) == [
+        True, True, False, False,
+    ]  # fmt: skip
+    assert not task.readable(column, "Answer: C")
+    assert wrong_golds(task, listed) == {f"It is B.\nAnswer: {x}" for x in "ACD"}
+    assert wrong_golds(task, column) == {"Answer: B"}
+
+
+def test_numbers_are_compared_by_value(tmp_path: Path) -> None:
+    task, (plain, stated) = task_of(
+        tmp_path,
+        "numeric",
+        {"prompt": "1", "reference": "It costs $1,200."},
+        {"prompt": "2", "reference": "6 * 7 = 42\n#### 42", "answer": "42"},
+    )
+    assert outcomes(task, plain, ["1200", "#### 1200.00", "1.200,00", "12"]) == [
+        True, True, True, False,
+    ]  # fmt: skip
+    assert wrong_golds(task, plain) == {
+        f"It costs ${x}." for x in ("1,201", "1,199", "1,202", "2,400")
+    }
+    assert wrong_golds(task, stated) == {f"6 * 7 = {x}\n#### {x}" for x in (41, 43, 44, 84)}
+
+
+CALL = {"name": "add", "arguments": {"a": 1, "unit": "kg"}}
+OTHER = {"name": "drop", "arguments": {"unit": "lb"}}
+
+
+def test_calls_are_compared_strictly(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "1", "reference": json.dumps(CALL)},
+        {"prompt": "2", "reference": json.dumps([CALL, OTHER], separators=(",", ":"))},
+    ]
+    task, (one, two) = task_of(tmp_path, "json_call", *rows)
+    fine = [
+        json.dumps(CALL, indent=2),
+        f"```json\n{json.dumps(CALL)}\n```",
+        '{"action": "add", "arguments": {"unit": "kg", "a": 1}}',
+    ]
+    bad = [
+        '{"name": "add", "arguments": {"a": "1", "unit": "kg"}}',
+        '{"name": "add", "arguments": {"a": 1}}',
+        '{"name": "add", "arguments": {"a": 1, "unit": "kg", "b": 2}}',
+        '{"name": "Add", "arguments": {"a": 1, "unit": "kg"}}',
+        json.dumps([CALL, CALL]),
+        json.dumps(CALL)[:-1],
+        "add",
+    ]
+    assert outcomes(task, one, fine + bad) == [True] * 3 + [False] * 7
+    assert outcomes(task, two, [json.dumps([CALL, OTHER]), json.dumps([OTHER, CALL])]) == [
+        True, False,
+    ]  # fmt: skip
+
+
+def test_a_wrong_call_keeps_the_form_of_the_reference(tmp_path: Path) -> None:
+    compact = json.dumps([CALL, OTHER], separators=(",", ":"))
+    rows = [
+        {"prompt": "1", "reference": json.dumps(CALL)},
+        {"prompt": "2", "reference": f"So:\n{compact}"},
+        {"prompt": "3", "reference": json.dumps({"name": "stop", "arguments": {}})},
+    ]
+    task, (one, two, three) = task_of(tmp_path, "json_call", *rows)
+    found = {json.dumps(json.loads(gold or "")) for gold in wrong_golds(task, one, 200)}
+    changes: list[dict[str, Any]] = [
+        {**CALL, "name": "drop"}, {**CALL, "name": "stop"},
+        *({**CALL, "arguments": {"a": 1 + step, "unit": "kg"}} for step in (1, 2, 10)),
+        {**CALL, "arguments": {"a": 1, "unit": "lb"}},
+        {**CALL, "arguments": {"a": 1}}, {**CALL, "arguments": {"unit": "kg"}},
+    ]  # fmt: skip
+    assert found == {json.dumps(change) for change in changes}
+    for gold in wrong_golds(task, two):
+        head, _, calls = (gold or "").partition("\n")
+        assert head == "So:"
+        assert json.dumps(json.loads(calls), separators=(",", ":")) == calls
+    assert wrong_golds(task, three) == {
+        json.dumps({"name": name, "arguments": {}}) for name in ("add", "drop")
+    }
+
+
+DOUBLE = "def double(x):\n    return x * 2"
+TESTS = "assert double(2) == 4\nassert double(5) == 10"
+
+
+def test_programs_are_run_with_their_tests(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "1", "reference": f"```python\n{DOUBLE}\n```", "tests": TESTS},
+        {"prompt": "2", "reference": DOUBLE, "tests": TESTS},
+    ]
+    task, (fenced, plain) = task_of(tmp_path, "python_tests", *rows)
+    texts = [
+        "Sure:\n```python\ndef double(n):\n    return n + n\n```",
+        "def double(n):\n    return n * n",
+        "def twice(n):\n    return n + n",
+        "no idea",
+    ]
+    scores = task.score_many([plain] * 4, texts)
+    assert [score.correct for score in scores] == [True, False, False, False]
+    assert [score.extracted for score in scores] == [True, True, False, False]
+    assert [task.readable(plain, text) for text in texts] == [True, True, False, False]
+    for gold in wrong_golds(task, fenced, 4):
+        assert gold is not None
+        assert gold.startswith("```python\ndef double(x):\n")
+        assert gold.endswith("\n```")
+
+
+@pytest.mark.parametrize(
+    ("metric", "answer"),
+    [
+        (ExactMatch(), {"text": "x", "last_line": True}),
+        (Choice(), {"letter": "A", "letters": "ABC"}),
+        (Numeric(), {"number": 1.0}),
+        (JsonCall(), {"calls": [["f", {"a": [1, {"b": None}]}]]}),
+    ],
+)
+@given(text=st.text() | st.text(alphabet='{}[]":,1aA#\n answer'))
+def test_any_text_is_scored_without_raising(
+    metric: Metric, answer: dict[str, Any], text: str
+) -> None:
+    score = metric.score(answer, text)
+    assert score.extracted or not score.correct

@@ -1,0 +1,378 @@
+"""Presets and command-line overrides to one checked configuration, and back to YAML.
+
+Every mistake becomes one ``UserError`` line naming the file, the key and what is expected.
+Imports neither torch, ray, vllm nor transformers.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, get_args
+
+import yaml  # type: ignore[import-untyped]
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from unisd_core.common.errors import UserError, reason, shorten
+from unisd_core.config.method import Config
+
+_SCALARS = (
+    ("tag:yaml.org,2002:bool", r"true|false", "tf"),
+    ("tag:yaml.org,2002:int", r"[-+]?[0-9]+", "-+0123456789"),
+    (
+        "tag:yaml.org,2002:float",
+        r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?",
+        "-+.0123456789",
+    ),
+    ("tag:yaml.org,2002:null", r"~|null|", "~n"),
+)
+
+_DEEPEST = 20
+"""Levels of a YAML file, five times what a setting needs."""
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML with few implicit types: PyYAML's own read ``off`` as false and ``1e-3`` as text."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """The next node; refuses what no setting needs and a few lines blow up with."""
+        event = self.peek_event()
+        problem = None
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
+            problem = "aliases and tags are not read here; write the value itself"
+        elif self._depth == _DEEPEST:
+            problem = "nested too deep"
+        if problem:
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    """Quotes text that either this module or any YAML 1.1 reader would take for another type."""
+
+
+for _tag, _pattern, _first in _SCALARS:
+    _compiled = re.compile(f"^(?:{_pattern})$")
+    # "" stands for the empty scalar, which only null may match.
+    _Loader.add_implicit_resolver(_tag, _compiled, [*_first, *([""] if "null" in _tag else [])])
+    _Dumper.add_implicit_resolver(_tag, _compiled, [*_first])
+
+
+def _int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    # PyYAML would read a leading zero as octal.
+    return int(loader.construct_scalar(node))
+
+
+def _float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
+    return float(loader.construct_scalar(node))
+
+
+def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    pairs = [
+        (loader.construct_object(key, deep=True), loader.construct_object(value, deep=True))
+        for key, value in node.value
+    ]
+    keys = [str(key) for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            # The last of two equal keys would win without a word.
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key '{key}' appears twice", node.start_mark
+            )
+    return dict(zip(keys, (value for _, value in pairs), strict=True))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _float)
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """A value and the file it came from ("" for the command line)."""
+
+    value: Any
+    source: str
+
+
+def load_config(
+    preset: str | Sequence[str] | None, overrides: Sequence[str], presets_dir: Path
+) -> Config:
+    """Resolve presets and overrides such as ``training.steps=20`` to a checked ``Config``.
+
+    Each preset is a name in ``presets_dir`` (``models/qwen2.5-7b`` in its subfolders) or a path to
+    a YAML file; of several, later ones override earlier ones key by key; None starts from the
+    defaults. A preset may name another one under ``base``, which it overrides.
+    Raises UserError for a missing or malformed preset and for unknown, ill-typed or
+    out-of-range settings.
+    """
+    presets = [preset] if isinstance(preset, str) else preset or []
+    settings: dict[str, _Setting] = {}
+    for name in presets:
+        for path, data in _preset_chain(name, presets_dir):
+            for key, value in _flatten(data, f"{path}: "):
+                settings[key] = _Setting(value, f"{path}: ")
+    for override in overrides:
+        key, value = _parse_override(override)
+        settings[key] = _Setting(value, "")
+    for key, setting in settings.items():
+        if not _is_text(setting.value):
+            raise UserError(
+                f"{setting.source}{key}: holds a NUL or a character that is no Unicode; remove it"
+            )
+    try:
+        # Strict JSON: text or a truth value is not taken for a number, a list is a tuple.
+        return Config.model_validate_json(json.dumps(_nest(settings), default=str), strict=True)
+    except ValidationError as error:
+        raise UserError(_first_error(error, settings)) from None
+
+
+def dump_config(config: Config) -> str:
+    """``config`` as YAML that ``load_config`` reads back to an equal object."""
+    text: str = yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
+    return text
+
+
+def config_sha256(config: Config) -> str:
+    """Hex digest of the canonical JSON (sorted keys, no spaces) of every setting."""
+    canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def changed_keys(before: Config, after: Config) -> list[str]:
+    """Dotted keys whose values differ, in the order of the configuration tree."""
+    return [key for key in _fields(Config) if _value(before, key) != _value(after, key)]
+
+
+def _is_text(value: Any) -> bool:
+    """Whether every text in ``value`` can be written to a file and name one."""
+    if isinstance(value, dict):
+        return all(map(_is_text, (*value.keys(), *value.values())))
+    if isinstance(value, list):
+        return all(map(_is_text, value))
+    return not isinstance(value, str) or not any(
+        letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in value
+    )
+
+
+def _value(config: Config, key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+@cache
+def _fields(model: type[BaseModel], prefix: str = "") -> Mapping[str, FieldInfo]:
+    """Every leaf setting below ``model`` by dotted key."""
+    found: dict[str, FieldInfo] = {}
+    for name, info in model.model_fields.items():
+        section = info.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            found.update(_fields(section, f"{prefix}{name}."))
+        else:
+            found[prefix + name] = info
+    return found
+
+
+def _preset_chain(preset: str | None, presets_dir: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The preset's files with their settings, the most basic first."""
+    chain: list[tuple[Path, dict[str, Any]]] = []
+    folder = Path()
+    while preset is not None:
+        try:
+            path = find_named("preset", preset, presets_dir, folder)
+        except UserError as error:
+            raise UserError(f"{chain[-1][0]}: base: {error}" if chain else str(error)) from None
+        if any(path.resolve() == seen.resolve() for seen, _ in chain):
+            raise UserError(f"{path}: 'base' leads back to this preset; remove one 'base' line")
+        data = read_mapping(path, "preset")
+        preset = data.pop("base", None)
+        if preset is not None and not isinstance(preset, str):
+            raise UserError(f"{path}: base={shorten(str(preset))} must be the name of a preset")
+        chain.append((path, data))
+        folder = path.parent
+    return chain[::-1]
+
+
+def find_named(kind: str, name: str, named_dir: Path, folder: Path = Path()) -> Path:
+    """The YAML file that ``name`` means: one of ``named_dir`` (or a subfolder of it), or a path
+    relative to ``folder``.
+
+    Raises UserError that names the nearest file of ``named_dir``; ``kind`` says what is looked for.
+    """
+    if name.endswith((".yaml", ".yml")):
+        tried = [folder / name]
+    elif "/" in name:
+        tried = [named_dir / f"{name}.yaml", folder / name]
+    else:
+        tried = [named_dir / f"{name}.yaml"]
+    for path in tried:
+        if _is_file(path):
+            return path
+    names = sorted(
+        found.relative_to(named_dir).with_suffix("").as_posix()
+        for found in named_dir.rglob("*.yaml")
+    )
+    # The last part alone also finds its preset: "qwen2.5-7b" means models/qwen2.5-7b.
+    by_end = {known.rpartition("/")[2]: known for known in names}
+    close = difflib.get_close_matches(name, names, n=1) or [
+        by_end[end] for end in difflib.get_close_matches(name, by_end, n=1)
+    ]
+    advice = f"did you mean {close[0]}?" if close else f"{kind}s are: {', '.join(names) or 'none'}"
+    raise UserError(f"{kind} '{shorten(name)}': no file {shorten(str(tried[0]), 500)}; {advice}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # A name too long for the file system, or a folder that may not be read.
+        return False
+
+
+def read_mapping(path: Path, kind: str) -> dict[str, Any]:
+    """A YAML file as a mapping; ``off`` and the like stay text. Raises UserError for a file that is
+    none, calling it a ``kind``, and for a key that appears twice."""
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    # ValueError: text that is not UTF-8, a number of thousands of digits.
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}:" if mark else ""
+        problem = getattr(error, "problem", None) or reason(error)
+        raise UserError(f"{path}:{where} not valid YAML ({shorten(problem)})") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: a {kind} is a mapping of settings such as 'training:'")
+    return data
+
+
+def _flatten(data: Mapping[str, Any], source: str, prefix: str = "") -> list[tuple[str, Any]]:
+    leaves = _fields(Config)
+    flat: list[tuple[str, Any]] = []
+    for name, value in data.items():
+        key = prefix + name
+        if key in leaves:
+            flat.append((key, value))
+        elif isinstance(value, dict) and _is_section(key):
+            flat += _flatten(value, source, f"{key}.")
+        else:
+            raise UserError(source + _no_setting(key))
+    return flat
+
+
+def _parse_override(override: str) -> tuple[str, Any]:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise UserError(
+            f"'{shorten(override)}' is not an override; write key=value, as training.steps=20"
+        )
+    info = _fields(Config).get(key)
+    if info is None:
+        raise UserError(_no_setting(key))
+    nullable = type(None) in get_args(info.annotation)
+    if nullable and text in ("None", "none"):
+        return key, None
+    try:
+        value = yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError):
+        value = text
+    is_text = info.annotation in (str, str | None)
+    if is_text and not isinstance(value, str) and not (nullable and value is None):
+        value = text  # name=2024 is a name, not a number
+    return key, value
+
+
+def _nest(settings: Mapping[str, _Setting]) -> dict[str, Any]:
+    root: dict[str, Any] = {}
+    for key, setting in settings.items():
+        *sections, leaf = key.split(".")
+        node = root
+        for section in sections:
+            node = node.setdefault(section, {})
+        node[leaf] = setting.value
+    return root
+
+
+def _is_section(key: str) -> bool:
+    return any(leaf.startswith(f"{key}.") for leaf in _fields(Config))
+
+
+def _no_setting(key: str) -> str:
+    leaves = list(_fields(Config))
+    if _is_section(key):
+        example = next(leaf for leaf in leaves if leaf.startswith(f"{key}."))
+        return f"{key} is a group of settings; set its keys, as {example}"
+    name = key.rpartition(".")[2]
+    same_name = [leaf for leaf in leaves if leaf.rpartition(".")[2] == name]
+    close = same_name or difflib.get_close_matches(key, leaves, n=1)
+    if not close:
+        by_name = {leaf.rpartition(".")[2]: leaf for leaf in leaves}
+        close = [by_name[match] for match in difflib.get_close_matches(name, by_name, n=1)]
+    advice = f"did you mean {close[0]}?" if close else "--dry-run prints every setting"
+    return f"{shorten(key)} is not a setting; {advice}"
+
+
+_BOUNDS = {
+    "greater_than_equal": ("at least", "ge"),
+    "greater_than": ("above", "gt"),
+    "less_than_equal": ("at most", "le"),
+    "less_than": ("below", "lt"),
+}
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "bool": "true or false",
+    "string": "text",
+    "tuple": "a list such as [a, b]",
+}
+
+
+def _first_error(error: ValidationError, settings: Mapping[str, _Setting]) -> str:
+    details = error.errors(include_url=False)
+    first = details[0]
+    more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"]) + more
+    key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
+    given = first["input"]
+    shown = shorten(given if isinstance(given, str) else json.dumps(given))
+    info = _fields(Config)[key]
+    # Documentation that opens with a symbol ("K, the number of ...") lends it to the message.
+    symbol = re.match(r"([A-Z]|[a-z]+_[a-z])[,:] ", info.description or "")
+    name = symbol[1] if symbol else key.rpartition(".")[2]
+    source = settings[key].source if key in settings else ""
+    return f"{source}{key}={shown}: {name} must be {_expected(first, info)}{more}"
+
+
+def _expected(details: ErrorDetails, info: FieldInfo) -> str:
+    kind, context = details["type"], details.get("ctx", {})
+    if kind in _BOUNDS:
+        words, bound = _BOUNDS[kind]
+        return f"{words} {context[bound]}"
+    if kind == "literal_error":
+        expected = f"one of {context['expected']}"
+    elif kind == "string_pattern_mismatch":
+        expected = f"text that matches {context['pattern']}"
+    else:
+        expected = _KINDS.get(kind.partition("_")[0], details["msg"])
+    return expected + (" or null" if type(None) in get_args(info.annotation) else "")

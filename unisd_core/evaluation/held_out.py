@@ -1,0 +1,52 @@
+"""Held-out rows as a model is asked them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unisd_core.common.errors import UserError
+from unisd_core.tasks.registry import Row
+from unisd_core.views.builder import ViewBuilder
+
+
+@dataclass(frozen=True)
+class HeldOutSet:
+    """Held-out rows with the student's prompts, under the name they are reported by."""
+
+    name: str
+    rows: list[Row]
+    prompts: list[list[int]]
+    left_out: int
+    """Rows of the sample whose prompt is longer than model.max_prompt_tokens."""
+
+
+def load_test_set(builder: ViewBuilder, split: str) -> HeldOutSet:
+    """A fixed sample of evaluation.rows rows of ``split`` of the builder's task; see
+    ``ask_rows``."""
+    task, config = builder.task, builder.config
+    rows = task.rows(split)
+    rows = random.Random("evaluation").sample(rows, min(config.evaluation.rows, len(rows)))
+    return ask_rows(builder, f"{task.name}_{split}", rows)
+
+
+def ask_rows(builder: ViewBuilder, name: str, rows: Sequence[Row]) -> HeldOutSet:
+    """``rows`` with their prompts, under ``name``, less those that are too long.
+
+    Raises UserError when no prompt fits model.max_prompt_tokens.
+    """
+    limit = builder.config.model.max_prompt_tokens
+    pairs = [(row, builder.prompt(row)) for row in rows]
+    fitting = [(row, ids) for row, ids in pairs if len(ids) <= limit]
+    if not fitting:
+        raise UserError(
+            f"{name}: none of {len(pairs)} prompts has at most model.max_prompt_tokens={limit} "
+            "tokens; raise it"
+        )
+    return HeldOutSet(
+        name,
+        [row for row, _ in fitting],
+        [ids for _, ids in fitting],
+        len(pairs) - len(fitting),
+    )

@@ -1,0 +1,194 @@
+"""Loads tokenizer and base model, and reads the parts of a causal LM the objective needs.
+
+Also the one place to import model functions from: fetching lives in ``model_fetch``, LoRA in
+``adapters``. Nothing here runs code that came with a model or reads pickled weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from unisd_core.common.errors import UserError
+from unisd_core.models.acceleration.gated_mlp import keep_less
+from unisd_core.models.acceleration.prefix_sharing import let_read_trees, read_rows
+from unisd_core.models.fetch import quiet_transformers, resolve_model
+from unisd_core.models.lora import (
+    adapter_checksum,
+    adapter_state,
+    add_lora,
+    load_adapter_state,
+    save_adapter,
+    save_merged,
+)
+
+__all__ = [
+    "adapter_checksum",
+    "adapter_state",
+    "add_lora",
+    "backbone",
+    "check_vocabulary",
+    "hidden_states",
+    "layer_states",
+    "lm_head_weight",
+    "load_adapter_state",
+    "load_base",
+    "load_tokenizer",
+    "resolve_model",
+    "save_adapter",
+    "save_merged",
+    "stop_token_ids",
+]
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder; one without a padding token pads with its end token.
+
+    Raises UserError when it has no chat template.
+    """
+    with quiet_transformers():
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    if not tokenizer.chat_template:
+        raise UserError(
+            f"{folder}: the tokenizer has no chat template; use an instruction-tuned model or add "
+            "chat_template.jinja to the folder"
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> None:
+    """Raise UserError if the tokenizer can produce an id the model has no row for.
+
+    The reverse, a model with spare rows, is common and fine.
+    """
+    token, largest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if largest >= config.vocab_size:
+        raise UserError(
+            f"tokenizer: {token!r} has id {largest}, but the model's vocabulary ends at "
+            f"{config.vocab_size - 1}; use the tokenizer the model was trained with"
+        )
+
+
+def stop_token_ids(folder: Path, tokenizer: PreTrainedTokenizerBase | None = None) -> list[int]:
+    """Sorted ids that end a completion: the tokenizer's end token and every ``eos_token_id`` of
+    generation_config.json.
+
+    Raises UserError when there is none, as every completion would run to the limit.
+    """
+    tokenizer = tokenizer if tokenizer is not None else load_tokenizer(folder)
+    ids = set() if tokenizer.eos_token_id is None else {int(tokenizer.eos_token_id)}
+    file = folder / "generation_config.json"
+    if file.is_file():
+        entry = json.loads(file.read_text()).get("eos_token_id")
+        ids.update(entry if isinstance(entry, list) else [] if entry is None else [entry])
+    if not ids:
+        raise UserError(f"{folder}: no end token; set eos_token_id in generation_config.json")
+    return sorted(ids)
+
+
+def load_base(folder: Path, dtype: str | torch.dtype = torch.float32) -> PreTrainedModel:
+    """The frozen base model on the CPU, in evaluation mode, without gradients.
+
+    ``dtype`` is ``"float32"``, ``"bfloat16"`` or the torch type. Raises UserError when the folder
+    needs code of its own, lacks weights, or computes its logits as anything but
+    ``hidden @ head.T`` (the objective applies the head itself).
+    """
+    if isinstance(dtype, str):
+        dtype = getattr(torch, dtype)
+    with quiet_transformers():
+        try:
+            model, info = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                attn_implementation="sdpa",
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise UserError(f"{folder}: cannot be loaded as a causal LM: {first}") from error
+    absent = sorted(info["missing_keys"])
+    if absent:
+        raise UserError(f"{folder}: the weights lack {absent[0]} ({len(absent)} such); fetch again")
+    model.eval()
+    model.requires_grad_(False)
+    _check_head(model, folder)
+    let_read_trees(model)
+    keep_less(model)
+    return model
+
+
+def backbone(model: nn.Module) -> nn.Module:
+    """The part of a causal LM, plain or with an adapter, that ends with the last norm."""
+    return _causal_lm(model).base_model
+
+
+def lm_head_weight(model: nn.Module) -> Tensor:
+    """Weight (V, H) of the LM head; with tied embeddings the embedding matrix itself."""
+    return _causal_lm(model).get_output_embeddings().weight
+
+
+def hidden_states(model: nn.Module, ids_BT: Tensor) -> Tensor:
+    """States (B, T, H) after the last norm; times ``lm_head_weight(model).T`` they are the logits.
+
+    A row ends where ``prefix_tree.PADDING`` begins; what rows begin with alike is read once. States
+    at padding are meaningless.
+    """
+    return read_rows(backbone(model), ids_BT, every_layer=False)[-1]
+
+
+def layer_states(
+    model: nn.Module, ids_BT: Tensor, layers: Sequence[int], wanted_BT: Tensor | None = None
+) -> tuple[Tensor, list[Tensor]]:
+    """The states of ``hidden_states`` and those of ``layers``, each (B, T, H), in that order; or
+    (M, H), row after row, those where ``wanted_BT`` is true, which is less work.
+
+    Layer 0 is the embeddings, i the output of block i, and -1 the last states, after the norm.
+    Raises UserError for a layer the model does not have.
+    """
+    states = read_rows(backbone(model), ids_BT, bool(layers), wanted_BT)
+    for layer in layers:
+        if not -len(states) <= layer < len(states):
+            raise UserError(
+                f"objective.features.layers: {layer} is not a layer of the model; "
+                f"use -{len(states)} to {len(states) - 1}"
+            )
+    return states[-1], [states[layer] for layer in layers]
+
+
+def _causal_lm(model: nn.Module) -> PreTrainedModel:
+    inner = model.get_base_model() if isinstance(model, PeftModel) else model
+    if not isinstance(inner, PreTrainedModel) or inner.base_model is inner:
+        raise TypeError(f"{type(inner).__name__} is not a causal LM with a backbone and a head")
+    return inner
+
+
+@torch.no_grad()
+def _check_head(model: PreTrainedModel, folder: Path) -> None:
+    ids_BT = torch.arange(4).unsqueeze(0)
+    logits_BTV = model(input_ids=ids_BT, use_cache=False).logits
+    ours_BTV = hidden_states(model, ids_BT) @ lm_head_weight(model).T
+    # Soft-capping, scaling and biases differ by far more than rounding, even in bfloat16.
+    if not torch.allclose(ours_BTV.float(), logits_BTV.float(), rtol=0.02, atol=0.05):
+        raise UserError(
+            f"{folder}: {type(model).__name__} caps, scales or shifts its logits after "
+            "the LM head, which the objective does not model; choose another model"
+        )

@@ -1,0 +1,95 @@
+"""Which scored rollouts are left out of training, and why; knows one chunk at a time, no Ray.
+
+Everything is decided from the chunk itself, so that the outcome does not depend on timing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from unisd_core.config.method import Agreement, Config
+from unisd_core.objective.agreement import mean_token_agreement, row_agreement_filter
+from unisd_core.tasks.registry import load_task
+from unisd_core.tasks.splits import split_training
+from unisd_core.training.nonfinite_rows import not_finite
+
+Readable = Callable[[int, list[int]], bool]
+"""Whether the task reads an answer from the completion (token ids) of the row of this index."""
+
+
+class RolloutFilter:
+    """The filters of ``config.filter``. ``readable`` stands in where the rows are not those that
+    ``config.task`` trains on."""
+
+    def __init__(self, config: Config, model_dir: str, readable: Readable | None = None) -> None:
+        self.config = config
+        self._readable: Readable | None = None
+        if config.filter.drop_unreadable:
+            self._readable = readable or _reader(config, model_dir)
+
+    def reasons(self, table: pa.Table) -> list[str | None]:
+        """For each row of a chunk (schema ``SCORED``) why it is left out, or None."""
+        settings = self.config.filter
+        broken = not_finite(table, ["auxiliary_logprobs"])
+        agreement, kept = np.ones(table.num_rows), np.ones(table.num_rows, np.bool_)
+        if settings.min_agreement > 0 or settings.lowest_agreement > 0:
+            agreement = row_agreement(table, self.config.objective.agreement)
+            sound = np.isfinite(agreement)
+            kept[sound] = row_agreement_filter(agreement[sound], settings.lowest_agreement)
+        reasons: list[str | None] = []
+        columns = ["row", "completion_ids", "finish_reason"]
+        for index, row in enumerate(table.select(columns).to_pylist()):
+            ids = row["completion_ids"]
+            if not ids:
+                reasons.append("empty completion")
+            elif broken[index] is not None:
+                reasons.append(broken[index])
+            elif settings.drop_truncated and row["finish_reason"] == "length":
+                reasons.append("truncated")
+            elif len(ids) < settings.min_tokens:
+                reasons.append("too short")
+            elif self._readable is not None and not self._readable(row["row"], ids):
+                reasons.append("no answer to read")
+            elif agreement[index] < settings.min_agreement:
+                reasons.append("views disagree")
+            elif not kept[index]:
+                reasons.append("views disagree most")
+            else:
+                reasons.append(None)
+        return reasons
+
+
+def row_agreement(table: pa.Table, settings: Agreement) -> np.ndarray:
+    """(B,) mean token agreement of each row; NaN where a view has no number for some token, which
+    would otherwise leave the quantile of all rows without one."""
+    broken = not_finite(table, ["auxiliary_logprobs"])
+    sound = np.flatnonzero([reason is None for reason in broken])
+    views = auxiliary_logprobs(table.select(["auxiliary_logprobs"]).take(sound))
+    agreement = np.full(table.num_rows, np.nan)
+    agreement[sound] = mean_token_agreement(views, settings)
+    return agreement
+
+
+def auxiliary_logprobs(table: pa.Table) -> list[np.ndarray]:
+    """Per row the (K, T) log-probs of the sampled tokens under the auxiliary views."""
+    return [
+        np.asarray(views, dtype=np.float32) for views in table["auxiliary_logprobs"].to_pylist()
+    ]
+
+
+def _reader(config: Config, model_dir: str) -> Readable:
+    from unisd_core.models.load import load_tokenizer
+
+    task = load_task(config.task, config.data_dir, config.task_seed, config.own_rows)
+    rows = split_training(task, config).train
+    tokenizer = load_tokenizer(Path(model_dir))
+
+    def readable(row: int, ids: list[int]) -> bool:
+        text = tokenizer.decode(ids, skip_special_tokens=True)
+        return task.readable(rows[row], text)
+
+    return readable

@@ -1,0 +1,297 @@
+"""The student: model, optimizer and one update from one batch of scored rows. Knows no Ray.
+
+Rows are dealt out to workers and micro-batches; each computes its share of the global batch's
+loss, so that the update does not depend on how the rows were dealt out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from unisd_core.common.device import stage_device
+from unisd_core.common.errors import UserError
+from unisd_core.config.method import Config, Training
+from unisd_core.models.acceleration.prefix_tree import predicting, right_padded
+from unisd_core.models.load import backbone, layer_states, lm_head_weight, load_base
+from unisd_core.models.sharded import like, whole
+from unisd_core.models.trained_weights import load_trained_state, make_trainable, trained_state
+from unisd_core.objective.divergence import sampled_logprobs
+from unisd_core.objective.metrics import add_metrics
+from unisd_core.objective.terms import ObjectiveOutput, objective
+from unisd_core.training.micro_batches import deal, micro_batch, read_ids
+from unisd_core.training.parallel import (
+    average_replicated,
+    clip_gradients,
+    gradients_kept_back,
+    rounds,
+    spread,
+)
+
+
+class BadBatch(Exception):
+    """Why no step was taken on a batch; nothing has changed."""
+
+
+class _Backbone(nn.Module):
+    """Token ids to hidden states, as a module that DDP can wrap."""
+
+    def __init__(self, model: nn.Module, layers: tuple[int, ...]) -> None:
+        super().__init__()
+        self.model, self.layers = model, layers
+
+    def forward(self, ids_BT: Tensor, wanted_BT: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return layer_states(self.model, ids_BT, self.layers, wanted_BT)
+
+
+class Student:
+    """Trains what model.finetune names. ``world`` > 1 needs an initialised torch process group."""
+
+    def __init__(self, config: Config, model_dir: Path, world: int = 1) -> None:
+        self.config, self.world = config, world
+        self.device = stage_device(config.learner.gpus)
+        self.full = config.model.finetune == "full"
+        base = load_base(model_dir, config.model.dtype)
+        self.model = make_trainable(base, config).to(self.device)
+        self.head_VH = lm_head_weight(self.model)
+        self.teacher_heads: dict[int, Tensor] = {}
+        """Full fine-tuning: the LM head of each teacher version that rows may have been read
+        with. While there is none, the student's own stands in."""
+        self.clip = config.objective.divergence.clip
+        """Bound on one token's divergence in the next update."""
+        self.divergences = np.empty(0, np.float32)
+        """Token divergences of the last update before the clip."""
+        self.last: dict[str, float] = {}
+        terms = config.objective
+        vocabulary = (terms.divergence, terms.contrastive, terms.cross_entropy)
+        if not any(term.weight for term in vocabulary):
+            _leave_unread(self.model, terms.features.extra_layers)
+        self.forward: nn.Module = _Backbone(self.model, terms.features.extra_layers)
+        # Reading without a gradient: one process of several replicas may do it alone.
+        self.read = self.forward
+        self.sharded = world > 1 and config.learner.sharding == "fsdp"
+        if world > 1:
+            layers = list(backbone(self.model).layers)
+            self.forward = spread(self.forward, layers, config.learner.sharding)
+        self.names = [name for name, p in self.model.named_parameters() if p.requires_grad]
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            # One kind of tensor per group: whole ones, and shards.
+            [{"params": group} for group in _by_kind(self.parameters)],
+            lr=config.training.learning_rate,
+            betas=(0.9, 0.999),
+            weight_decay=config.training.weight_decay,
+            fused=True,
+        )
+
+    def update(
+        self,
+        rows: pa.Table,
+        version: int,
+        global_rows: int,
+        gather: Callable[[Any], list[Any]] = lambda value: [value],
+    ) -> dict[str, float]:
+        """One optimizer step on this worker's rows; returns sums for ``finalise_metrics``.
+
+        ``version`` is the version that computes the gradient; ``global_rows`` the rows of all
+        workers. Sums are those of the workers whose values ``gather`` collects. Raises BadBatch
+        where one of them has a loss or gradient that is not finite or too large; weights and
+        optimizer are then untouched.
+        """
+        limit = self.config.training.micro_batch_tokens
+        batches = list(deal(rows.to_pylist(), limit, by_teacher=self.full))
+        # The largest first: what it leaves behind in the allocator has room for the others.
+        batches.sort(key=lambda batch: sum(len(read_ids(row)) for row in batch), reverse=True)
+        sums: list[dict[str, float]] = []
+        divergences: list[Tensor] = []
+        passes = rounds(self.forward, len(batches))
+        for number in range(passes):
+            real = number < len(batches)
+            batch = batches[number if real else -1]
+            with gradients_kept_back(self.forward, back=number < passes - 1):
+                output = self._objective(batch, self.forward, version, global_rows)
+                # Gradients are averaged over workers; the loss is a share of the whole batch's.
+                (output.loss * (self.world if real else 0)).backward()
+            if not real:
+                continue
+            sums.append(output.metrics)
+            if output.divergence_N is not None:
+                divergences.append(output.divergence_N)
+        average_replicated(self.forward, self.parameters)
+        norm = clip_gradients(self.parameters, self.config.training.max_grad_norm)
+        parts = gather((add_metrics(*sums), float(norm)))
+        total = add_metrics(*(part for part, _ in parts))
+        problem = self._problem(total, [norm for _, norm in parts])
+        if problem is not None:
+            self.optimizer.zero_grad(set_to_none=True)
+            raise BadBatch(problem)
+        rate = learning_rate(self.config.training, version)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.last = {"grad_norm": float(norm), "learning_rate": rate}
+        if divergences:
+            self.divergences = torch.cat(divergences).float().cpu().numpy()
+        return total
+
+    def _problem(self, sums: dict[str, float], norms: list[float]) -> str | None:
+        """Why there must be no step, from the sums and gradient norms of all workers."""
+        if sums["non_finite"]:
+            return "not finite: loss"
+        if not all(map(math.isfinite, norms)):
+            return "not finite: gradient"
+        limit = self.config.training.skip_grad_norm
+        if limit is not None and max(norms) > limit:
+            # One digit: reasons are counted by their text.
+            return f"gradient norm {max(norms):.0e} above training.skip_grad_norm"
+        return None
+
+    @torch.no_grad()
+    def examine(self, rows: pa.Table, version: int) -> list[str | None]:
+        """For each row alone what of its loss is not finite, or None. All workers call this
+        together, each with at least one row."""
+        alone = [[row] for row in rows.to_pylist()]
+        reasons: list[str | None] = []
+        for number in range(rounds(self.read, len(alone))):
+            row = alone[min(number, len(alone) - 1)]
+            sums = self._objective(row, self.read, version, global_rows=1).metrics
+            reasons.append(_first_not_finite(sums) if sums["non_finite"] else None)
+        return reasons[: len(alone)]
+
+    def _objective(
+        self, rows: list[dict[str, Any]], forward: nn.Module, version: int, global_rows: int
+    ) -> ObjectiveOutput:
+        """The terms of one micro-batch."""
+        prepared = micro_batch(
+            rows,
+            *self._states(rows, forward),
+            version=version,
+            global_rows=global_rows,
+            clip=self.clip,
+            teacher_head_VH=self._teacher_head(rows[0]["teacher_version"]),
+        )
+        return objective(prepared, self.head_VH, self.config.objective)
+
+    def _teacher_head(self, version: int) -> Tensor | None:
+        """The LM head rows were read with; None where it is the student's own. Raises RuntimeError
+        when it has been forgotten: another head would give another teacher."""
+        if self.teacher_heads and version not in self.teacher_heads:
+            raise RuntimeError(
+                f"rows were read by teacher {version}; heads are kept of {[*self.teacher_heads]}"
+            )
+        return self.teacher_heads.get(version)
+
+    def _states(
+        self, rows: list[dict[str, Any]], forward: nn.Module
+    ) -> tuple[Tensor, Tensor | None]:
+        """States at the positions that predict completion tokens: the last ones (N, H), and those
+        of the layers that are compared beside it (L, N, H)."""
+        ids_BT = right_padded([read_ids(row) for row in rows]).to(self.device)
+        wanted_BT = predicting(ids_BT, [len(row["prompt_ids"]) for row in rows])
+        hidden_NH, layers_LNH = forward(ids_BT, wanted_BT)
+        return hidden_NH, torch.stack(layers_LNH) if layers_LNH else None
+
+    @torch.no_grad()
+    def logprob_gap(self, row: dict[str, Any], adapter: dict[str, Tensor]) -> float:
+        """Mean |engine - learner| log-prob of a row's tokens under the adapter that sampled it,
+        nats."""
+        current = self.weights()
+        prompt = row["prompt_ids"] if row["source"] == "student" else row["view_ids"][0]
+        load_trained_state(self.model, adapter)
+        learner_T = self.logprobs(prompt + row["completion_ids"], len(prompt))
+        load_trained_state(self.model, current)
+        return float((learner_T - torch.tensor(row["logprobs"])).abs().mean())
+
+    @torch.no_grad()
+    def logprobs(self, ids: list[int], start: int) -> Tensor:
+        """(T,) float32 log-probs on the CPU that the present weights give to ``ids[start:]``.
+
+        Every process that holds a shard of the model has to call."""
+        ids_1T = right_padded([ids]).to(self.device)
+        hidden_TH, _ = self.read(ids_1T, predicting(ids_1T, [start]))
+        token_T = torch.tensor(ids[start:], device=self.device)
+        chunk = self.config.objective.chunk_tokens
+        return sampled_logprobs(hidden_TH, self.head_VH, token_T, chunk).float().cpu()
+
+    def weights(self) -> dict[str, Tensor]:
+        """The trained weights in float32 on the CPU, by parameter name."""
+        return trained_state(self.model)
+
+    def head_in(self, state: Mapping[str, Tensor]) -> Tensor:
+        """The LM head among trained weights (full fine-tuning), on the device of the student."""
+        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        return state[names[id(self.head_VH)]].to(self.device)
+
+    def optimizer_state(self) -> dict[str, Tensor]:
+        """AdamW's moments and step counts as whole tensors on the CPU, as <kind>/<parameter>."""
+        return {
+            f"{kind}/{name}": whole(value).detach().to("cpu", copy=True)
+            for name, parameter in zip(self.names, self.parameters, strict=True)
+            for kind, value in self.optimizer.state[parameter].items()
+        }
+
+    def restore(self, weights: dict[str, Tensor], optimizer: dict[str, Tensor]) -> None:
+        """Return to a checkpoint."""
+        load_trained_state(self.model, weights)
+        self.optimizer.state.clear()
+        for key, value in optimizer.items():
+            kind, name = key.split("/", 1)
+            parameter = self.parameters[self.names.index(name)]
+            moment = value.shape == parameter.shape
+            # A fused optimizer wants its step count where the parameter is.
+            self.optimizer.state[parameter][kind] = (
+                like(value, parameter) if moment else value.to(parameter.device)
+            )
+
+
+def _first_not_finite(sums: dict[str, float]) -> str:
+    """Which part of a loss is at fault; the student's log-prob comes before all terms."""
+    parts = [name for name in sums if name.startswith("loss_") and "_unweighted" not in name]
+    names = (name for name in ("student_logprob", *parts) if not math.isfinite(sums[name]))
+    return f"not finite: {next(names, 'loss')}"
+
+
+def _by_kind(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
+    shards = [p for p in parameters if isinstance(p, DTensor)]
+    others = [p for p in parameters if not isinstance(p, DTensor)]
+    return [group for group in (shards, others) if group]
+
+
+def _leave_unread(model: nn.Module, layers: tuple[int, ...]) -> None:
+    """Features alone: do not train what lies behind the last layer that is compared (blocks, norm,
+    a head of its own); workers would wait for its gradient. Raises UserError if nothing is left."""
+    device = next(model.parameters()).device
+    last_BTH, states = layer_states(
+        model, torch.zeros(1, 1, dtype=torch.long, device=device), layers
+    )
+    read = [state.sum() for state in states or [last_BTH] if state.requires_grad]
+    if not read:
+        raise UserError(
+            "objective.features.layers: no trained weight comes before these layers; add a later "
+            "one or give another term a weight"
+        )
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    gradients = torch.autograd.grad(torch.stack(read).sum(), trained, allow_unused=True)
+    for parameter, gradient in zip(trained, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
+
+
+def learning_rate(settings: Training, step: int) -> float:
+    """Rate of the step that makes version ``step + 1``: linear warm-up, then constant or cosine
+    to a tenth."""
+    warmup = settings.warmup * settings.steps
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / (math.floor(warmup) + 1)
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    progress = (step - warmup) / max(1.0, settings.steps - warmup)
+    return settings.learning_rate * (0.55 + 0.45 * math.cos(math.pi * progress))
