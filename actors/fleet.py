@@ -17,21 +17,21 @@ from ray.data import Dataset
 from ray.exceptions import RayActorError, RayError
 from ray.train import TrainingFailedError
 
-from actors.admission.gate import Gate, patience
-from actors.generator.engine import Sampling
-from actors.generator.group import Generators, light_actor
-from actors.generator.pool import START_TIMEOUT_S
-from actors.generator.types import ReplicaReport
+from actors.admission.gate import Gate
+from actors.generator.group import Generators
+from actors.generator.types import ReplicaReport, Sampling
 from actors.learner.job import LearnerJob
 from actors.learner.ray_train import Fit
-from actors.runtime.calls import Named, ask
+from actors.runtime.calls import START_TIMEOUT_S, Named, ask, light_actor
 from actors.runtime.placement import scorer_options
 from actors.runtime.resource_plan import COORDINATOR_CPUS, resource_plan
-from actors.stream.stages import Agree, Generate, Score
+from actors.stream.agree import Agree
+from actors.stream.generate import Generate
+from actors.stream.score import Score
 from actors.supervision.liveness import Pulse
 from actors.weights.store import PushStatus, WeightStore
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.training.nonfinite_rows import BadRow, write_down
 
 SPARE_SLOTS = 2
@@ -85,7 +85,7 @@ class Fleet(Generators):
             training.staleness,
             training.steps,
             self.config.seed,
-            patience=patience(self.config),
+            stall_timeout_s=self.config.stall_timeout_s,
             opened=False,
             # On CPU all batches that are sampled at the same time take as much longer, and the
             # learner would wait for all of them before its first step.

@@ -9,11 +9,11 @@ from typing import Any
 import ray
 from peft import PeftModel
 
-from actors.generator.types import WeightUpdate
 from actors.runtime.calls import ask
 from actors.weights.buckets import unpack
-from unisd_core.common.device import stage_device, use_threads
-from unisd_core.config.method import Config
+from actors.weights.update import WeightUpdate
+from unisd_core.common.process import stage_device, use_threads
+from unisd_core.config.run import Config
 from unisd_core.evaluation.reader import base_reader, reader
 from unisd_core.evaluation.text_scores import TextScores, score_texts
 from unisd_core.evaluation.texts import Limits, Text

@@ -13,7 +13,7 @@ from pathlib import Path
 from pipelines.command.cli import build_parser, run_main
 from unisd_core.common.fast_imports import importing
 from unisd_core.config.load import dump_config
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 
 def main(config: Config, args: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from actors.runtime.resource_plan import render_plan, resource_plan
 from pipelines.command.cli import build_parser, run_main
 from unisd_core.common.fast_imports import importing
 from unisd_core.config.load import dump_config
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 
 def main(config: Config, args: argparse.Namespace) -> None:
@@ -31,14 +31,13 @@ def main(config: Config, args: argparse.Namespace) -> None:
 
         connect(config)
         from actors.fleet import Fleet
-        from actors.generator.context_writing import pool_writing
+        from actors.generator.client import pool_writing
         from pipelines.command.incidents import IncidentLog
         from pipelines.command.signals import interruptible
         from pipelines.report import write_at_end
         from pipelines.training import evaluation as before_after
-        from pipelines.training.interruptible_training import train
         from pipelines.training.result import choose_result, finish
-        from pipelines.training.resume import recover
+        from pipelines.training.resume import recover, train
         from pipelines.training.setup import prepare
         from pipelines.training.status_line import StatusLine
         from pipelines.training.validation import Validation
@@ -52,7 +51,12 @@ def main(config: Config, args: argparse.Namespace) -> None:
         Fleet(bench.config, bench.model.folder) as fleet,
         IncidentLog(fleet.watch, run.path),
     ):
-        prompts = bench.training_prompts(pool_writing(bench, fleet) if bench.writes else None)
+        writing = None
+        if bench.writes:
+            fleet.wait_ready()
+            in_flight = bench.config.generator.groups_in_flight
+            writing = pool_writing(fleet.pool, bench.model, bench.builder, in_flight)
+        prompts = bench.training_prompts(writing)
         test_sets = bench.test_sets()
         before_after.announce(bench, prompts, test_sets)
         fleet.begin(fleet.stream(prompts.table, bench.sampling), run.path)

@@ -57,8 +57,8 @@ def test_nothing_is_unpickled_and_no_remote_code_is_run() -> None:
 
 def test_processes_that_only_pass_messages_need_no_torch() -> None:
     modules = (
-        "actors.stream.stages, actors.generator.pool, actors.admission.gate, "
-        "actors.weights.store, actors.learner.job"
+        "actors.stream.generate, actors.stream.score, actors.stream.agree, actors.generator.pool, "
+        "actors.admission.gate, actors.weights.store, actors.learner.job"
     )
     code = (
         f"import sys, {modules}; sys.exit(bool({{'torch', 'transformers'}} & sys.modules.keys()))"

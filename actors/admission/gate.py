@@ -22,24 +22,18 @@ from actors.admission.ledger import End, Ledger, Lost, Ticket
 from actors.runtime.calls import restarted
 from actors.runtime.metrics import record
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Config
 
 BATCHES_WITHOUT_STEP = 20
 """Batches' worth of rows that may be lost in a row before the run is stopped."""
-
-
-def patience(config: Config) -> float:
-    """Seconds after which a stream that stands still is given up: training.stream_timeout_s, or
-    four timeouts of a replica where those are longer."""
-    return max(config.training.stream_timeout_s, 4 * config.generator.timeout_s)
 
 
 class Gate:
     """Async actor around :class:`Ledger`; all methods are safe to call concurrently, because none
     but :meth:`admit` waits for anything.
 
-    ``patience`` is the longest time in seconds in which nothing at all happens. A gate that is not
-    ``opened`` lets nobody in, so that stages and learners can be started before they are to work.
+    ``stall_timeout_s`` is the longest time in seconds in which nothing at all happens. A gate that
+    is not ``opened`` admits no prompts, so that stages and learners can start before they are to
+    work.
     With ``first_alone`` the first batch of a stream is sampled and scored before the second begins.
     """
 
@@ -50,7 +44,7 @@ class Gate:
         staleness: int,
         steps: int,
         seed: int,
-        patience: float = 3600.0,
+        stall_timeout_s: float = 3600.0,
         opened: bool = True,
         first_alone: bool = False,
     ) -> None:
@@ -60,7 +54,7 @@ class Gate:
         first = int(time.time()) if self.forgot else 0
         self.ledger = Ledger(rows, batch, staleness, steps, seed, fence=first)
         self.stream = first
-        self.patience = patience
+        self.stall_timeout_s = stall_timeout_s
         self.first_alone = first_alone
         self.first_is_back = False
         self.turns: dict[tuple[int, int], asyncio.Event] = {}
@@ -132,7 +126,7 @@ class Gate:
             turn = self.turns.setdefault((stream, slot), asyncio.Event())
             turn.clear()
             try:
-                await asyncio.wait_for(turn.wait(), self.patience)
+                await asyncio.wait_for(turn.wait(), self.stall_timeout_s)
             except TimeoutError:
                 if self.events == seen and self.opened:
                     raise RuntimeError(self._stall(slot)) from None
@@ -156,7 +150,7 @@ class Gate:
 
     def _stall(self, slot: int) -> str:
         return (
-            f"nothing has reached the gate for {self.patience:.0f} s: slot {slot} waits, "
+            f"nothing has reached the gate for {self.stall_timeout_s:.0f} s: slot {slot} waits, "
             f"{self.ledger.generating} rows are being sampled or scored, "
             f"{self.ledger.in_flight} are in flight, version {self.ledger.version}"
         )

@@ -12,7 +12,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from enum import IntEnum
 
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 
 class End(IntEnum):

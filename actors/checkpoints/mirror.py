@@ -17,7 +17,7 @@ from actors.checkpoints.files import FILES, MARKER, BrokenCheckpoint, read
 from actors.checkpoints.folder import Note, install, newest, step_of, temporary_for
 from unisd_core.common.errors import UserError, reason
 from unisd_core.config.load import changed_keys, dump_config, load_config
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.reporting.run_dir import MAY_CHANGE
 
 log = logging.getLogger(__name__)

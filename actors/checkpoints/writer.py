@@ -9,7 +9,7 @@ from actors.checkpoints import folder as checkpoints
 from actors.checkpoints.folder import Checkpoint
 from actors.checkpoints.mirror import fetch_missing, mirror_of
 from unisd_core.common.errors import UserError, reason
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 
 class CheckpointWriter:

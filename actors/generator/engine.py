@@ -11,41 +11,17 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from actors.generator.inprocess_engine import EngineThread
+from actors.generator.types import Completion, Sampling
 from unisd_core.common.fast_imports import importing
+from unisd_core.common.process import lower_priority, usable_cores
 from unisd_core.config.stages import Generator
 
-LOWEST = 19
-"""Priority, as of nice, of what works ahead of a learner on CPU; Ray's workers have 15."""
 UNIPROC = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 """By its path, as vLLM takes its name for a request to choose, and chooses processes on CPU."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Decoding settings of one request; temperature 0 is greedy."""
-
-    temperature: float
-    top_p: float
-    max_tokens: int
-    seed: int | None
-    stop_token_ids: tuple[int, ...]
-    top_k: int = 0
-    """Most likely tokens kept; 0 keeps all."""
-
-
-@dataclass(frozen=True)
-class Completion:
-    """Sampled ids with the log-prob of each (temperature 1, whole vocabulary) and why sampling
-    ended."""
-
-    token_ids: list[int]
-    logprobs: list[float]
-    finish_reason: str
 
 
 class Engine:
@@ -80,7 +56,7 @@ class Engine:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         if settings.gpus == 0:
-            give_way()
+            lower_priority()
         self._engine = AsyncLLM.from_engine_args(
             AsyncEngineArgs(**options), stat_loggers=[self._step_counter()]
         )
@@ -91,7 +67,7 @@ class Engine:
             from vllm.engine.arg_utils import EngineArgs
             from vllm.v1.engine.llm_engine import LLMEngine
 
-        give_way()  # only now: everything waits for the first engine to load
+        lower_priority()  # only now: everything waits for the first engine to load
         # torch has read the environment long before, with what Ray sets there.
         torch.set_num_threads(self.settings.threads or usable_cores())
         return LLMEngine.from_engine_args(EngineArgs(**options))
@@ -343,14 +319,3 @@ def open_sender(
 def _allowed_rank(rank: int) -> int:
     allowed = (1, 8, 16, 32, 64, 128, 256, 320, 512)
     return next(size for size in allowed if size >= rank)
-
-
-def give_way() -> None:
-    """Let learners on the same cores go first. On Linux this holds for the calling thread, and for
-    the threads and processes that it begins from then on."""
-    os.setpriority(os.PRIO_PROCESS, 0, LOWEST)
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0))

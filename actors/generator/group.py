@@ -10,13 +10,13 @@ from typing import Any, Self
 import ray
 from ray.exceptions import RayError
 
-from actors.generator.pool import START_TIMEOUT_S, GeneratorPool
-from actors.generator.types import WeightUpdate
-from actors.runtime.calls import Named, ask, first_line
+from actors.generator.pool import GeneratorPool
+from actors.runtime.calls import START_TIMEOUT_S, Named, ask, first_line, light_actor
 from actors.runtime.resource_plan import Share, check_plan, generating_plan
 from actors.supervision.watchdog import Watch
 from actors.weights.buckets import stored
-from unisd_core.config.method import Config
+from actors.weights.update import WeightUpdate
+from unisd_core.config.run import Config
 
 log = logging.getLogger(__name__)
 
@@ -70,11 +70,3 @@ class Generators:
         limit = START_TIMEOUT_S + 2 * self.config.generator.timeout_s
         ask(self.pool.push.remote(stored(update, ray.put)), "the generator pool", limit)
         ask(self.pool.reports.remote(update.version), "the generator pool", limit)
-
-
-def light_actor(cls: type, name: str) -> Any:
-    """An actor that only passes messages. Ray restarts it and asks it again; what it held, it has
-    forgotten."""
-    return ray.remote(cls).options(
-        name=name, num_cpus=0, max_concurrency=1000, max_restarts=-1, max_task_retries=-1
-    )

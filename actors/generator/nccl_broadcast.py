@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import ray
 
 from actors.generator.engine import open_sender
-from actors.generator.types import WeightUpdate
 from actors.runtime.calls import ask
 from actors.weights.buckets import BUCKET_BYTES, unpack
-from unisd_core.config.method import Config
+from actors.weights.update import WeightUpdate
+from unisd_core.config.run import Config
 
 if TYPE_CHECKING:
     import torch

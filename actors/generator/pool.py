@@ -20,13 +20,12 @@ from actors.generator import autoscaler as elastic
 from actors.generator.nccl_broadcast import WeightSender
 from actors.generator.replica import GeneratorReplica
 from actors.generator.router import Slot, Slots
-from actors.generator.types import ReplicaReport, Request, Sampled, WeightUpdate
-from actors.runtime.calls import Named, first_line
+from actors.generator.types import ReplicaReport, Request, Sampled
+from actors.runtime.calls import START_TIMEOUT_S, Named, first_line
 from actors.runtime.placement import place_options, reserve, reserved
-from unisd_core.config.method import Config
+from actors.weights.update import WeightUpdate
+from unisd_core.config.run import Config
 
-START_TIMEOUT_S = 600.0
-"""Longest wait for an engine to load its model."""
 MAX_ATTEMPTS = 3
 """Times a group of requests is tried before its error is reported."""
 MAX_STARTS = 3

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from actors.generator.engine import Engine
-from actors.generator.types import Probe, ReplicaReport, Request, Sampled, WeightUpdate
+from actors.generator.types import ReplicaReport, Request, Sampled
 from actors.runtime.metrics import record
 from actors.supervision.child_processes import reap_children
+from actors.weights.update import Probe, WeightUpdate
 from unisd_core.common.fast_imports import importing
 from unisd_core.common.process import tree_memory
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 PROBE_GAP = {"float32": 1e-3, "bfloat16": 0.3}
 """Nats by which an engine's log-probs of improbable tokens may differ from the learner's on

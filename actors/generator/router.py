@@ -38,12 +38,12 @@ class Slot:
 class Slots:
     """All places and the condition under which they change.
 
-    ``patience`` is the longest wait for a replica, in seconds.
+    ``stall_timeout_s`` is the longest wait for a replica, in seconds.
     """
 
-    def __init__(self, count: int, patience: float) -> None:
+    def __init__(self, count: int, stall_timeout_s: float) -> None:
         self.all: list[Slot] = []
-        self.patience = patience
+        self.stall_timeout_s = stall_timeout_s
         self._numbers = itertools.count()
         for _ in range(count):
             self.add(joining=False)
@@ -145,7 +145,7 @@ class Slots:
         Raises RuntimeError when a replica is lost for good, TimeoutError with ``late()``.
         """
         clock = asyncio.get_running_loop().time
-        deadline = clock() + self.patience
+        deadline = clock() + self.stall_timeout_s
         while not ready():
             if self.failure:
                 raise RuntimeError(self.failure)
@@ -153,4 +153,4 @@ class Slots:
                 await asyncio.wait_for(self.changed.wait(), max(deadline - clock(), 0.0))
             except TimeoutError:
                 if not ready():
-                    raise TimeoutError(f"{late()} within {self.patience:.0f} s") from None
+                    raise TimeoutError(f"{late()} within {self.stall_timeout_s:.0f} s") from None

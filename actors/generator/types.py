@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-from actors.generator.engine import Sampling
 
 
 @dataclass(frozen=True)
@@ -37,27 +34,6 @@ class Sampled:
 
 
 @dataclass(frozen=True)
-class Probe:
-    """Token ids, and the log-prob that the learner gives to each but the first."""
-
-    ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class WeightUpdate:
-    """A policy version: its trained weights in buckets (``actors/weights/buckets.py``) or
-    references to them, their checksum and size in bytes, and what an engine that serves them
-    must compute."""
-
-    version: int
-    buckets: tuple[Any, ...]
-    checksum: str
-    size: int = 0
-    probe: Probe | None = None
-
-
-@dataclass(frozen=True)
 class ReplicaReport:
     """What a replica says of itself: the version it serves, the checksum of what it loaded, its
     work so far, the peak of its main memory (actor and engine) in bytes, the steps its engine has
@@ -71,3 +47,26 @@ class ReplicaReport:
     peak_memory: int = 0
     progress: int = 0
     running: int = 0
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Decoding settings of one request; temperature 0 is greedy."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int | None
+    stop_token_ids: tuple[int, ...]
+    top_k: int = 0
+    """Most likely tokens kept; 0 keeps all."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Sampled ids with the log-prob of each (temperature 1, whole vocabulary) and why sampling
+    ended."""
+
+    token_ids: list[int]
+    logprobs: list[float]
+    finish_reason: str

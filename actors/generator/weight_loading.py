@@ -20,9 +20,9 @@ from typing import Any
 import torch
 
 from actors.generator.engine import Engine
-from actors.generator.types import WeightUpdate
 from actors.weights.buckets import unpack
-from unisd_core.config.method import Config
+from actors.weights.update import WeightUpdate
+from unisd_core.config.run import Config
 from unisd_core.models.lora import save_adapter, save_full
 
 

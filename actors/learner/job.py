@@ -1,5 +1,4 @@
-"""What a learner worker is given and runs; in a file of its own, so that the processes that only
-pass it on need no torch."""
+"""LearnerJob: the data a learner worker is given. Needs no torch."""
 
 from __future__ import annotations
 
@@ -7,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unisd_core.common.fast_imports import importing
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 
 @dataclass(frozen=True)
 class LearnerJob:
-    """What a worker is given."""
+    """Settings, folders and the actors a worker talks to."""
 
     config: Config
     model_dir: Path
@@ -21,15 +19,3 @@ class LearnerJob:
     gate: Any
     store: Any
     watch: Any
-
-    def run(self) -> None:
-        """What a worker does."""
-        with importing():
-            from actors.learner.loop import learn
-
-        learn(self)
-
-
-def run_learner(settings: dict[str, Any]) -> None:
-    """Ray Train's per-worker function."""
-    settings["job"].run()

@@ -17,23 +17,19 @@ import pyarrow as pa
 import ray.train
 import torch.distributed as dist
 
-from actors.admission.gate import patience
 from actors.checkpoints import folder as checkpoints
 from actors.checkpoints.writer import CheckpointWriter
-from actors.generator.pool import START_TIMEOUT_S
 from actors.learner.batch_reader import BatchReader
 from actors.learner.job import LearnerJob
-from actors.runtime.calls import ask
+from actors.runtime.calls import START_TIMEOUT_S, ask
 from actors.runtime.metrics import record
 from actors.weights.publisher import Versions
-from unisd_core.common.device import use_threads
 from unisd_core.common.errors import UserError
-from unisd_core.common.process import peak_memory
+from unisd_core.common.process import peak_memory, use_threads
 from unisd_core.models.lora import adapter_checksum
 from unisd_core.objective.metrics import finalise_metrics
 from unisd_core.reporting.run_dir import RunDir
-from unisd_core.reporting.spans import Span
-from unisd_core.reporting.stage_spans import joined, stage_spans
+from unisd_core.reporting.spans import Span, joined, stage_spans
 from unisd_core.training.batch_stats import BatchTotals, batch_totals
 from unisd_core.training.nonfinite_rows import BadBatches, BadRow, write_down
 from unisd_core.training.student import Student
@@ -96,7 +92,7 @@ class Learner:
         self.control = None
         if world > 1:
             # Others wait for rank 0 longer than it may wait for a batch, so that it tells why.
-            limit = timedelta(seconds=3 * patience(self.config))
+            limit = timedelta(seconds=3 * self.config.stall_timeout_s)
             self.control = dist.new_group(backend="gloo", timeout=limit)
 
     def begin(self) -> None:
@@ -144,7 +140,7 @@ class Learner:
             batches = shard.iter_batches(
                 batch_size=size, batch_format="pyarrow", prefetch_batches=0
             )
-            reader = BatchReader(iter(batches), self._wants_more, 2 * patience(self.config))
+            reader = BatchReader(iter(batches), self._wants_more, 2 * self.config.stall_timeout_s)
             reader.begin()  # the stream's actors load meanwhile
         self._await_opening()
         self.waiting_since = time.perf_counter()

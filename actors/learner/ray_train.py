@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 from ray.data import Dataset
 from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from actors.learner.job import LearnerJob, run_learner
-from actors.runtime.allocator import computing_env
+from actors.learner.job import LearnerJob
+from actors.runtime.placement import computing_env
+from unisd_core.common.fast_imports import importing
+
+
+def run_learner(settings: dict[str, Any]) -> None:
+    """Ray Train's per-worker function."""
+    with importing():
+        from actors.learner.loop import learn
+
+    learn(settings["job"])
 
 
 class Fit(threading.Thread):
-    """Trains from ``stream``; in a thread, or Ray Train would take Ctrl-C for itself.
+    """Trains from ``stream``, by ``work`` in each worker; in a thread, or Ray Train would take
+    Ctrl-C for itself.
 
     ``error`` is what ended it, once it has ended.
     """
 
-    def __init__(self, job: LearnerJob, stream: Dataset) -> None:
+    def __init__(
+        self,
+        job: LearnerJob,
+        stream: Dataset,
+        work: Callable[[dict[str, Any]], None] = run_learner,
+    ) -> None:
         super().__init__(daemon=True)
+        self.work = work
         self.job, self.stream = job, stream
         self.error: BaseException | None = None
 
@@ -40,7 +58,7 @@ class Fit(threading.Thread):
         trainer_type = TorchTrainer if settings.workers > 1 else DataParallelTrainer
         options = self.stream.context.execution_options
         return trainer_type(
-            run_learner,
+            self.work,
             train_loop_config={"job": self.job},
             datasets={"train": self.stream},
             dataset_config=DataConfig(datasets_to_split=whole, execution_options=options),

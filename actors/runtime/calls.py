@@ -8,6 +8,9 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError
 
+START_TIMEOUT_S = 600.0
+"""Longest wait for an engine to load its model."""
+
 ANSWER_S = 300.0
 """Longest wait for an actor that only passes messages."""
 
@@ -54,3 +57,11 @@ def first_line(error: BaseException) -> str:
     # Ray goes on with every reason for which a process may have died.
     said = lines[-1].strip().partition(" Worker exit type")[0] if lines else ""
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def light_actor(cls: type, name: str) -> Any:
+    """An actor that only passes messages. Ray restarts it and asks it again; what it held, it has
+    forgotten."""
+    return ray.remote(cls).options(
+        name=name, num_cpus=0, max_concurrency=1000, max_restarts=-1, max_task_retries=-1
+    )

@@ -9,14 +9,22 @@ room.
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
+import ray
 from ray.util import get_placement_group, placement_group
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from actors.runtime.allocator import computing_env
 from unisd_core.config.stages import Generator, Scorer
+
+KEEP = "dirty_decay_ms:-1,lg_extent_max_active_fit:16"
+"""Pages that were freed are used again and not given back: each pass needs the same amount, and the
+kernel zeroes what it hands out. A block may be cut from a free one of any size, as otherwise
+batches of other lengths find nothing that suits, and the process grows."""
 
 NAME = "generators"
 
@@ -71,3 +79,17 @@ def scorer_options(settings: Scorer) -> dict[str, Any]:
         "scheduling_strategy": "SPREAD" if settings.placement == "spread" else "DEFAULT",
         "runtime_env": computing_env(settings.gpus),
     }
+
+
+def computing_env(gpus: float) -> dict[str, Any]:
+    """Ray's ``runtime_env`` for an actor that computes: with the jemalloc of Ray's own package
+    where that is to be had, and neither ``gpus`` nor the user's LD_PRELOAD speak against it.
+
+    glibc's allocator gives large blocks back to the kernel after each use and scatters the others.
+    A node without the library says so in the actor's log and takes its usual allocator.
+    """
+    library = Path(ray.__file__).parent / "core" / "libjemalloc.so"
+    usable = sys.platform == "linux" and library.exists() and "LD_PRELOAD" not in os.environ
+    if gpus or not usable:
+        return {}
+    return {"env_vars": {"LD_PRELOAD": str(library), "MALLOC_CONF": KEEP}}

@@ -12,10 +12,10 @@ from typing import Any
 import ray
 from ray.util.annotations import RayDeprecationWarning
 
-from actors.generator.engine import usable_cores
 from actors.runtime.resource_plan import local_cpus
 from unisd_core.common.errors import UserError, reason
-from unisd_core.config.method import Config
+from unisd_core.common.process import usable_cores
+from unisd_core.config.run import Config
 
 
 def connect(config: Config) -> None:

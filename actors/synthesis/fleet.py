@@ -12,11 +12,9 @@ from ray.data import Dataset
 from ray.exceptions import RayError
 
 from actors.fleet import fixed_stage
-from actors.generator.engine import Sampling
-from actors.generator.group import Generators, light_actor
-from actors.generator.pool import START_TIMEOUT_S
-from actors.generator.types import WeightUpdate
-from actors.runtime.calls import Named, ask
+from actors.generator.group import Generators
+from actors.generator.types import Sampling
+from actors.runtime.calls import START_TIMEOUT_S, Named, ask, light_actor
 from actors.runtime.placement import scorer_options
 from actors.runtime.resource_plan import COORDINATOR_CPUS, synthesis_plan
 from actors.synthesis.stages import (
@@ -28,8 +26,9 @@ from actors.synthesis.stages import (
 )
 from actors.weights.buckets import stored
 from actors.weights.store import WeightStore
+from actors.weights.update import WeightUpdate
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.synthesis.inventory import Block
 from unisd_core.synthesis.sources import PromptSource
 from unisd_core.views.builder import auxiliary_count

@@ -17,21 +17,18 @@ from typing import Any
 import pyarrow as pa
 from ray.exceptions import RayError
 
-from actors.generator.engine import Sampling
-from actors.generator.types import Request, Sampled
+from actors.generator.types import Request, Sampled, Sampling
 from actors.runtime.calls import ask, first_line
-from actors.stream.stages import Score, trajectories
+from actors.stream.generate import trajectories
+from actors.stream.score import Score
 from unisd_core.common.errors import UserError
 from unisd_core.common.fast_imports import importing
 from unisd_core.common.schema import PROMPT
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
+from unisd_core.synthesis.shard import FAILED, LEFT_OUT
 from unisd_core.synthesis.sources import PromptSource
 from unisd_core.views.writing import draw_seed
 
-LEFT_OUT = "left out: "
-"""Begins the finish reason of a prompt that is not sampled; a setting follows."""
-FAILED = "failed: "
-"""Begins the finish reason of a prompt that could not be sampled; an error follows."""
 FILL = 2
 """Requests on their way for each place of an engine: a group holds its places until its longest
 completion ends, so that others must wait to take those that are free."""

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
+from torch import Tensor
 
-from actors.generator.types import Probe, WeightUpdate
 from actors.runtime.calls import ask
+from actors.weights.update import Probe, WeightUpdate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -137,3 +138,10 @@ def _digest(bucket: Bucket) -> bytes:
         digest.update(f"{piece.name}\0{piece.shape}\0{piece.first}\0".encode())
         digest.update(piece.values.data)
     return digest.digest()
+
+
+def weight_update(
+    version: int, weights: dict[str, Tensor], probe: Probe | None = None
+) -> WeightUpdate:
+    """Trained weights ready to travel."""
+    return pack(version, {name: tensor.numpy() for name, tensor in weights.items()}, probe)

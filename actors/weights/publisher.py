@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from actors.generator.types import Probe, WeightUpdate
 from actors.runtime.calls import ask
-from actors.weights.buckets import Bucket, pack, stored
-from unisd_core.config.method import Config
+from actors.weights.buckets import Bucket, stored, weight_update
+from actors.weights.update import Probe, WeightUpdate
+from unisd_core.config.run import Config
 from unisd_core.reporting.spans import Span
 from unisd_core.training.student import Student
 from unisd_core.training.teacher import TeacherWeights
@@ -74,10 +74,3 @@ class Versions:
             return reference
 
         return stored(update, keep)
-
-
-def weight_update(
-    version: int, weights: dict[str, Tensor], probe: Probe | None = None
-) -> WeightUpdate:
-    """Trained weights ready to travel."""
-    return pack(version, {name: tensor.numpy() for name, tensor in weights.items()}, probe)

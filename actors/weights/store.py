@@ -14,9 +14,9 @@ from typing import Any
 
 import ray
 
-from actors.generator.types import WeightUpdate
 from actors.runtime.calls import restarted
 from actors.runtime.metrics import record
+from actors.weights.update import WeightUpdate
 from unisd_core.reporting.spans import Span
 
 

@@ -16,10 +16,9 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from unisd_core.common.errors import UserError, shorten
-from unisd_core.config.base import FrozenModel
-from unisd_core.config.dotted import dotted
+from unisd_core.config.base import FrozenModel, dotted
 from unisd_core.config.load import find_named, load_config, read_mapping
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 GRIDS_DIR = Path(__file__).parents[1] / "grids"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from unisd_core.common.errors import UserError
 from unisd_core.config.load import load_config
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 PRESETS_DIR = Path(__file__).parents[1] / "presets"
 

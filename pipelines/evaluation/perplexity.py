@@ -8,7 +8,7 @@ from unisd_core.evaluation.held_out import HeldOutSet
 from unisd_core.evaluation.outcomes import Outcomes
 from unisd_core.evaluation.text_scores import TextScores
 from unisd_core.evaluation.texts import Text
-from unisd_core.tasks.registry import Task
+from unisd_core.tasks.base import Task
 from unisd_core.views.builder import ViewBuilder
 
 

@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from actors.generator.client import Predictor
-from actors.generator.engine import Sampling
-from actors.generator.types import WeightUpdate
-from actors.weights.publisher import weight_update
+from actors.generator.types import Sampling
+from actors.weights.buckets import weight_update
+from actors.weights.update import WeightUpdate
 from pipelines.command.console import say
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.evaluation.harness import export_test_set
 from unisd_core.evaluation.held_out import HeldOutSet, load_test_set
 from unisd_core.evaluation.outcomes import Outcomes, score_outcomes
 from unisd_core.models.completion_cache import text_key
 from unisd_core.models.model_files import ModelFiles, open_model, with_completion_limit
 from unisd_core.models.saved_weights import find_saved
-from unisd_core.tasks.registry import Task, load_task
+from unisd_core.tasks.base import Task
+from unisd_core.tasks.registry import load_task
 from unisd_core.views.builder import ViewBuilder
 from unisd_core.views.writing import draw_seed
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psutil
 
-from actors.generator.engine import usable_cores
-from unisd_core.config.method import Config
+from unisd_core.common.process import usable_cores
+from unisd_core.config.run import Config
 from unisd_core.config.stages import Generator
 from unisd_core.models.fetch import weight_files
 

@@ -8,14 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from actors.generator.engine import Sampling
-from actors.generator.evaluator import rollout_sampling
-from actors.generator.types import WeightUpdate
-from actors.weights.publisher import weight_update
+from actors.generator.client import rollout_sampling
+from actors.generator.types import Sampling
+from actors.weights.buckets import weight_update
+from actors.weights.update import WeightUpdate
 from pipelines.synthesis.cpu_engines import with_more_engines
 from unisd_core.common.errors import UserError
-from unisd_core.config.dotted import dotted
-from unisd_core.config.method import Config
+from unisd_core.config.base import dotted
+from unisd_core.config.run import Config
 from unisd_core.models.model_files import ModelFiles, open_model, with_completion_limit
 from unisd_core.models.saved_weights import find_saved
 from unisd_core.synthesis.inventory import Block, Inventory, take_inventory

@@ -16,13 +16,13 @@ from actors.checkpoints import folder as checkpoints
 from actors.fleet import Fleet
 from actors.generator.types import ReplicaReport
 from actors.runtime.resource_plan import resource_plan
-from actors.weights.publisher import weight_update
+from actors.weights.buckets import weight_update
 from pipelines.command.console import say
 from pipelines.training.evaluation import Evaluation
 from pipelines.training.setup import Workbench
 from pipelines.training.validation import best_weights
 from unisd_core.config.load import config_sha256
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.models.lora import save_merged
 from unisd_core.models.trained_weights import save_trained
 from unisd_core.reporting.resources import Resources, StageUse, account

@@ -1,10 +1,13 @@
-"""The start of a run: which checkpoint it goes on from, and the claim on its mirror."""
+"""Resume: which checkpoint a run starts from, and how it is left when a signal stops it."""
 
 from __future__ import annotations
 
+from actors.checkpoints import folder as checkpoints
 from actors.checkpoints.mirror import fetch_missing, mirror_of
+from actors.fleet import Fleet
 from pipelines.command.console import say
-from unisd_core.config.method import Config
+from pipelines.command.signals import Interrupted, StopRequest
+from unisd_core.config.run import Config
 from unisd_core.reporting.run_dir import RunDir
 
 
@@ -18,3 +21,20 @@ def recover(config: Config, run: RunDir) -> None:
     step = fetch_missing(run.path / "checkpoints", mirror, note=say)
     if step:
         say(f"goes on from the checkpoint of step {step}")
+
+
+def train(fleet: Fleet, run: RunDir) -> None:
+    """Let the fleet, which has begun, train until training.steps.
+
+    Raises Interrupted when a signal ended it earlier; the step it has come to is saved then.
+    """
+    stop = StopRequest()
+    with stop.awaited():
+        if fleet.train(stop.asked):
+            return
+    step = checkpoints.newest_step(run.path / "checkpoints")
+    raise Interrupted(
+        stop.number,
+        f"stopped by {stop.number.name}: step {step} of {fleet.config.training.steps} is saved in "
+        f"{run.path}; the same command goes on from there",
+    )

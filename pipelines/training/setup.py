@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from actors.admission.ledger import visited_rows
-from actors.generator.engine import Sampling
-from actors.generator.evaluator import greedy, rollout_sampling
-from unisd_core.config.method import Config
+from actors.generator.client import greedy, rollout_sampling
+from actors.generator.types import Sampling
+from unisd_core.config.run import Config
 from unisd_core.evaluation.held_out import HeldOutSet, ask_rows, load_test_set
 from unisd_core.models.model_files import ModelFiles, open_model, with_completion_limit
-from unisd_core.tasks.registry import Task, load_task
+from unisd_core.tasks.base import Task
+from unisd_core.tasks.registry import load_task
 from unisd_core.tasks.splits import TrainingRows, split_training
 from unisd_core.views.builder import PromptTable, ViewBuilder, auxiliary_count, build_prompts
 from unisd_core.views.writing import Writing

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from pipelines.command.follower import Follower
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 
 class StatusLine(Follower):

@@ -18,14 +18,13 @@ from torch import Tensor
 
 from actors.checkpoints import folder as checkpoints
 from actors.fleet import Fleet
-from actors.generator.client import as_text
-from actors.generator.evaluator import sample
+from actors.generator.client import as_text, sample
 from actors.runtime.calls import ask
 from pipelines.command.console import say
 from pipelines.command.follower import Follower
 from pipelines.training.setup import Workbench
 from unisd_core.common.errors import UserError, reason
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.evaluation.held_out import HeldOutSet
 from unisd_core.evaluation.outcomes import score_outcomes
 from unisd_core.evaluation.scoreboard import score_set

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 import ray
 
-from actors.generator.group import light_actor
 from actors.generator.pool import GeneratorPool
+from actors.runtime.calls import light_actor
 from actors.supervision.watchdog import Watch
 from tests.support.scripted_replica import ScriptedReplica
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from actors.generator.engine import usable_cores
-from actors.runtime.allocator import computing_env
+from actors.runtime.placement import computing_env
 from tests.support.small_run import ROOT
+from unisd_core.common.process import usable_cores
 
 TCMALLOC = sorted(Path("/usr/lib").glob("*/libtcmalloc_minimal.so*"))
 OPENMP = sorted(Path(sys.prefix, "lib").glob("libiomp5.so"))

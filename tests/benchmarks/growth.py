@@ -16,7 +16,7 @@ import torch
 
 from actors.admission.gate import Gate
 from tests.benchmarks.stages import VIEWS, settings, trajectories
-from unisd_core.common.device import use_threads
+from unisd_core.common.process import use_threads
 from unisd_core.config.method import Agreement
 from unisd_core.models.fetch import resolve_model
 from unisd_core.objective.agreement import agreement_weights

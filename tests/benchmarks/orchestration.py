@@ -16,7 +16,7 @@ from pathlib import Path
 import ray
 
 from actors.admission.gate import Gate
-from actors.generator.group import light_actor
+from actors.runtime.calls import light_actor
 from actors.runtime.ray_session import connect
 from tests.benchmarks.sleeping import Workload, run
 

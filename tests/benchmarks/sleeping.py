@@ -20,14 +20,14 @@ import ray
 import ray.train
 
 from actors.fleet import SCORER_QUEUE, Fleet
-from actors.generator.engine import Sampling
 from actors.generator.pool import GeneratorPool
-from actors.generator.types import ReplicaReport, Request, Sampled, WeightUpdate
+from actors.generator.types import ReplicaReport, Request, Sampled, Sampling
 from actors.learner.job import LearnerJob
 from actors.runtime.calls import ask
 from actors.weights.buckets import fetch, pack, stored
+from actors.weights.update import WeightUpdate
 from unisd_core.common.schema import PROMPT, SCORED
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 HIDDEN = 576
 SAMPLING = Sampling(1.0, 1.0, 4096, None, ())

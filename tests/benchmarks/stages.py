@@ -21,11 +21,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from actors.runtime.allocator import computing_env
+from actors.runtime.placement import computing_env
 from tests.support.small_run import ROOT
-from unisd_core.common.device import use_threads
+from unisd_core.common.process import use_threads
 from unisd_core.common.schema import TRAJECTORY
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.models.acceleration.prefix_tree import by_tokens, right_padded
 from unisd_core.models.fetch import resolve_model
 from unisd_core.models.load import backbone

@@ -16,7 +16,7 @@ from pipelines import unisd_full
 from pipelines.command.cli import build_parser
 from tests.cluster.files import CLUSTER, cluster_spec, groups, load
 from unisd_core.config.load import load_config
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 PRESETS = CLUSTER.parent / "pipelines" / "presets"
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from actors.generator.engine import Engine, Sampling
+from actors.generator.engine import Engine
+from actors.generator.types import Sampling
 from tests.support.tiny import make_tiny_model
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.config.stages import Generator
 from unisd_core.models.load import load_base
 from unisd_core.models.lora import adapter_state, add_lora, save_adapter

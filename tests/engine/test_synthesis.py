@@ -21,8 +21,8 @@ from transformers import AutoModelForCausalLM
 
 from tests.support.small_run import ROOT
 from tests.support.tiny import make_tiny_model
-from unisd_core.config.method import Lora
-from unisd_core.config.stages import OwnRows
+from unisd_core.config.data import OwnRows
+from unisd_core.config.run import Lora
 from unisd_core.models.lora import save_adapter
 from unisd_core.tasks.custom.task import OwnRowsTask
 

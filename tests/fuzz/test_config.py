@@ -27,7 +27,7 @@ from tests.fuzz.damage import (
 )
 from tests.fuzz.harness import accepted, fuzz
 from unisd_core.config.load import _fields, config_sha256, dump_config, load_config
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.reporting.run_dir import RunDir
 
 KEYS = sorted(_fields(Config))

@@ -28,7 +28,7 @@ from tests.pipelines.command.test_cli_bad_input import row as question
 from tests.unisd_core.tasks.code.samples import FULL, HUMANEVAL
 from tests.unisd_core.tasks.toolalpaca.folder import row as toolalpaca_row
 from tests.unisd_core.tasks.toolalpaca.folder import write_folder
-from unisd_core.config.stages import OwnRows
+from unisd_core.config.data import OwnRows
 from unisd_core.tasks.base import Row
 from unisd_core.tasks.custom.python_tests import PythonTests
 from unisd_core.tasks.custom.task import OwnRowsTask

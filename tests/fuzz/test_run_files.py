@@ -27,7 +27,7 @@ from tests.fuzz.damage import (
     values,
 )
 from tests.fuzz.harness import accepted, always, fuzz
-from unisd_core.config.method import Config, Outputs
+from unisd_core.config.run import Config, Outputs
 from unisd_core.evaluation.comparison import ResultLine, compare
 from unisd_core.models.completion_cache import TextCache, Written
 from unisd_core.models.saved_weights import find_saved

@@ -10,7 +10,8 @@ from pipelines.ablation.grid import load_grid
 from pipelines.command.cli import PRESETS_DIR
 from tests.unisd_core.objective.test_terms import gradient, micro_batch
 from unisd_core.config.load import load_config
-from unisd_core.config.method import Agreement, Config, Objective
+from unisd_core.config.method import Agreement, Objective
+from unisd_core.config.run import Config
 from unisd_core.objective.agreement import agreement_weights
 from unisd_core.training.teacher import make_teacher
 

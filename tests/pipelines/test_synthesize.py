@@ -11,14 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from actors.generator.group import Generators, light_actor
+from actors.generator.group import Generators
 from actors.runtime import ray_session as ray_cluster
+from actors.runtime.calls import light_actor
 from actors.supervision.watchdog import Watch
 from actors.synthesis import fleet as synthesizer
 from pipelines.command.cli import run_main
 from pipelines.synthesize import main, parser
 from tests.support.scripted_pool import ScriptedPool
-from unisd_core.config.stages import OwnRows
+from unisd_core.config.data import OwnRows
 from unisd_core.models.load import load_tokenizer
 from unisd_core.tasks.custom.task import OwnRowsTask
 

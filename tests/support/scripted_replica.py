@@ -6,8 +6,9 @@ import asyncio
 import os
 import signal
 
-from actors.generator.types import ReplicaReport, Request, Sampled, WeightUpdate
-from unisd_core.config.method import Config
+from actors.generator.types import ReplicaReport, Request, Sampled
+from actors.weights.update import WeightUpdate
+from unisd_core.config.run import Config
 
 
 class ScriptedReplica:

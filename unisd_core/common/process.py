@@ -1,7 +1,11 @@
-"""The most memory a process held so far."""
+"""This process: its cores, threads, priority, device and peak memory.
+
+Torch is imported where it is used: actors that only pass messages import this file too.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 from pathlib import Path
@@ -12,7 +16,35 @@ import psutil
 if TYPE_CHECKING:
     import torch
 
+LOWEST_PRIORITY = 19
+"""As of nice, for stages that work ahead of a learner on CPU; Ray's workers have 15."""
+
 _PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def use_threads(threads: int, share: int = 1) -> None:
+    """Set torch's CPU threads; 0 takes the usable cores divided by ``share`` processes."""
+    import torch
+
+    torch.set_num_threads(threads or max(1, usable_cores() // share))
+
+
+def lower_priority() -> None:
+    """Let learners on the same cores go first. On Linux this holds for the calling thread, and for
+    the threads and processes that it starts from then on."""
+    os.setpriority(os.PRIO_PROCESS, 0, LOWEST_PRIORITY)
+
+
+def stage_device(gpus: float) -> torch.device:
+    """The GPU Ray reserved for this process, or the CPU."""
+    import torch
+
+    return torch.device("cuda" if gpus > 0 else "cpu")
 
 
 def peak_memory(device: torch.device) -> int:

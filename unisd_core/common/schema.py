@@ -5,6 +5,9 @@ Axes: P prompt tokens, T completion tokens, K auxiliary views, H hidden size.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import numpy as np
 import pyarrow as pa
 
 _TOKENS = pa.list_(pa.int32())
@@ -76,3 +79,27 @@ SCORED = pa.schema(
     ]
 )
 """A completion with what every view says about it."""
+
+
+def not_finite(table: pa.Table, columns: Iterable[str]) -> list[str | None]:
+    """For each row the first of ``columns`` (numbers, or lists of them at any depth; null where
+    there are none) that holds NaN or infinity, as "not finite: <column>", or None."""
+    reasons: list[str | None] = [None] * table.num_rows
+    for name in columns:
+        # Whole columns first: row by row only where something is wrong.
+        if _finite(table[name]):
+            continue
+        for index, reason in enumerate(reasons):
+            if reason is None and not _finite(table[name].slice(index, 1)):
+                reasons[index] = f"not finite: {name}"
+    return reasons
+
+
+def _finite(column: pa.ChunkedArray) -> bool:
+    return all(np.isfinite(_numbers(chunk)).all() for chunk in column.chunks)
+
+
+def _numbers(values: pa.Array) -> np.ndarray:
+    while pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+        values = values.flatten()
+    return values.to_numpy(zero_copy_only=False)

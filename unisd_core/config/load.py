@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, get_args
 
 import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel, ValidationError
@@ -22,84 +22,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from unisd_core.common.errors import UserError, reason, shorten
-from unisd_core.config.method import Config
-
-_SCALARS = (
-    ("tag:yaml.org,2002:bool", r"true|false", "tf"),
-    ("tag:yaml.org,2002:int", r"[-+]?[0-9]+", "-+0123456789"),
-    (
-        "tag:yaml.org,2002:float",
-        r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?",
-        "-+.0123456789",
-    ),
-    ("tag:yaml.org,2002:null", r"~|null|", "~n"),
-)
-
-_DEEPEST = 20
-"""Levels of a YAML file, five times what a setting needs."""
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """YAML with few implicit types: PyYAML's own read ``off`` as false and ``1e-3`` as text."""
-
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
-    _depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """The next node; refuses what no setting needs and a few lines blow up with."""
-        event = self.peek_event()
-        problem = None
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
-            problem = "aliases and tags are not read here; write the value itself"
-        elif self._depth == _DEEPEST:
-            problem = "nested too deep"
-        if problem:
-            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
-        self._depth += 1
-        try:
-            return super().compose_node(parent, index)
-        finally:
-            self._depth -= 1
-
-
-class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
-    """Quotes text that either this module or any YAML 1.1 reader would take for another type."""
-
-
-for _tag, _pattern, _first in _SCALARS:
-    _compiled = re.compile(f"^(?:{_pattern})$")
-    # "" stands for the empty scalar, which only null may match.
-    _Loader.add_implicit_resolver(_tag, _compiled, [*_first, *([""] if "null" in _tag else [])])
-    _Dumper.add_implicit_resolver(_tag, _compiled, [*_first])
-
-
-def _int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    # PyYAML would read a leading zero as octal.
-    return int(loader.construct_scalar(node))
-
-
-def _float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
-    return float(loader.construct_scalar(node))
-
-
-def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    pairs = [
-        (loader.construct_object(key, deep=True), loader.construct_object(value, deep=True))
-        for key, value in node.value
-    ]
-    keys = [str(key) for key, _ in pairs]
-    for key in keys:
-        if keys.count(key) > 1:
-            # The last of two equal keys would win without a word.
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key '{key}' appears twice", node.start_mark
-            )
-    return dict(zip(keys, (value for _, value in pairs), strict=True))
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _int)
-_Loader.add_constructor("tag:yaml.org,2002:float", _float)
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+from unisd_core.config.run import Config
+from unisd_core.config.yaml_dialect import Dumper, Loader
 
 
 @dataclass(frozen=True)
@@ -144,7 +68,7 @@ def load_config(
 
 def dump_config(config: Config) -> str:
     """``config`` as YAML that ``load_config`` reads back to an equal object."""
-    text: str = yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
+    text: str = yaml.dump(config.model_dump(mode="json"), Dumper=Dumper, sort_keys=False)
     return text
 
 
@@ -249,7 +173,7 @@ def read_mapping(path: Path, kind: str) -> dict[str, Any]:
     """A YAML file as a mapping; ``off`` and the like stay text. Raises UserError for a file that is
     none, calling it a ``kind``, and for a key that appears twice."""
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     # ValueError: text that is not UTF-8, a number of thousands of digits.
@@ -292,7 +216,7 @@ def _parse_override(override: str) -> tuple[str, Any]:
     if nullable and text in ("None", "none"):
         return key, None
     try:
-        value = yaml.load(text, _Loader)
+        value = yaml.load(text, Loader)
     except (yaml.YAMLError, ValueError):
         value = text
     is_text = info.annotation in (str, str | None)

@@ -1,59 +1,12 @@
-"""Sections of the configuration that stand alone: rows of one's own, data synthesis, and what each
-stage reserves.
-
-Imports no more than ``unisd_core/config/method.py``, where the tree is put together.
-"""
+"""Settings of the stages: what generator, scorer and learner reserve, and how they run."""
 
 from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from unisd_core.config.base import FrozenModel
-
-
-class Section(FrozenModel):
-    """Base of every section."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-
-class OwnRows(Section):
-    train: str | None = None
-    """JSONL or Parquet file with the training rows of task=own_rows (columns: README)."""
-    test: str | None = None
-    """File with the test rows; None sets test_rows of the training rows aside."""
-    test_rows: int = Field(100, ge=1)
-    """Rows set aside where there is no test file: those whose uids come first by digest."""
-    metric: Literal["exact_match", "choice", "numeric", "json_call", "python_tests"] = "exact_match"
-    """How an answer is compared with the row's."""
-    max_completion_tokens: int = Field(256, ge=1)
-    """Decoding limit; it should fit every reference."""
-
-
-class Synthesis(Section):
-    samples: int = Field(1, ge=1)
-    """Completions sampled for each prompt."""
-    keep: int = Field(0, ge=0)
-    """Completions of a prompt that are kept at most, those whose views agree most; 0 keeps all."""
-    duplicates: Literal["off", "prompt", "all"] = "off"
-    """Leave out near-duplicates: among the completions of one prompt, or of prompt and completion
-    together among all rows of the output (an index of some kilobytes for each row kept)."""
-    similarity: float = Field(0.8, gt=0, le=1)
-    """Share of runs of five characters two texts have in common (Jaccard) from which on they count
-    as duplicates; all: estimated by MinHash."""
-    shard_prompts: int = Field(256, ge=1)
-    """Prompts of one output file. Agreement is scaled, and filter.lowest_agreement taken, over its
-    rows; a run that is killed samples the files anew that it had not finished."""
-    prompt_column: str = "prompt"
-    """Column of --input with the user turn."""
-    reference_column: str = "reference"
-    """Column of --input with the reference answer; rows may all be without it."""
-    export: Literal["off", "messages", "prompt_completion"] = "messages"
-    """Columns of the file that can be trained on: chat messages, or prompt and completion."""
-    export_format: Literal["jsonl", "parquet"] = "jsonl"
-    """Kind of that file."""
+from unisd_core.config.base import Section
 
 
 class Placed(Section):

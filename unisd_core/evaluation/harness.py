@@ -16,8 +16,9 @@ from typing import Any
 import yaml
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.stages import OwnRows
-from unisd_core.tasks.registry import Row, Task, load_task
+from unisd_core.config.data import OwnRows
+from unisd_core.tasks.base import Row, Task
+from unisd_core.tasks.registry import load_task
 
 PREFIX = "unisd_"
 MODULE = "unisd_scoring"

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Lora
+from unisd_core.config.run import Lora
 from unisd_core.models.acceleration.lora_linear import LoraLinear
 from unisd_core.models.fetch import WEIGHT_INDEX
 from unisd_core.models.merge import merged_weights, stored_tensors

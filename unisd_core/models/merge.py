@@ -13,7 +13,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Lora
+from unisd_core.config.run import Lora
 from unisd_core.models.fetch import weight_files
 
 _PREFIX = "base_model.model."

@@ -9,7 +9,7 @@ from pathlib import Path
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.models.fetch import resolve_model, weights_checksum
 from unisd_core.models.load import check_vocabulary, load_tokenizer, stop_token_ids
 from unisd_core.models.text_model import text_model

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unisd_core.common.errors import UserError, reason
 from unisd_core.config.load import load_config
-from unisd_core.config.method import Config, Lora
+from unisd_core.config.run import Config, Lora
 
 _PLAIN = {"bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False}
 """What an adapter must be to be read as W + (alpha / rank) B A."""

@@ -13,7 +13,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.models.lora import (
     adapter_state,
     add_lora,

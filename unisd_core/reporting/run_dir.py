@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from unisd_core.common.errors import UserError
 from unisd_core.config.load import changed_keys, dump_config, load_config
-from unisd_core.config.method import Config, Outputs
+from unisd_core.config.run import Config, Outputs
 from unisd_core.reporting.sinks import Sinks, check_sinks
 
 logger = logging.getLogger(__name__)

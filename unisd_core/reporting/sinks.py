@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import yaml  # type: ignore[import-untyped]
 
 from unisd_core.common.errors import UserError, reason
-from unisd_core.config.dotted import dotted
-from unisd_core.config.method import Outputs
+from unisd_core.config.base import dotted
+from unisd_core.config.run import Outputs
 
 logger = logging.getLogger(__name__)
 

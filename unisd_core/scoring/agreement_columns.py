@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from unisd_core.common.schema import SCORED
-from unisd_core.config.method import Config
-from unisd_core.objective.agreement import agreement_weights
-from unisd_core.scoring.rollout_filter import auxiliary_logprobs
+from unisd_core.common.schema import SCORED, not_finite
+from unisd_core.config.method import Agreement
+from unisd_core.config.run import Config
+from unisd_core.objective.agreement import agreement_weights, mean_token_agreement
 from unisd_core.views.builder import auxiliary_count
 
 
@@ -32,3 +32,21 @@ def weighed(
     for name, column in columns.items():
         table = table.set_column(table.schema.get_field_index(name), SCORED.field(name), column)
     return table, scale
+
+
+def row_agreement(table: pa.Table, settings: Agreement) -> np.ndarray:
+    """(B,) mean token agreement of each row; NaN where a view has no number for some token, which
+    would otherwise leave the quantile of all rows without one."""
+    broken = not_finite(table, ["auxiliary_logprobs"])
+    sound = np.flatnonzero([reason is None for reason in broken])
+    views = auxiliary_logprobs(table.select(["auxiliary_logprobs"]).take(sound))
+    agreement = np.full(table.num_rows, np.nan)
+    agreement[sound] = mean_token_agreement(views, settings)
+    return agreement
+
+
+def auxiliary_logprobs(table: pa.Table) -> list[np.ndarray]:
+    """Per row the (K, T) log-probs of the sampled tokens under the auxiliary views."""
+    return [
+        np.asarray(views, dtype=np.float32) for views in table["auxiliary_logprobs"].to_pylist()
+    ]

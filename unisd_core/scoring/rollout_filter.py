@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from unisd_core.config.method import Agreement, Config
-from unisd_core.objective.agreement import mean_token_agreement, row_agreement_filter
+from unisd_core.common.schema import not_finite
+from unisd_core.config.run import Config
+from unisd_core.objective.agreement import row_agreement_filter
+from unisd_core.scoring.agreement_columns import row_agreement
 from unisd_core.tasks.registry import load_task
 from unisd_core.tasks.splits import split_training
-from unisd_core.training.nonfinite_rows import not_finite
 
 Readable = Callable[[int, list[int]], bool]
 """Whether the task reads an answer from the completion (token ids) of the row of this index."""
@@ -61,24 +62,6 @@ class RolloutFilter:
             else:
                 reasons.append(None)
         return reasons
-
-
-def row_agreement(table: pa.Table, settings: Agreement) -> np.ndarray:
-    """(B,) mean token agreement of each row; NaN where a view has no number for some token, which
-    would otherwise leave the quantile of all rows without one."""
-    broken = not_finite(table, ["auxiliary_logprobs"])
-    sound = np.flatnonzero([reason is None for reason in broken])
-    views = auxiliary_logprobs(table.select(["auxiliary_logprobs"]).take(sound))
-    agreement = np.full(table.num_rows, np.nan)
-    agreement[sound] = mean_token_agreement(views, settings)
-    return agreement
-
-
-def auxiliary_logprobs(table: pa.Table) -> list[np.ndarray]:
-    """Per row the (K, T) log-probs of the sampled tokens under the auxiliary views."""
-    return [
-        np.asarray(views, dtype=np.float32) for views in table["auxiliary_logprobs"].to_pylist()
-    ]
 
 
 def _reader(config: Config, model_dir: str) -> Readable:

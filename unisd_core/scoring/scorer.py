@@ -8,7 +8,7 @@ each sampled token under the K auxiliary views and the negative view.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,9 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 
-from actors.generator.types import WeightUpdate
-from actors.weights.buckets import unpack
-from unisd_core.common.device import stage_device, use_threads
-from unisd_core.common.process import peak_memory
+from unisd_core.common.process import peak_memory, stage_device, use_threads
 from unisd_core.common.schema import SCORED
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.models.acceleration.lora_linear import FoldedAdapter
 from unisd_core.models.acceleration.prefix_tree import by_tokens, predicting, right_padded
 from unisd_core.models.load import layer_states, lm_head_weight, load_base
@@ -91,12 +88,12 @@ class TeacherScorer:
         self.folded = FoldedAdapter(self.model) if folds and cpu else None
         self.head_VH = lm_head_weight(self.model)
 
-    def load(self, update: WeightUpdate) -> None:
-        """Read with this version of the teacher from now on."""
-        load_trained_state(self.model, unpack(update))
+    def load(self, version: int, state: Mapping[str, Tensor]) -> None:
+        """Read with these trained weights, ``version`` of the teacher, from now on."""
+        load_trained_state(self.model, state)
         if self.folded:
             self.folded.fold()
-        self.version = update.version
+        self.version = version
 
     @torch.inference_mode()
     def score(self, table: pa.Table) -> pa.Table:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unisd_core.config.stages import Synthesis
+from unisd_core.config.data import Synthesis
 from unisd_core.synthesis.output import OutputFolder
 from unisd_core.synthesis.shard import SHARD
 

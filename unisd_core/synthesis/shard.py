@@ -19,8 +19,13 @@ import pyarrow.parquet as pq
 
 from unisd_core.common.errors import reason
 from unisd_core.config.base import FrozenModel
-from unisd_core.synthesis.digests import Digests, uid_digest
+from unisd_core.synthesis.inventory import Digests, uid_digest
 from unisd_core.synthesis.output import OutputFolder
+
+LEFT_OUT = "left out: "
+"""Begins the finish reason of a prompt that is not sampled; a setting follows."""
+FAILED = "failed: "
+"""Begins the finish reason of a prompt that could not be sampled; an error follows."""
 
 log = logging.getLogger(__name__)
 

@@ -12,16 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actors.synthesis.stages import FAILED, LEFT_OUT
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.models.load import load_tokenizer
-from unisd_core.scoring.agreement_columns import weighed
-from unisd_core.scoring.rollout_filter import RolloutFilter, row_agreement
+from unisd_core.scoring.agreement_columns import row_agreement, weighed
+from unisd_core.scoring.rollout_filter import RolloutFilter
 from unisd_core.synthesis.duplicates import DuplicateIndex, alike, shingles
 from unisd_core.synthesis.output import SHARDS, OutputFolder
-from unisd_core.synthesis.shard import SHARD, Account, Footer, shard_bytes, survey
+from unisd_core.synthesis.shard import FAILED, LEFT_OUT, SHARD, Account, Footer, shard_bytes, survey
 from unisd_core.synthesis.sources import PromptSource
-from unisd_core.tasks.registry import Row
+from unisd_core.tasks.base import Row
 from unisd_core.views.builder import auxiliary_count
 
 

@@ -20,10 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unisd_core.common.errors import UserError, reason
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
+from unisd_core.tasks.base import Row, Task
 from unisd_core.tasks.custom.task import OwnRowsTask
 from unisd_core.tasks.data import HubSource, Record, open_hub, parse_line
-from unisd_core.tasks.registry import Row, Task, load_task
+from unisd_core.tasks.registry import load_task
 
 HUB = "hub:"
 STRIDE = 256

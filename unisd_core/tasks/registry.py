@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.stages import OwnRows
+from unisd_core.config.data import OwnRows
 from unisd_core.tasks.base import Row, Score, Task
 from unisd_core.tasks.code.data import HUMANEVAL, MBPP
 from unisd_core.tasks.code.task import CodeTask

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.tasks.base import Row, Task
-from unisd_core.tasks.lots import set_aside
 
 
 class TrainingRows(NamedTuple):
@@ -33,3 +34,17 @@ def split_training(task: Task, config: Config) -> TrainingRows:
             else f"task {task.name}: the training split is empty"
         )
     return TrainingRows(*set_aside(rows, count, "validation/"))
+
+
+def set_aside(rows: Sequence[Row], count: int, purpose: str) -> tuple[list[Row], list[Row]]:
+    """``rows`` without ``count`` of them, and these, each part in its order.
+
+    The same rows whatever their order, and nearly the same when some are added; other ones for
+    another ``purpose``.
+    """
+
+    def lot(row: Row) -> str:
+        return hashlib.sha256(f"{purpose}{row.uid}".encode("utf-8", "surrogatepass")).hexdigest()
+
+    aside = {row.uid for row in sorted(rows, key=lot)[:count]}
+    return [row for row in rows if row.uid not in aside], [row for row in rows if row.uid in aside]

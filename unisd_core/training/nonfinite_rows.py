@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 FILE = "bad_rows.jsonl"
@@ -45,30 +44,6 @@ class BadRow:
     def account(self) -> tuple[int, int, str]:
         """What the gate is told: position, attempt, reason."""
         return self.position, self.attempt, self.reason
-
-
-def not_finite(table: pa.Table, columns: Iterable[str]) -> list[str | None]:
-    """For each row the first of ``columns`` (numbers, or lists of them at any depth; null where
-    there are none) that holds NaN or infinity, as "not finite: <column>", or None."""
-    reasons: list[str | None] = [None] * table.num_rows
-    for name in columns:
-        # Whole columns first: row by row only where something is wrong.
-        if _finite(table[name]):
-            continue
-        for index, reason in enumerate(reasons):
-            if reason is None and not _finite(table[name].slice(index, 1)):
-                reasons[index] = f"not finite: {name}"
-    return reasons
-
-
-def _finite(column: pa.ChunkedArray) -> bool:
-    return all(np.isfinite(_numbers(chunk)).all() for chunk in column.chunks)
-
-
-def _numbers(values: pa.Array) -> np.ndarray:
-    while pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-        values = values.flatten()
-    return values.to_numpy(zero_copy_only=False)
 
 
 def sort_out(

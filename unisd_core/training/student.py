@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from unisd_core.common.device import stage_device
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Config, Training
+from unisd_core.common.process import stage_device
+from unisd_core.config.run import Config, Training
 from unisd_core.models.acceleration.prefix_tree import predicting, right_padded
 from unisd_core.models.load import backbone, layer_states, lm_head_weight, load_base
 from unisd_core.models.sharded import like, whole

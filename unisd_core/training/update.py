@@ -14,7 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from unisd_core.training.nonfinite_rows import LEARNED_FROM, BadRow, not_finite, sort_out
+from unisd_core.common.schema import not_finite
+from unisd_core.training.nonfinite_rows import LEARNED_FROM, BadRow, sort_out
 from unisd_core.training.student import BadBatch, Student
 
 Visit = tuple[int, int]

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from unisd_core.common.errors import UserError
 from unisd_core.common.schema import PROMPT
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.tasks.base import Row, Task
 from unisd_core.views.contexts import Contexts, build_contexts
 from unisd_core.views.negatives import WrongReferences, wrong_references

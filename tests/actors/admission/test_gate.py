@@ -253,7 +253,7 @@ def test_a_slot_that_is_asked_for_again_is_an_error():
 
 def test_standing_still_ends_in_an_error_that_says_where_the_rows_are():
     async def scenario():
-        _, stream = await opened(patience=0.05)
+        _, stream = await opened(stall_timeout_s=0.05)
         await stream.admit(4)
         with pytest.raises(RuntimeError, match="slot 1 waits, 4 rows are being sampled or scored"):
             await stream.admit(4)
@@ -263,7 +263,7 @@ def test_standing_still_ends_in_an_error_that_says_where_the_rows_are():
 
 def test_a_closed_gate_lets_nobody_in_however_long_it_takes():
     async def scenario():
-        door, stream = await opened(patience=0.02, opened=False)
+        door, stream = await opened(stall_timeout_s=0.02, opened=False)
         waiting = asyncio.create_task(stream.admit(4))
         await asyncio.sleep(0.1)
         assert not waiting.done() and not await door.is_open()

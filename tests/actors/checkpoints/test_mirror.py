@@ -15,7 +15,7 @@ from actors.checkpoints.files import FILES, MARKER
 from actors.checkpoints.mirror import CheckpointMirror, fetch_missing, mirror_of
 from tests.support.checkpoints import make
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 
 @pytest.fixture(params=["file", "memory"])

@@ -16,7 +16,7 @@ from actors.checkpoints.folder import Checkpoint
 from actors.checkpoints.writer import CheckpointWriter
 from tests.support.checkpoints import make
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 PATIENCE_S = 60.0
 """Longest wait for a thread of a test; far more than any of them needs."""

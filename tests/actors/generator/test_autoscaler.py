@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from actors.admission.idle_time import Idle, IdleClock
 from actors.generator import pool as pool_module
 from actors.generator.autoscaler import WAITS, follow, wanted_change
-from actors.generator.engine import Sampling
 from actors.generator.pool import GeneratorPool
-from actors.generator.types import Request, WeightUpdate
+from actors.generator.types import Request, Sampling
+from actors.weights.update import WeightUpdate
 
 share = st.floats(0, 1)
 

@@ -7,8 +7,7 @@ import pytest
 
 from actors.generator import client as module
 from actors.generator.client import Predictor
-from actors.generator.engine import Sampling
-from actors.generator.types import Sampled
+from actors.generator.types import Sampled, Sampling
 from unisd_core.models.completion_cache import TextCache, Written
 
 GREEDY = Sampling(0.0, 1.0, 8, None, (2,))

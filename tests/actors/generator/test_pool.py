@@ -9,11 +9,11 @@ import pytest
 import ray
 
 from actors.generator import pool as pool_module
-from actors.generator.engine import Sampling
 from actors.generator.pool import GeneratorPool
 from actors.generator.router import Slot
-from actors.generator.types import Request, WeightUpdate
+from actors.generator.types import Request, Sampling
 from actors.weights.buckets import pack, stored, unpack
+from actors.weights.update import WeightUpdate
 from tests.support.scripted_replica import ScriptedSender
 
 SAMPLING = Sampling(1.0, 1.0, 4, None, ())

@@ -12,8 +12,9 @@ import pytest
 
 from actors.generator import replica as generator
 from actors.generator.replica import PROBE_GAP, GeneratorReplica
-from actors.generator.types import Probe, ReplicaReport, WeightUpdate
-from unisd_core.config.method import Config
+from actors.generator.types import ReplicaReport
+from actors.weights.update import Probe, WeightUpdate
+from unisd_core.config.run import Config
 
 PROBE = Probe(ids=(5, 6, 7), logprobs=(-1.0, -2.0))
 

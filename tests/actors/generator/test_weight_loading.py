@@ -12,11 +12,11 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from actors.generator.types import WeightUpdate
 from actors.generator.weight_loading import AdapterTransport, MergedTransport, choose_transport
 from actors.generator.worker_extension import InPlaceWeights
-from actors.weights.publisher import weight_update
-from unisd_core.config.method import Config
+from actors.weights.buckets import weight_update
+from actors.weights.update import WeightUpdate
+from unisd_core.config.run import Config
 from unisd_core.models.load import load_base
 from unisd_core.models.lora import adapter_state, add_lora
 from unisd_core.models.trained_weights import load_trained_state, make_trainable, trained_state

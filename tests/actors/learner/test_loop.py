@@ -22,7 +22,7 @@ from actors.learner.job import LearnerJob
 from actors.learner.loop import SMALLEST_CLIP, Learner
 from actors.weights import publisher as versions
 from tests.support.rows import scored
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 BATCH = 4
 

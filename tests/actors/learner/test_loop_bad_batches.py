@@ -21,7 +21,7 @@ from actors.supervision.watchdog import Watch
 from actors.weights import publisher as versions
 from tests.support.rows import scored
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 BATCH = 4
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import ray
 
-from actors.runtime import allocator
-from actors.runtime.allocator import computing_env
+from actors.runtime import placement
+from actors.runtime.placement import computing_env
 
 LIBRARY = Path(ray.__file__).parent / "core" / "libjemalloc.so"
 here = pytest.mark.skipif(not LIBRARY.exists(), reason="Ray's package brings no jemalloc here")
@@ -42,7 +42,7 @@ def test_gpus_the_users_choice_and_a_missing_library_are_respected(
 ) -> None:
     monkeypatch.delenv("LD_PRELOAD", raising=False)
     assert computing_env(0.5) == {}
-    monkeypatch.setattr(allocator.ray, "__file__", str(tmp_path / "ray" / "__init__.py"))
+    monkeypatch.setattr(placement.ray, "__file__", str(tmp_path / "ray" / "__init__.py"))
     assert computing_env(0) == {}
     monkeypatch.undo()
     monkeypatch.setenv("LD_PRELOAD", "/usr/lib/libtcmalloc.so")

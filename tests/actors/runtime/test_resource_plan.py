@@ -9,7 +9,7 @@ import pytest
 
 from actors.runtime.resource_plan import check_plan, local_cpus, render_plan, resource_plan
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 
 def test_the_default_plan_fits_two_cores():

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from actors.admission.ledger import Ticket
 from actors.generator.types import Sampled
-from actors.stream.stages import gold, trajectories
+from actors.stream.generate import gold, trajectories
 from unisd_core.common.schema import PROMPT, TRAJECTORY
 
 TICKETS = [Ticket(position=n, attempt=n, row=n, min_version=4) for n in range(3)]

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from actors.generator.types import ReplicaReport, WeightUpdate
+from actors.generator.types import ReplicaReport
 from actors.weights import store as weights
 from actors.weights.store import WeightStore
+from actors.weights.update import WeightUpdate
 
 
 def update(version: int) -> WeightUpdate:

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.command.cli import build_parser, run_main
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 
 class RemoteError(UserError):

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.synthesis import cpu_engines
 from pipelines.synthesis.cpu_engines import with_more_engines
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from actors.checkpoints.writer import CheckpointWriter
 from pipelines.training.resume import recover
 from tests.support.checkpoints import make
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.reporting.run_dir import RunDir
 
 

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from actors.generator.engine import LOWEST, give_way
+from unisd_core.common.process import LOWEST_PRIORITY, lower_priority
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a priority is that of the process")
@@ -18,7 +18,7 @@ def test_the_calling_thread_and_what_it_begins_give_way() -> None:
     found: list[int] = []
 
     def work() -> None:
-        give_way()
+        lower_priority()
         own = threading.Thread(target=lambda: found.append(os.getpriority(os.PRIO_PROCESS, 0)))
         own.start()
         own.join()
@@ -28,5 +28,5 @@ def test_the_calling_thread_and_what_it_begins_give_way() -> None:
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert found == [LOWEST, LOWEST]
+    assert found == [LOWEST_PRIORITY, LOWEST_PRIORITY]
     assert os.getpriority(os.PRIO_PROCESS, 0) == before

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipelines.command.cli import PRESETS_DIR
 from unisd_core.common.errors import UserError
 from unisd_core.config.load import changed_keys, config_sha256, dump_config, load_config
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 
 
 def preset(folder: Path, name: str, text: str) -> Path:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.stages import OwnRows
+from unisd_core.config.data import OwnRows
 from unisd_core.evaluation.harness import MODULE, export_test_set, score_document
 from unisd_core.tasks.registry import load_task
 

@@ -24,12 +24,13 @@ from tests.unisd_core.evaluation.readings import (
     same_everywhere,
     texts,
 )
-from unisd_core.config.method import Lora
+from unisd_core.config.run import Lora
 from unisd_core.evaluation.model_distance import model_distance
 from unisd_core.evaluation.perplexity import retention
 from unisd_core.evaluation.reader import Reader, base_reader, reader
 from unisd_core.evaluation.texts import Limits, Text
-from unisd_core.models.load import add_lora, lm_head_weight, load_base
+from unisd_core.models.load import lm_head_weight, load_base
+from unisd_core.models.lora import add_lora
 
 LENGTHS = [(5, 9), (120, 3), (1, 1), (30, 40), (80, 70)]
 SMALL = Limits(batch_tokens=200, chunk_tokens=7)

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from tests.support.tiny import make_tiny_model
-from unisd_core.config.method import Lora
+from unisd_core.config.run import Lora
 from unisd_core.evaluation.reader import base_reader, reader
-from unisd_core.models.load import add_lora, hidden_states, load_base
+from unisd_core.models.load import hidden_states, load_base
+from unisd_core.models.lora import add_lora
 
 IDS_BT = torch.arange(11, 43).reshape(2, 16)
 

@@ -10,9 +10,8 @@ from transformers import GraniteConfig, GraniteForCausalLM
 
 from tests.support.tiny import make_tiny_model
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Lora
+from unisd_core.config.run import Lora
 from unisd_core.models.load import (
-    add_lora,
     backbone,
     check_vocabulary,
     hidden_states,
@@ -22,6 +21,7 @@ from unisd_core.models.load import (
     load_tokenizer,
     stop_token_ids,
 )
+from unisd_core.models.lora import add_lora
 
 IDS_BT = torch.arange(8, 40).reshape(2, 16)
 

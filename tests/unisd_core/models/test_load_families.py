@@ -11,9 +11,8 @@ import torch
 from tests.support.families import FAMILIES
 from tests.support.tiny import make_tiny_model
 from tests.support.toy_task import ToyTask, toy_row
-from unisd_core.config.method import Config, Lora
+from unisd_core.config.run import Config, Lora
 from unisd_core.models.load import (
-    add_lora,
     check_vocabulary,
     hidden_states,
     lm_head_weight,
@@ -21,7 +20,7 @@ from unisd_core.models.load import (
     load_tokenizer,
     stop_token_ids,
 )
-from unisd_core.models.lora import adapter_state, load_adapter_state, save_merged
+from unisd_core.models.lora import adapter_state, add_lora, load_adapter_state, save_merged
 from unisd_core.objective.divergence import linear_divergence
 from unisd_core.views.builder import ViewBuilder
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tests.support.tiny import make_tiny_model
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Lora
+from unisd_core.config.run import Lora
 from unisd_core.models.load import load_base, load_tokenizer
 from unisd_core.models.lora import (
     adapter_checksum,

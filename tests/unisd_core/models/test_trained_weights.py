@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.support.tiny import make_tiny_model
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.models.load import load_base, load_tokenizer
 from unisd_core.models.lora import save_full
 from unisd_core.models.trained_weights import (

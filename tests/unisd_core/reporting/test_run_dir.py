@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from unisd_core.common.errors import UserError
 from unisd_core.config.load import load_config
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.reporting.run_dir import RunDir
 
 

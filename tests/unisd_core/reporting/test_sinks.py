@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.reporting.run_dir import RunDir
 from unisd_core.reporting.sinks import Sinks
 

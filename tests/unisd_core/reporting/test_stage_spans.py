@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from tests.support.rows import scored
 from unisd_core.common.schema import SCORED
-from unisd_core.reporting.stage_spans import joined, stage_spans
+from unisd_core.reporting.spans import joined, stage_spans
 
 
 def rows(*changes: dict[str, float]) -> pa.Table:

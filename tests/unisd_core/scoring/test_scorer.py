@@ -8,9 +8,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from actors.weights.publisher import weight_update
 from tests.support.rows import trajectories
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.models.load import lm_head_weight
 from unisd_core.scoring.score_cache import ScoreCache
 from unisd_core.scoring.scorer import TeacherScorer, View, in_batches
@@ -80,7 +79,7 @@ def test_a_published_teacher_changes_what_is_read(tiny_model, table):
         name: tensor + (0.05 if "lora_B" in name else 0.0)
         for name, tensor in adapter_state(scorer.model).items()
     }
-    scorer.load(weight_update(3, state))
+    scorer.load(3, state)
     after = scorer.score(table)
     assert set(after["teacher_version"].to_pylist()) == {3}
     assert before["teacher_hidden"][0].as_py() != after["teacher_hidden"][0].as_py()

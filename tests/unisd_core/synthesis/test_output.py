@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.stages import OwnRows, Synthesis
+from unisd_core.config.data import OwnRows, Synthesis
 from unisd_core.synthesis.card import make_summary, write_card
-from unisd_core.synthesis.digests import uid_digest
 from unisd_core.synthesis.export import export_rows
+from unisd_core.synthesis.inventory import uid_digest
 from unisd_core.synthesis.output import OutputFolder
 from unisd_core.synthesis.shard import (
     SHARD,

@@ -11,16 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from actors.synthesis.stages import FAILED, LEFT_OUT
 from unisd_core.common.schema import SCORED
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.models.load import load_tokenizer
-from unisd_core.scoring.agreement_columns import weighed
-from unisd_core.scoring.rollout_filter import row_agreement
-from unisd_core.synthesis.digests import uid_digest
+from unisd_core.scoring.agreement_columns import row_agreement, weighed
+from unisd_core.synthesis.inventory import uid_digest
 from unisd_core.synthesis.output import OutputFolder
 from unisd_core.synthesis.prompts import PromptReader
-from unisd_core.synthesis.shard import Account, survey
+from unisd_core.synthesis.shard import FAILED, LEFT_OUT, Account, survey
 from unisd_core.synthesis.shard_maker import ShardMaker
 from unisd_core.synthesis.sources import PromptSource, open_source
 from unisd_core.views.builder import ViewBuilder

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.synthesis import sources
 from unisd_core.synthesis.inventory import take_inventory
 from unisd_core.synthesis.sources import PromptSource, open_source

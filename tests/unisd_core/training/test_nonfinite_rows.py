@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.rows import scored
+from unisd_core.common.schema import not_finite
 from unisd_core.training.nonfinite_rows import (
     LEARNED_FROM,
     BadBatches,
     BadRow,
-    not_finite,
     sort_out,
     write_down,
 )

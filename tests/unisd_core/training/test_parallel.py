@@ -16,7 +16,7 @@ import torch
 from tests.support.rows import scored
 from tests.support.tiny import make_tiny_model
 from tests.support.two_workers import results, run_two
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.training.student import Student
 
 FEATURES_ALONE = {"divergence": {"weight": 0}, "contrastive": {"weight": 0}}

@@ -8,7 +8,7 @@ import torch
 
 from tests.support.rows import scored
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Config, Training
+from unisd_core.config.run import Config, Training
 from unisd_core.objective.metrics import finalise_metrics
 from unisd_core.training.student import BadBatch, Student, learning_rate
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.rows import scored
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.objective.metrics import finalise_metrics
 from unisd_core.training.student import Student
 from unisd_core.training.update import CarefulUpdate, careful_update

@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from tests.support.rows import scored
 from tests.support.two_workers import results, run_two
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.training.student import Student
 from unisd_core.training.update import careful_update
 

@@ -11,7 +11,7 @@ from tests.support.tiny import make_tiny_tokenizer
 from tests.support.toy_task import ToyTask, toy_row
 from unisd_core.common.errors import UserError
 from unisd_core.common.schema import PROMPT
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.tasks.base import Row
 from unisd_core.views.builder import (
     PromptTable,

@@ -14,7 +14,8 @@ from tests.support.toy_task import ToyTask, toy_row
 from tests.unisd_core.tasks.test_published_rows import DATA_DIR
 from unisd_core.common.errors import UserError
 from unisd_core.config.method import Views
-from unisd_core.tasks.registry import TASKS, Row, Task, load_task
+from unisd_core.tasks.base import Row, Task
+from unisd_core.tasks.registry import TASKS, load_task
 from unisd_core.views.contexts import EXAMPLE_HEADER, build_contexts
 
 ROWS = 400

@@ -16,10 +16,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.base import FrozenModel
-from unisd_core.config.dotted import dotted
+from unisd_core.config.base import FrozenModel, dotted
 from unisd_core.config.load import read_mapping
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.evaluation.outcomes import read_outcomes
 from unisd_core.evaluation.scoreboard import Estimate, score_set
 from unisd_core.reporting.page.secrets import without_secrets

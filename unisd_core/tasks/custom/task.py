@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.stages import OwnRows
+from unisd_core.config.data import OwnRows
 from unisd_core.tasks.base import Row, Score, Task
 from unisd_core.tasks.custom.files import read_file, with_reference
 from unisd_core.tasks.custom.json_call import JsonCall
 from unisd_core.tasks.custom.metrics import Choice, ExactMatch, Metric, Numeric
 from unisd_core.tasks.custom.python_tests import PythonTests
 from unisd_core.tasks.data import Record
-from unisd_core.tasks.lots import set_aside
+from unisd_core.tasks.splits import set_aside
 
 METRICS: dict[str, Callable[[], Metric]] = {
     "exact_match": ExactMatch,

@@ -13,7 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoModelForCausalLM
 
 from tests.support.tiny import make_tiny_model
-from unisd_core.config.method import Lora
+from unisd_core.config.run import Lora
 from unisd_core.models.acceleration.gated_mlp import PARTS, keep_less
 from unisd_core.models.lora import add_lora
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tests.support.families import FAMILIES
 from tests.support.tiny import make_tiny_model
-from unisd_core.config.method import Lora
+from unisd_core.config.run import Lora
 from unisd_core.models.acceleration.prefix_sharing import ATTENTION, let_read_trees
 from unisd_core.models.acceleration.prefix_tree import PADDING, PrefixTree
 from unisd_core.models.load import backbone, layer_states, load_base

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from unisd_core.common.schema import SCORED
 from unisd_core.config.load import dump_config
-from unisd_core.config.method import Config
+from unisd_core.config.run import Config
 from unisd_core.evaluation.outcomes import Outcomes, write_outcomes
 from unisd_core.reporting.summary import accuracy_change
 

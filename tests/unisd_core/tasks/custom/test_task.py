@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from tests.unisd_core.tasks.custom.rows import own_task, task_of, write_rows
 from unisd_core.common.errors import UserError
-from unisd_core.config.stages import OwnRows
+from unisd_core.config.data import OwnRows
 from unisd_core.tasks.custom.task import METRICS
 
 CAPITALS = [

@@ -1,18 +1,15 @@
-"""The stages of the Ray Data stream: generate, score, agree.
+"""Generate: asks the gate for prompts and the pool for completions.
 
 The stream carries chunks of rollouts, one Arrow table each. Its source is a list of empty slots:
-which prompts fill a slot is decided by the gate when there is room, so that prompts lost
-to a filter or a fault are replaced and no stage waits for rows that never come.
-
-Many processes import this file, because the stream refers to its classes; torch is imported where
-it is used.
+the gate decides which prompts fill a slot once there is room, so that prompts lost to a filter or
+a fault are replaced and no stage waits for rows that never come. No torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,15 +18,10 @@ import ray
 from ray.exceptions import RayError
 
 from actors.admission.ledger import Ticket
-from actors.generator.engine import Sampling, give_way
-from actors.generator.types import Request, Sampled
-from actors.runtime.calls import ask, first_line, restarted
-from actors.runtime.metrics import record
-from unisd_core.common.fast_imports import importing
-from unisd_core.common.schema import SCORED, TRAJECTORY
-from unisd_core.config.method import Config
-from unisd_core.scoring.agreement_columns import weighed
-from unisd_core.scoring.rollout_filter import RolloutFilter
+from actors.generator.types import Request, Sampled, Sampling
+from actors.runtime.calls import ask, first_line
+from unisd_core.common.schema import TRAJECTORY
+from unisd_core.config.run import Config
 
 
 class Generate:
@@ -152,101 +144,3 @@ def trajectories(
         "view_ids": views,
     }
     return pa.Table.from_pydict(columns, schema=TRAJECTORY)
-
-
-class Score:
-    """Reads each completion through the teacher's views (architecture, step 3).
-
-    Tells the watch when it begins and ends, which replaces it where it hangs; Ray Data then gives
-    the chunk to its successor.
-    """
-
-    def __init__(self, config: Config, model_dir: str, store: Any, watch: Any) -> None:
-        with importing():
-            from unisd_core.scoring.scorer import TeacherScorer
-
-        if not config.scorer.gpus:
-            give_way()
-        self.scorer = TeacherScorer(config, model_dir)
-        self.store, self.watch = store, watch
-        self.limit_s = config.scorer.timeout_s
-        context = ray.get_runtime_context()
-        self.actor, self.name = context.current_actor, context.get_actor_id()
-        if restarted():
-            watch.note.remote("scorer", "back")
-
-    def __call__(self, table: pa.Table) -> pa.Table:
-        if table.num_rows == 0:
-            return SCORED.empty_table()
-        self.watch.begin.remote(self.name, "scorer", self.actor, self.limit_s)
-        try:
-            return self._score(table)
-        finally:
-            self.watch.end.remote(self.name)
-
-    def _score(self, table: pa.Table) -> pa.Table:
-        if not self.scorer.idle:
-            newest = self.store.teacher_if_not.remote(self.scorer.version)
-            update = ask(newest, "the weight store")
-            if update is not None:
-                self.scorer.load(update)
-        scored = self.scorer.score(table)
-        record("scored_tokens", sum(map(len, scored["completion_ids"])))
-        return scored
-
-
-class Agree:
-    """Collects the surviving rows of a global batch, weighs them, and emits them together.
-
-    One actor sees every row in order, so weights and scale do not depend on the number of scorers.
-    The watch attends to it, since the rows it holds are lost with it.
-    """
-
-    def __init__(self, config: Config, gate: Any, model_dir: str, watch: Any) -> None:
-        self.config, self.gate, self.watch = config, gate, watch
-        self.attended = False
-        self.waiting: list[pa.Table] = []
-        begin = ask(gate.counters.remote(), "the gate")
-        self.batch: int = begin["version"]
-        self.scale: float | None = begin["agreement_scale"]
-        self.filter = RolloutFilter(config, model_dir)
-
-    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
-        if not self.attended:
-            self._be_attended()
-        if table.num_rows:
-            self.waiting.append(self._admissible(table))
-        size = self.config.training.batch
-        ready = pa.concat_tables(self.waiting) if self.waiting else SCORED.empty_table()
-        while ready.num_rows >= size:
-            yield self._weigh(ready.slice(0, size))
-            ready = ready.slice(size)
-        self.waiting = [ready] if ready.num_rows else []
-
-    def _be_attended(self) -> None:
-        # Not before the first chunk: then the stream it comes with has its number.
-        stream = ask(self.gate.counters.remote(), "the gate")["stream"]
-        actor, limit = ray.get_runtime_context().current_actor, self.config.scorer.timeout_s
-        self.watch.attend.remote("agreement stage", actor, self.gate, stream, limit)
-        self.attended = True
-
-    def _admissible(self, table: pa.Table) -> pa.Table:
-        """Rows that pass the filter and that the gate still wants; the rest is reported to it."""
-        reasons = self.filter.reasons(table)
-        rows = table.select(["position", "attempt", "version_first"]).to_pylist()
-        passing = [index for index, reason in enumerate(reasons) if reason is None]
-        visits = [tuple(rows[index].values()) for index in passing]
-        dropped = [
-            (row["position"], row["attempt"], reason)
-            for row, reason in zip(rows, reasons, strict=True)
-            if reason is not None
-        ]
-        wanted = ask(self.gate.arrive.remote(visits, dropped), "the gate")
-        kept = [index for index, keep in zip(passing, wanted, strict=True) if keep]
-        # The type is given because none may be left.
-        return table.take(pa.array(kept, pa.int64()))
-
-    def _weigh(self, table: pa.Table) -> pa.Table:
-        table, self.scale = weighed(table, self.config, self.batch, self.scale)
-        self.batch += 1
-        return table

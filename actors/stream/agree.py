@@ -1,0 +1,73 @@
+"""Agree: filters scored rollouts and weighs whole batches by the agreement of their views. No
+torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from actors.runtime.calls import ask
+from unisd_core.common.schema import SCORED
+from unisd_core.config.run import Config
+from unisd_core.scoring.agreement_columns import weighed
+from unisd_core.scoring.rollout_filter import RolloutFilter
+
+
+class Agree:
+    """Collects the surviving rows of a global batch, weighs them, and emits them together.
+
+    One actor sees every row in order, so weights and scale do not depend on the number of scorers.
+    The watch attends to it, since the rows it holds are lost with it.
+    """
+
+    def __init__(self, config: Config, gate: Any, model_dir: str, watch: Any) -> None:
+        self.config, self.gate, self.watch = config, gate, watch
+        self.attended = False
+        self.waiting: list[pa.Table] = []
+        begin = ask(gate.counters.remote(), "the gate")
+        self.batch: int = begin["version"]
+        self.scale: float | None = begin["agreement_scale"]
+        self.filter = RolloutFilter(config, model_dir)
+
+    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        if not self.attended:
+            self._be_attended()
+        if table.num_rows:
+            self.waiting.append(self._admissible(table))
+        size = self.config.training.batch
+        ready = pa.concat_tables(self.waiting) if self.waiting else SCORED.empty_table()
+        while ready.num_rows >= size:
+            yield self._weigh(ready.slice(0, size))
+            ready = ready.slice(size)
+        self.waiting = [ready] if ready.num_rows else []
+
+    def _be_attended(self) -> None:
+        # Not before the first chunk: then the stream it comes with has its number.
+        stream = ask(self.gate.counters.remote(), "the gate")["stream"]
+        actor, limit = ray.get_runtime_context().current_actor, self.config.scorer.timeout_s
+        self.watch.attend.remote("agreement stage", actor, self.gate, stream, limit)
+        self.attended = True
+
+    def _admissible(self, table: pa.Table) -> pa.Table:
+        """Rows that pass the filter and that the gate still wants; the rest is reported to it."""
+        reasons = self.filter.reasons(table)
+        rows = table.select(["position", "attempt", "version_first"]).to_pylist()
+        passing = [index for index, reason in enumerate(reasons) if reason is None]
+        visits = [tuple(rows[index].values()) for index in passing]
+        dropped = [
+            (row["position"], row["attempt"], reason)
+            for row, reason in zip(rows, reasons, strict=True)
+            if reason is not None
+        ]
+        wanted = ask(self.gate.arrive.remote(visits, dropped), "the gate")
+        kept = [index for index, keep in zip(passing, wanted, strict=True) if keep]
+        # The type is given because none may be left.
+        return table.take(pa.array(kept, pa.int64()))
+
+    def _weigh(self, table: pa.Table) -> pa.Table:
+        table, self.scale = weighed(table, self.config, self.batch, self.scale)
+        self.batch += 1
+        return table
