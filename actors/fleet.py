@@ -21,14 +21,14 @@ from actors.admission.gate import Gate
 from actors.generator.group import Generators
 from actors.generator.types import ReplicaReport, Sampling
 from actors.learner.job import LearnerJob
-from actors.learner.ray_train import Fit
-from actors.runtime.calls import START_TIMEOUT_S, Named, ask, light_actor
+from actors.learner.ray_train import TrainerThread
+from actors.runtime.calls import START_TIMEOUT_S, ActorByName, ask, coordinator_actor
 from actors.runtime.placement import scorer_options
 from actors.runtime.resource_plan import COORDINATOR_CPUS, resource_plan
 from actors.stream.agree import Agree
 from actors.stream.generate import Generate
 from actors.stream.score import Score
-from actors.supervision.liveness import Pulse
+from actors.supervision.liveness import LivenessProbe
 from actors.weights.store import PushStatus, WeightStore
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config
@@ -59,9 +59,9 @@ class Fleet(Generators):
 
     def __init__(self, config: Config, model_dir: Path) -> None:
         super().__init__(config, model_dir, resource_plan(config))
-        self.store = light_actor(WeightStore, "store").remote(Named("pool"))
+        self.store = coordinator_actor(WeightStore, "store").remote(ActorByName("pool"))
         self.gate: Any = None
-        self.fit: Fit
+        self.fit: TrainerThread
         self.uids: list[str] = []
 
     def __exit__(self, *error: Any) -> None:
@@ -79,7 +79,7 @@ class Fleet(Generators):
         """Admit, sample, score, weigh: one block per batch, in order."""
         training = self.config.training
         self.uids = prompts["uid"].to_pylist()
-        self.gate = light_actor(Gate, "gate").remote(
+        self.gate = coordinator_actor(Gate, "gate").remote(
             prompts.num_rows,
             training.batch,
             training.staleness,
@@ -127,7 +127,7 @@ class Fleet(Generators):
         job = self.learning(
             self.config, self.model_dir, run_path, self.gate, self.store, self.watch
         )
-        self.fit = Fit(job, stream)
+        self.fit = TrainerThread(job, stream)
         self.fit.start()
 
     def train(self, asked: threading.Event) -> bool:
@@ -136,7 +136,7 @@ class Fleet(Generators):
         they could within training.stop_grace_s."""
         fit = self.fit
         ask(self.gate.open.remote(), "the gate")
-        pulse = Pulse(
+        pulse = LivenessProbe(
             {"gate": self.gate, "weight store": self.store, "generator pool": self.pool,
              "watch": self.watch},
             self.config.generator.stall_s,
@@ -155,7 +155,7 @@ class Fleet(Generators):
             # Ray Train restarts workers; nobody restarts its controller.
             note = self.watch.note.remote("Ray Train", "lost its controller; begun again")
             ask(note, "the watch")
-            fit = Fit(fit.job, fit.stream)
+            fit = TrainerThread(fit.job, fit.stream)
             fit.start()
         if isinstance(fit.error, TrainingFailedError):
             # Ray Train passes errors on as text; what a user can mend was noted at the gate.
@@ -178,17 +178,17 @@ class Fleet(Generators):
         )
         return f"; the last {len(lost)} of them are in {file}"
 
-    def outcome(self, version: int) -> Outcome:
+    def outcome(self, version: int) -> FleetReport:
         """State of the pushes and the replicas, once all replicas serve ``version``."""
         limit = START_TIMEOUT_S + 2 * self.config.generator.timeout_s
-        return Outcome(
+        return FleetReport(
             replicas=ask(self.pool.reports.remote(version), "the generator pool", limit),
             pushes=ask(self.store.status.remote(), "the weight store"),
         )
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FleetReport:
     """What the actors say at the end of a run."""
 
     replicas: list[ReplicaReport]

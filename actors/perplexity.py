@@ -16,7 +16,7 @@ from unisd_core.common.process import stage_device, use_threads
 from unisd_core.config.run import Config
 from unisd_core.evaluation.reader import base_reader, reader
 from unisd_core.evaluation.text_scores import TextScores, score_texts
-from unisd_core.evaluation.texts import Limits, Text
+from unisd_core.evaluation.texts import Limits, PromptCompletion
 from unisd_core.models.load import load_base
 from unisd_core.models.trained_weights import load_trained_state, make_trainable
 
@@ -25,20 +25,20 @@ LIMIT_S = 7200.0
 
 
 @dataclass(frozen=True)
-class Texts:
+class TestSetTexts:
     """What is read of one test set: references, the model's answers, the baseline's."""
 
-    gold: list[Text]
-    own: list[Text]
-    others: list[Text] | None
+    gold: list[PromptCompletion]
+    own: list[PromptCompletion]
+    others: list[PromptCompletion] | None
 
 
-def read_texts(
+def measure_perplexity(
     config: Config,
     model_dir: Path,
     base_dir: Path | None,
     trained: WeightUpdate | None,
-    sets: dict[str, Texts],
+    sets: dict[str, TestSetTexts],
 ) -> dict[str, TextScores]:
     """Score every set with the resources of one scorer.
 
@@ -56,7 +56,7 @@ def _read(
     model_dir: str,
     base_dir: str | None,
     trained: WeightUpdate | None,
-    sets: dict[str, Texts],
+    sets: dict[str, TestSetTexts],
 ) -> dict[str, TextScores]:
     use_threads(config.scorer.threads)
     device = stage_device(config.scorer.gpus)

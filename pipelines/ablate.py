@@ -22,7 +22,7 @@ from typing import IO
 from pipelines.ablation.grid import Cell, Grid, load_grid
 from pipelines.ablation.results import append_result, collect, is_finished, read_results
 from pipelines.command.cli import PRESETS_DIR
-from pipelines.command.console import say
+from pipelines.command.console import report
 from unisd_core.common.errors import UserError
 from unisd_core.evaluation.comparison import compare, render_markdown
 
@@ -79,10 +79,10 @@ def run_cells(grid: Grid, results: Path, limit: int | None, launch: Launch) -> l
     """
     known = {line.key for line in read_results(results)}
     waiting = [cell for cell in grid.cells if cell.key not in known]
-    say(f"{grid.name}: {len(grid.cells) - len(waiting)} of {len(grid.cells)} runs are done")
+    report(f"{grid.name}: {len(grid.cells) - len(waiting)} of {len(grid.cells)} runs are done")
     failed: list[str] = []
     for number, cell in enumerate(waiting[:limit], start=1):
-        say(f"{cell.name}: run {number} of {len(waiting[:limit])}")
+        report(f"{cell.name}: run {number} of {len(waiting[:limit])}")
         try:
             if not is_finished(cell):
                 code = launch(command_of(cell))
@@ -100,20 +100,20 @@ def publish(grid: Grid, results: Path, reference: str | None) -> None:
     the grid's markers on the page named like the file's folder, where it has them."""
     lines = read_results(results)
     if not lines:
-        say(f"{results}: no finished runs yet")
+        report(f"{results}: no finished runs yet")
         return
     table = compare(lines, reference, order=grid.labels)
     markdown = render_markdown(table, reference)
-    say("\n" + markdown)
+    report("\n" + markdown)
     # Imported late: takes a second.
     from pipelines.ablation.figure import draw
 
     figure = results.with_suffix(".svg")
     draw(table, reference, figure)
-    say(f"figure in {figure}")
+    report(f"figure in {figure}")
     page = results.parent.with_suffix(".md")
     if page.is_file() and _replace_table(page, grid.name, markdown):
-        say(f"table in {page}")
+        report(f"table in {page}")
 
 
 def _replace_table(page: Path, name: str, markdown: str) -> bool:
@@ -171,7 +171,7 @@ def run(args: argparse.Namespace, launch: Launch) -> int:
     if args.dry_run:
         known = {line.key for line in read_results(results)}
         for cell in chosen.cells:
-            say(f"{'done' if cell.key in known else 'to run'}  {shlex.join(command_of(cell))}")
+            report(f"{'done' if cell.key in known else 'to run'}  {shlex.join(command_of(cell))}")
         return 0
     failed = [] if args.draw else run_cells(chosen, results, args.limit, launch)
     publish(grid, results, reference)

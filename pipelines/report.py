@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pipelines.command.console import say
+from pipelines.command.console import report
 from unisd_core.common.errors import UserError, reason
 from unisd_core.reporting.page.comparison_page import comparison_page
 from unisd_core.reporting.page.run_files import RunRecord, read_run
@@ -35,7 +35,7 @@ def write_at_end(path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     try:
         _write(path / PAGE, run_page(read_run(path), _decode(tokenizer)))
     except Exception as error:
-        say(f"{path / PAGE}: not written ({reason(error)}); make report tries again")
+        report(f"{path / PAGE}: not written ({reason(error)}); make report tries again")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,7 +117,7 @@ def _local_decode(model: str) -> Decode | None:
     try:
         return _decode(load_tokenizer(folder))
     except (UserError, OSError, ValueError) as error:
-        say(f"{folder}: no tokenizer ({reason(error)}); tokens are shown as ids")
+        report(f"{folder}: no tokenizer ({reason(error)}); tokens are shown as ids")
         return None
 
 
@@ -133,7 +133,7 @@ def _write(page: Path, text: str) -> None:
         raise UserError(
             f"{page}: cannot be written ({error.strerror}); choose a folder with --out"
         ) from None
-    say(f"report in {page}")
+    report(f"report in {page}")
 
 
 if __name__ == "__main__":

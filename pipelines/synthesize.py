@@ -22,7 +22,7 @@ def main(config: Config, args: argparse.Namespace) -> None:
     with importing():
         from actors.runtime.ray_session import connect
         from actors.synthesis.fleet import Synthesizer
-        from pipelines.command.console import say
+        from pipelines.command.console import report
         from pipelines.command.incidents import IncidentLog
         from pipelines.command.signals import interruptible
         from pipelines.synthesis.plan import SynthesisPlan
@@ -31,10 +31,10 @@ def main(config: Config, args: argparse.Namespace) -> None:
     plan = SynthesisPlan.make(config, args)
     if args.dry_run:
         sys.stdout.write(dump_config(plan.config) + "\n" + render_plan(synthesis_plan(plan.config)))
-        say(plan.describe())
+        report(plan.describe())
         return
     plan.folder.claim(plan.identity)
-    say(plan.describe())
+    report(plan.describe())
     progress = Progress(plan)
     if plan.blocks:
         connect(plan.config)

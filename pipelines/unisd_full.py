@@ -43,32 +43,32 @@ def main(config: Config, args: argparse.Namespace) -> None:
         from pipelines.training.validation import Validation
         from unisd_core.reporting.run_dir import RunDir
 
-    bench = prepare(config)
-    run = RunDir.create(bench.config, resume=args.resume)
-    recover(bench.config, run)
+    setup = prepare(config)
+    run = RunDir.create(setup.config, resume=args.resume)
+    recover(setup.config, run)
     with (
         interruptible(),
-        Fleet(bench.config, bench.model.folder) as fleet,
+        Fleet(setup.config, setup.model.folder) as fleet,
         IncidentLog(fleet.watch, run.path),
     ):
         writing = None
-        if bench.writes:
+        if setup.writes:
             fleet.wait_ready()
-            in_flight = bench.config.generator.groups_in_flight
-            writing = pool_writing(fleet.pool, bench.model, bench.builder, in_flight)
-        prompts = bench.training_prompts(writing)
-        test_sets = bench.test_sets()
-        before_after.announce(bench, prompts, test_sets)
-        fleet.begin(fleet.stream(prompts.table, bench.sampling), run.path)
+            in_flight = setup.config.generator.groups_in_flight
+            writing = pool_writing(fleet.pool, setup.model, setup.builder, in_flight)
+        prompts = setup.training_prompts(writing)
+        test_sets = setup.test_sets()
+        before_after.announce(setup, prompts, test_sets)
+        fleet.begin(fleet.stream(prompts.table, setup.sampling), run.path)
         fleet.wait_ready()
-        before_after.check_teacher(bench, fleet.pool, prompts)
-        before = before_after.evaluate(bench, fleet.pool, test_sets, run, "base")
-        with StatusLine(bench.config, run.path), Validation(bench, fleet, run.path):
+        before_after.check_teacher(setup, fleet.pool, prompts)
+        before = before_after.evaluate(setup, fleet.pool, test_sets, run, "base")
+        with StatusLine(setup.config, run.path), Validation(setup, fleet, run.path):
             train(fleet, run)
-        result = choose_result(bench, fleet, run)
-        after = before_after.evaluate(bench, fleet.pool, test_sets, run, "final", result.served)
-        finish(bench, fleet, run, result, before, after, time.perf_counter() - began)
-    write_at_end(run.path, bench.model.tokenizer)
+        result = choose_result(setup, fleet, run)
+        after = before_after.evaluate(setup, fleet.pool, test_sets, run, "final", result.served)
+        finish(setup, fleet, run, result, before, after, time.perf_counter() - began)
+    write_at_end(run.path, setup.model.tokenizer)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from actors.admission.idle_time import Idle, IdleClock
-from actors.admission.ledger import End, Ledger, Lost, Ticket
+from actors.admission.idle_time import IdleShares, IdleTimer
+from actors.admission.ledger import Admission, Ledger, Lost, Outcome
 from actors.runtime.calls import restarted
 from actors.runtime.metrics import record
 from unisd_core.common.errors import UserError
@@ -61,7 +61,7 @@ class Gate:
         self.broken: str | None = None
         self.next_slot = 0
         self.waiting = 0
-        self.idle_clock = IdleClock()
+        self.idle_clock = IdleTimer()
         self.events = 0
         self.lost_since_step = 0
         self.agreement_scale: float | None = None
@@ -91,7 +91,7 @@ class Gate:
         self._notify()
         return self.stream
 
-    async def admit(self, stream: int, slot: int, count: int) -> list[Ticket]:
+    async def admit(self, stream: int, slot: int, count: int) -> list[Admission]:
         """Wait for room for ``count`` prompts and take it; an empty list means: no more are needed.
 
         Fewer are handed out only when nothing else is being sampled, so that a batch that lost
@@ -192,7 +192,7 @@ class Gate:
         for turn in self.turns.values():
             turn.set()
 
-    async def idle(self) -> Idle:
+    async def idle(self) -> IdleShares:
         """Who waited for whom since this was last asked."""
         return self.idle_clock.take()
 
@@ -224,25 +224,25 @@ class Gate:
         self._check_memory()
         kept = [self.ledger.hold(*visit) for visit in visits]
         for position, attempt, reason in dropped:
-            self.ledger.end(position, attempt, End.FILTERED, reason)
+            self.ledger.end(position, attempt, Outcome.FILTERED, reason)
         self.lost_since_step += len(dropped) + kept.count(False)
         self._notify()
         return kept
 
     async def fail(self, visits: list[tuple[int, int]], error: str) -> None:
         """The completion could not be made; the error is kept with the account."""
-        await self._end([(*visit, error) for visit in visits], End.FAILED)
+        await self._end([(*visit, error) for visit in visits], Outcome.FAILED)
 
     async def leave_out(self, rows: list[tuple[int, int, str]]) -> None:
         """The learner took no step on these rows: (position, attempt, reason)."""
-        await self._end(rows, End.FAILED)
+        await self._end(rows, Outcome.FAILED)
 
     async def drop_stale(self, visits: list[tuple[int, int]]) -> None:
         """The learner met rows older than the limit."""
         reason = "older than the limit at the learner"
-        await self._end([(*visit, reason) for visit in visits], End.STALE)
+        await self._end([(*visit, reason) for visit in visits], Outcome.STALE)
 
-    async def _end(self, rows: list[tuple[int, int, str]], outcome: End) -> None:
+    async def _end(self, rows: list[tuple[int, int, str]], outcome: Outcome) -> None:
         self._check_memory()
         for position, attempt, reason in rows:
             self.ledger.end(position, attempt, outcome, reason)
@@ -258,7 +258,7 @@ class Gate:
         self.ledger.advance(visits)
         # After the step: what takes their room has to be sampled by the next version.
         for position, attempt, reason in left_out:
-            self.ledger.end(position, attempt, End.FAILED, reason)
+            self.ledger.end(position, attempt, Outcome.FAILED, reason)
         self.lost_since_step = 0
         self._notify()
         return self.ledger.steps

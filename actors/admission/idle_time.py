@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Idle:
+class IdleShares:
     """Shares, in [0, 1], of ``seconds``: too few rows for the learner's next batch were there, and
     no row was being sampled or scored because the staleness limit left no room."""
 
@@ -17,7 +17,7 @@ class Idle:
     seconds: float
 
 
-class IdleClock:
+class IdleTimer:
     """Adds up both from one event to the next; ``clock`` gives seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,11 +33,11 @@ class IdleClock:
         self.generators_s += (now - self.seen) * self.generators
         self.seen, self.learner, self.generators = now, learner, generators
 
-    def take(self) -> Idle:
+    def take(self) -> IdleShares:
         """The shares since the last call."""
         self.note(self.learner, self.generators)
         passed = self.seen - self.began
-        shares = Idle(
+        shares = IdleShares(
             self.learner_s / passed if passed else 0.0,
             self.generators_s / passed if passed else 0.0,
             passed,

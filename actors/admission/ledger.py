@@ -15,7 +15,7 @@ from enum import IntEnum
 from unisd_core.config.run import Config
 
 
-class End(IntEnum):
+class Outcome(IntEnum):
     """How a visit ended; ``IN_FLIGHT`` has not."""
 
     IN_FLIGHT = 0
@@ -26,7 +26,7 @@ class End(IntEnum):
 
 
 @dataclass(frozen=True)
-class Ticket:
+class Admission:
     """Leave to sample one completion.
 
     ``attempt`` fences off earlier tries of the same visit: a row whose attempt is
@@ -77,7 +77,7 @@ class Ledger:
         self.outcomes = bytearray()
         self.reasons: Counter[str] = Counter()
         self.lost: deque[Lost] = deque(maxlen=LOST_KEPT)
-        self._counts: Counter[End] = Counter()
+        self._counts: Counter[Outcome] = Counter()
         self._attempts: dict[int, int] = {}
         self._fence = fence
         self._again: list[int] = []
@@ -91,15 +91,15 @@ class Ledger:
     @property
     def states(self) -> dict[str, int]:
         """Visits by how they ended, or that they are in flight, without counting them anew."""
-        return {end.name.lower(): self._counts[end] for end in End}
+        return {end.name.lower(): self._counts[end] for end in Outcome}
 
     @property
     def in_flight(self) -> int:
-        return self._counts[End.IN_FLIGHT]
+        return self._counts[Outcome.IN_FLIGHT]
 
     @property
     def ended_without_step(self) -> int:
-        return sum(self._counts[end] for end in (End.FILTERED, End.STALE, End.FAILED))
+        return sum(self._counts[end] for end in (Outcome.FILTERED, Outcome.STALE, Outcome.FAILED))
 
     @property
     def room(self) -> int:
@@ -121,23 +121,23 @@ class Ledger:
     def finished(self) -> bool:
         return self.version >= self.steps
 
-    def admit(self, count: int) -> list[Ticket]:
+    def admit(self, count: int) -> list[Admission]:
         """Hand out up to ``count`` tickets, as far as there is room."""
         return [self._admit_one() for _ in range(min(count, self.room))]
 
-    def _admit_one(self) -> Ticket:
+    def _admit_one(self) -> Admission:
         if self._again:
             position = self._again.pop(0)
         else:
             position = self.admitted
-            self.outcomes.append(End.IN_FLIGHT)
-            self._counts[End.IN_FLIGHT] += 1
+            self.outcomes.append(Outcome.IN_FLIGHT)
+            self._counts[Outcome.IN_FLIGHT] += 1
             if self._fence:
                 # The position may have been handed out before a restore.
                 self._attempts[position] = self._fence
         # Rows are consumed in order, so this is the latest step that can train on the row.
         last_step = self.version + (self.in_flight - 1) // self.batch
-        return Ticket(
+        return Admission(
             position=position,
             attempt=self._attempts.get(position, 0),
             row=self.row_of(position),
@@ -159,21 +159,21 @@ class Ledger:
         if not self._current(position, attempt) or position in self._held:
             return False
         if not self.version - self.staleness <= version <= self.version:
-            self.end(position, attempt, End.STALE, "of a version outside the limit on arrival")
+            self.end(position, attempt, Outcome.STALE, "of a version outside the limit on arrival")
             return False
         self._held.add(position)
         return True
 
-    def end(self, position: int, attempt: int, outcome: End, reason: str) -> bool:
+    def end(self, position: int, attempt: int, outcome: Outcome, reason: str) -> bool:
         """Close a visit. False when it is not open under this attempt (nothing changes)."""
         if not self._current(position, attempt):
             return False
         self.outcomes[position] = outcome
-        self._counts[End.IN_FLIGHT] -= 1
+        self._counts[Outcome.IN_FLIGHT] -= 1
         self._counts[outcome] += 1
         self._held.discard(position)
         self._attempts.pop(position, None)
-        if outcome is not End.CONSUMED:
+        if outcome is not Outcome.CONSUMED:
             self.reasons[f"{outcome.name.lower()}: {reason}"] += 1
             self.lost.append(Lost(position, attempt, self.version, reason))
         return True
@@ -181,7 +181,7 @@ class Ledger:
     def advance(self, visits: list[tuple[int, int]]) -> None:
         """Account the rows of one optimizer step and move to the next version."""
         for position, attempt in visits:
-            if not self.end(position, attempt, End.CONSUMED, ""):
+            if not self.end(position, attempt, Outcome.CONSUMED, ""):
                 raise ValueError(
                     f"visit {position} was trained on but is not open (attempt {attempt})"
                 )
@@ -206,7 +206,7 @@ class Ledger:
     def check(self) -> None:
         """Raise if the account does not close."""
         counted = Counter(self.outcomes)
-        if any(counted[int(end)] != self._counts[end] for end in End):
+        if any(counted[int(end)] != self._counts[end] for end in Outcome):
             raise AssertionError(f"ledger does not close: {self.counters()} against {counted}")
 
     def state(self) -> dict[str, object]:
@@ -232,7 +232,7 @@ class Ledger:
         self.version = int(state["version"])
         self.outcomes = bytearray(state["outcomes"])
         self.reasons = Counter(state["reasons"])
-        self._counts = Counter({End(code): n for code, n in Counter(self.outcomes).items()})
+        self._counts = Counter({Outcome(code): n for code, n in Counter(self.outcomes).items()})
         self._attempts = {int(p): int(a) for p, a in state["attempts"].items()}
         # Never back: rows that an earlier stream still carries must not pass for new ones.
         self._fence = max(self._fence, *self._attempts.values(), 0)
@@ -246,18 +246,18 @@ class Ledger:
     def _current(self, position: int, attempt: int) -> bool:
         return (
             0 <= position < self.admitted
-            and self.outcomes[position] == End.IN_FLIGHT
+            and self.outcomes[position] == Outcome.IN_FLIGHT
             and self._attempts.get(position, 0) == attempt
         )
 
     def _open_positions(self) -> list[int]:
-        return [p for p, code in enumerate(self.outcomes) if code == End.IN_FLIGHT]
+        return [p for p, code in enumerate(self.outcomes) if code == Outcome.IN_FLIGHT]
 
 
 def counters_of(outcomes: bytes | bytearray) -> dict[str, int]:
     """Visits by how they ended, of a ledger or of the one in a checkpoint."""
     counted = Counter(outcomes)
-    return {"admitted": len(outcomes), **{end.name.lower(): counted[int(end)] for end in End}}
+    return {"admitted": len(outcomes), **{end.name.lower(): counted[int(end)] for end in Outcome}}
 
 
 def visited_rows(config: Config, rows: int) -> set[int]:

@@ -29,7 +29,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from actors.admission.ledger import End
+from actors.admission.ledger import Outcome
 from unisd_core.common.errors import reason
 from unisd_core.training.batch_stats import BatchTotals
 
@@ -131,7 +131,7 @@ class _Ledger(_Strict):
     def _decoded(cls, text: bytes) -> bytes:
         outcomes = base64.b64decode(text, validate=True)
         for code in set(outcomes):
-            End(code)
+            Outcome(code)
         return outcomes
 
 

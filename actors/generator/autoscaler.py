@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray.exceptions import RayError
 
-from actors.admission.idle_time import Idle
+from actors.admission.idle_time import IdleShares
 
 if TYPE_CHECKING:
     from actors.generator.pool import GeneratorPool
@@ -20,7 +20,7 @@ WAITS = 0.5
 """Share of the time that one side must have waited, the other one less than half of that."""
 
 
-def wanted_change(idle: Idle, replicas: int, joining: int, least: int, most: int) -> int:
+def wanted_change(idle: IdleShares, replicas: int, joining: int, least: int, most: int) -> int:
     """1, -1 or 0 replicas more: never beyond the bounds, and none while one is still joining."""
     if joining:
         return 0

@@ -18,7 +18,7 @@ from actors.generator.inprocess_engine import EngineThread
 from actors.generator.types import Completion, Sampling
 from unisd_core.common.fast_imports import importing
 from unisd_core.common.process import lower_priority, usable_cores
-from unisd_core.config.stages import Generator
+from unisd_core.config.stages import GeneratorConfig
 
 UNIPROC = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 """By its path, as vLLM takes its name for a request to choose, and chooses processes on CPU."""
@@ -27,7 +27,9 @@ UNIPROC = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 class Engine:
     """One asynchronous vLLM engine. Call :meth:`start` on the event loop that will use it."""
 
-    def __init__(self, model_dir: Path, dtype: str, max_length: int, settings: Generator) -> None:
+    def __init__(
+        self, model_dir: Path, dtype: str, max_length: int, settings: GeneratorConfig
+    ) -> None:
         self.model_dir, self.dtype, self.max_length = model_dir, dtype, max_length
         self.settings = settings
         self._engine: Any = None

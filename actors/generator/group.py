@@ -11,9 +11,9 @@ import ray
 from ray.exceptions import RayError
 
 from actors.generator.pool import GeneratorPool
-from actors.runtime.calls import START_TIMEOUT_S, Named, ask, first_line, light_actor
-from actors.runtime.resource_plan import Share, check_plan, generating_plan
-from actors.supervision.watchdog import Watch
+from actors.runtime.calls import START_TIMEOUT_S, ActorByName, ask, coordinator_actor, first_line
+from actors.runtime.resource_plan import StageResources, check_plan, generating_plan
+from actors.supervision.watchdog import Watchdog
 from actors.weights.buckets import stored
 from actors.weights.update import WeightUpdate
 from unisd_core.config.run import Config
@@ -30,13 +30,15 @@ class Generators:
 
     pooling: type = GeneratorPool
 
-    def __init__(self, config: Config, model_dir: Path, plan: list[Share] | None = None) -> None:
+    def __init__(
+        self, config: Config, model_dir: Path, plan: list[StageResources] | None = None
+    ) -> None:
         self.config, self.model_dir = config, model_dir
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         check_plan(plan or generating_plan(config), nodes)
-        self.watch = light_actor(Watch, "watch").remote()
-        pool = light_actor(self.pooling, "pool")
-        self.pool = pool.remote(config, str(model_dir), Named("watch"))
+        self.watch = coordinator_actor(Watchdog, "watch").remote()
+        pool = coordinator_actor(self.pooling, "pool")
+        self.pool = pool.remote(config, str(model_dir), ActorByName("watch"))
         # Engines take long to load; the caller prepares its prompts in the meantime.
         self._starting = self.pool.start.remote()
 

@@ -21,7 +21,7 @@ from actors.generator.nccl_broadcast import WeightSender
 from actors.generator.replica import GeneratorReplica
 from actors.generator.router import Slot, Slots
 from actors.generator.types import ReplicaReport, Request, Sampled
-from actors.runtime.calls import START_TIMEOUT_S, Named, first_line
+from actors.runtime.calls import START_TIMEOUT_S, ActorByName, first_line
 from actors.runtime.placement import place_options, reserve, reserved
 from actors.weights.update import WeightUpdate
 from unisd_core.config.run import Config
@@ -63,7 +63,7 @@ class GeneratorPool:
             if settings.most > settings.least:
                 for _ in range(settings.replicas - settings.least):
                     await self.join("asked for at the start")
-                self._go(elastic.follow(self, Named("gate"), settings.scale_s))
+                self._go(elastic.follow(self, ActorByName("gate"), settings.scale_s))
         return await asyncio.shield(self.starting)
 
     async def _start(self) -> list[ReplicaReport]:

@@ -27,7 +27,7 @@ from unisd_core.models.lora import save_adapter, save_full
 
 
 @dataclass(frozen=True)
-class Lease:
+class ServedVersion:
     """What serves a request: the version, and the engine's handle where that is an adapter."""
 
     version: int
@@ -43,7 +43,7 @@ class Transport(ABC):
 
     def __init__(self, engine: Engine, config: Config, model_dir: Path) -> None:
         self.engine, self.config, self.model_dir = engine, config, model_dir
-        self.serving = Lease(0)
+        self.serving = ServedVersion(0)
 
     @property
     def version(self) -> int:
@@ -71,12 +71,12 @@ class Transport(ABC):
     async def _load(self, state: dict[str, torch.Tensor], version: int, folder: Path) -> None:
         """Give the engine what is in ``state`` and set ``self.serving``."""
 
-    def begin(self) -> Lease:
+    def begin(self) -> ServedVersion:
         """A request starts; :meth:`finish` takes the lease back."""
         return self.serving
 
     @abstractmethod
-    async def finish(self, lease: Lease) -> None:
+    async def finish(self, lease: ServedVersion) -> None:
         """The request that began with ``lease`` has ended."""
 
 
@@ -96,9 +96,9 @@ class MergedTransport(Transport):
 
     def adopt(self, version: int) -> None:
         """The engine has the weights of ``version`` in place."""
-        self.serving = Lease(version)
+        self.serving = ServedVersion(version)
 
-    async def finish(self, lease: Lease) -> None:
+    async def finish(self, lease: ServedVersion) -> None:
         """Nothing is kept per request."""
 
 
@@ -110,7 +110,7 @@ class AdapterTransport(Transport):
     def __init__(self, engine: Engine, config: Config, model_dir: Path) -> None:
         super().__init__(engine, config, model_dir)
         self._running: Counter[int] = Counter()
-        self._loaded: dict[int, Lease] = {}
+        self._loaded: dict[int, ServedVersion] = {}
         self._loads = 0
 
     async def _load(self, state: dict[str, torch.Tensor], version: int, folder: Path) -> None:
@@ -118,20 +118,20 @@ class AdapterTransport(Transport):
         self._loads += 1
         # A version can be published again after a rollback; its name is new all the same.
         adapter = await self.engine.load_adapter(f"v{version}-{self._loads}", folder)
-        self.serving = Lease(version, self._loads, adapter)
+        self.serving = ServedVersion(version, self._loads, adapter)
         self._loaded[self._loads] = self.serving
         for lease in list(self._loaded.values()):
             await self._unload_if_idle(lease)
 
-    def begin(self) -> Lease:
+    def begin(self) -> ServedVersion:
         self._running[self.serving.serial] += 1
         return self.serving
 
-    async def finish(self, lease: Lease) -> None:
+    async def finish(self, lease: ServedVersion) -> None:
         self._running[lease.serial] -= 1
         await self._unload_if_idle(lease)
 
-    async def _unload_if_idle(self, lease: Lease) -> None:
+    async def _unload_if_idle(self, lease: ServedVersion) -> None:
         serial = lease.serial
         if lease is self.serving or self._running[serial] > 0:
             return

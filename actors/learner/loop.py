@@ -23,7 +23,7 @@ from actors.learner.batch_reader import BatchReader
 from actors.learner.job import LearnerJob
 from actors.runtime.calls import START_TIMEOUT_S, ask
 from actors.runtime.metrics import record
-from actors.weights.publisher import Versions
+from actors.weights.publisher import PolicyPublisher
 from unisd_core.common.errors import UserError
 from unisd_core.common.process import peak_memory, use_threads
 from unisd_core.models.lora import adapter_checksum
@@ -34,7 +34,7 @@ from unisd_core.training.batch_stats import BatchTotals, batch_totals
 from unisd_core.training.nonfinite_rows import BadBatches, BadRow, write_down
 from unisd_core.training.student import Student
 from unisd_core.training.teacher import make_teacher
-from unisd_core.training.update import careful_update, visits_of
+from unisd_core.training.update import update_without_bad_rows, visits_of
 
 STATES = ("teacher_hidden", "teacher_features", "teacher_topk_ids", "teacher_topk_logprobs")
 """Columns that only the update reads."""
@@ -82,7 +82,7 @@ class Learner:
         self.agreement_scale: float | None = None
         self.version = 0
         self.last_step = self.config.training.steps
-        self.versions = Versions(self.config, self.student, self.teacher, job.store)
+        self.versions = PolicyPublisher(self.config, self.student, self.teacher, job.store)
         self.totals = BatchTotals()
         self.bad = BadBatches(self.config.training.max_bad_batches, job.run_path)
         self.run_dir = RunDir(job.run_path, self.config.outputs)
@@ -203,7 +203,7 @@ class Learner:
             ask(self.job.gate.drop_stale.remote(late), "the gate")
         if not visits:
             return
-        done = careful_update(self.student, fresh, self.version, self._gather)
+        done = update_without_bad_rows(self.student, fresh, self.version, self._gather)
         self._count_bad(done.bad)
         failed = [row.account for row in done.bad]
         if done.sums is None:

@@ -24,7 +24,7 @@ def run_learner(settings: dict[str, Any]) -> None:
     learn(settings["job"])
 
 
-class Fit(threading.Thread):
+class TrainerThread(threading.Thread):
     """Trains from ``stream``, by ``work`` in each worker; in a thread, or Ray Train would take
     Ctrl-C for itself.
 

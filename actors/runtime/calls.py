@@ -23,7 +23,7 @@ def ask(reference: Any, who: str, timeout: float = ANSWER_S) -> Any:
         raise TimeoutError(f"{who} did not answer within {timeout:.0f} s") from None
 
 
-class Named:
+class ActorByName:
     """The handle of an actor of this job by its name.
 
     As an argument of an actor that Ray may restart: a handle itself would be kept in the object
@@ -59,7 +59,7 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
-def light_actor(cls: type, name: str) -> Any:
+def coordinator_actor(cls: type, name: str) -> Any:
     """An actor that only passes messages. Ray restarts it and asks it again; what it held, it has
     forgotten."""
     return ray.remote(cls).options(

@@ -19,7 +19,7 @@ from ray.util import get_placement_group, placement_group
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from unisd_core.config.stages import Generator, Scorer
+from unisd_core.config.stages import GeneratorConfig, ScorerConfig
 
 KEEP = "dirty_decay_ms:-1,lg_extent_max_active_fit:16"
 """Pages that were freed are used again and not given back: each pass needs the same amount, and the
@@ -29,7 +29,7 @@ batches of other lengths find nothing that suits, and the process grows."""
 NAME = "generators"
 
 
-def reserve(settings: Generator) -> PlacementGroup:
+def reserve(settings: GeneratorConfig) -> PlacementGroup:
     """Ask for the places of ``settings.least`` replicas; a pool that was restarted takes over those
     that it had."""
     try:
@@ -42,7 +42,7 @@ def reserve(settings: Generator) -> PlacementGroup:
     return placement_group([bundle] * settings.least, settings.placement.upper(), NAME)
 
 
-async def reserved(group: PlacementGroup, settings: Generator, limit_s: float) -> None:
+async def reserved(group: PlacementGroup, settings: GeneratorConfig, limit_s: float) -> None:
     """Wait for the group. Raises TimeoutError that says what found no room."""
     try:
         await asyncio.wait_for(group.ready(), limit_s)
@@ -54,7 +54,7 @@ async def reserved(group: PlacementGroup, settings: Generator, limit_s: float) -
         ) from None
 
 
-def place_options(group: PlacementGroup, index: int, settings: Generator) -> dict[str, Any]:
+def place_options(group: PlacementGroup, index: int, settings: GeneratorConfig) -> dict[str, Any]:
     """Actor options of replica ``index``: what it reserves, its place in ``group`` where it is one
     of those, and its allocator."""
     options: dict[str, Any] = {
@@ -70,7 +70,7 @@ def place_options(group: PlacementGroup, index: int, settings: Generator) -> dic
     return options
 
 
-def scorer_options(settings: Scorer) -> dict[str, Any]:
+def scorer_options(settings: ScorerConfig) -> dict[str, Any]:
     """What the actors of the scoring stage reserve, where Ray puts them, and their allocator."""
     return {
         "num_cpus": settings.cpus,

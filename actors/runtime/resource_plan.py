@@ -8,54 +8,54 @@ from dataclasses import dataclass
 
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config
-from unisd_core.config.stages import Learner, Placed, Scorer
+from unisd_core.config.stages import LearnerConfig, PlacementConfig, ScorerConfig
 
 COORDINATOR_CPUS = 0.1
 """Logical CPUs of a stage that only passes messages."""
 
 
 @dataclass(frozen=True)
-class Share:
+class StageResources:
     """``count`` actors of one stage, what each reserves, and where they go."""
 
     stage: str
     count: int
     cpus: float
     gpus: float = 0
-    placed: Placed | None = None
+    placed: PlacementConfig | None = None
 
 
-def resource_plan(config: Config) -> list[Share]:
+def resource_plan(config: Config) -> list[StageResources]:
     """Every actor that reserves resources, by stage. Gate, store and pool reserve none."""
     return [
         *generating_plan(config),
-        Share("generate stage", 1, COORDINATOR_CPUS),
+        StageResources("generate stage", 1, COORDINATOR_CPUS),
         _workers("scorer", config.scorer),
-        Share("agreement stage", 1, COORDINATOR_CPUS),
+        StageResources("agreement stage", 1, COORDINATOR_CPUS),
         _workers("learner", config.learner),
     ]
 
 
-def _workers(stage: str, settings: Scorer | Learner) -> Share:
-    return Share(stage, settings.workers, settings.cpus, settings.gpus, settings)
+def _workers(stage: str, settings: ScorerConfig | LearnerConfig) -> StageResources:
+    return StageResources(stage, settings.workers, settings.cpus, settings.gpus, settings)
 
 
-def synthesis_plan(config: Config) -> list[Share]:
+def synthesis_plan(config: Config) -> list[StageResources]:
     """Every actor of a data synthesis that reserves resources, by stage."""
     return [
         *generating_plan(config),
-        Share("reading stage", 1, COORDINATOR_CPUS),
-        Share("sampling stage", 1, COORDINATOR_CPUS),
+        StageResources("reading stage", 1, COORDINATOR_CPUS),
+        StageResources("sampling stage", 1, COORDINATOR_CPUS),
         _workers("scorer", config.scorer),
-        Share("writing stage", 1, COORDINATOR_CPUS),
+        StageResources("writing stage", 1, COORDINATOR_CPUS),
     ]
 
 
-def generating_plan(config: Config) -> list[Share]:
+def generating_plan(config: Config) -> list[StageResources]:
     """The generator replicas that a run needs to begin, and what sends them weights."""
     generator = config.generator
     fixed = generator.least == generator.most
-    replicas = Share(
+    replicas = StageResources(
         "generator" if fixed else f"generator (to {generator.most})",
         generator.least,
         generator.cpus,
@@ -64,7 +64,7 @@ def generating_plan(config: Config) -> list[Share]:
     )
     if generator.transport != "nccl":
         return [replicas]
-    return [replicas, Share("weight sender", 1, 0, generator.sender_gpus)]
+    return [replicas, StageResources("weight sender", 1, 0, generator.sender_gpus)]
 
 
 def local_cpus(config: Config, cores: int) -> int:
@@ -76,7 +76,7 @@ def local_cpus(config: Config, cores: int) -> int:
     return max(cores, math.ceil(largest + joining))
 
 
-def render_plan(plan: list[Share]) -> str:
+def render_plan(plan: list[StageResources]) -> str:
     """The plan as a table with a total."""
     lines = [f"{'stage':16s} actors   CPUs   GPUs  nodes"]
     for share in plan:
@@ -89,14 +89,14 @@ def render_plan(plan: list[Share]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _where(share: Share) -> str:
+def _where(share: StageResources) -> str:
     if share.placed is None:
         return ""
     spread = "spread" if share.placed.placement == "spread" else ""
     return " ".join(filter(None, (share.placed.node_resource, spread)))
 
 
-def check_plan(plan: list[Share], nodes: Sequence[Mapping[str, float]]) -> None:
+def check_plan(plan: list[StageResources], nodes: Sequence[Mapping[str, float]]) -> None:
     """Raise UserError when the ``nodes`` have too few CPUs or GPUs between them, or none of them
     has room for an actor; otherwise actors would wait for ever."""
     for name, needed in zip(("CPU", "GPU"), _total(plan), strict=True):
@@ -125,7 +125,7 @@ def _holds(node: Mapping[str, float], need: Mapping[str, float]) -> bool:
     return all(node.get(name, 0.0) + _ROUNDING >= amount for name, amount in need.items())
 
 
-def _total(plan: list[Share]) -> tuple[float, float]:
+def _total(plan: list[StageResources]) -> tuple[float, float]:
     return (
         sum(share.count * share.cpus for share in plan),
         sum(share.count * share.gpus for share in plan),

@@ -12,7 +12,7 @@ import ray
 from actors.runtime.calls import ask
 from unisd_core.common.schema import SCORED
 from unisd_core.config.run import Config
-from unisd_core.scoring.agreement_columns import weighed
+from unisd_core.scoring.agreement_columns import with_agreement_weights
 from unisd_core.scoring.rollout_filter import RolloutFilter
 
 
@@ -68,6 +68,6 @@ class Agree:
         return table.take(pa.array(kept, pa.int64()))
 
     def _weigh(self, table: pa.Table) -> pa.Table:
-        table, self.scale = weighed(table, self.config, self.batch, self.scale)
+        table, self.scale = with_agreement_weights(table, self.config, self.batch, self.scale)
         self.batch += 1
         return table

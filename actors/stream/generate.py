@@ -17,7 +17,7 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayError
 
-from actors.admission.ledger import Ticket
+from actors.admission.ledger import Admission
 from actors.generator.types import Request, Sampled, Sampling
 from actors.runtime.calls import ask, first_line
 from unisd_core.common.schema import TRAJECTORY
@@ -66,7 +66,7 @@ class Generate:
             negative=[visit.negative for visit in visits],
         )
 
-    def _visit(self, ticket: Ticket, prompts: pa.Table, index: int) -> Visit:
+    def _visit(self, ticket: Admission, prompts: pa.Table, index: int) -> PlannedRollout:
         """Whose completion this visit takes, and its wrong reference; both depend on the seed and
         the position alone."""
         rollout = self.config.rollout
@@ -76,19 +76,19 @@ class Generate:
         negatives = prompts["negative_ids"][index].as_py() or []
         negative = rng.choice(negatives) if negatives else None
         if source == "gold":
-            return Visit(ticket, source, None, negative)
+            return PlannedRollout(ticket, source, None, negative)
         student = source == "student"
         ids = prompts["prompt_ids"][index] if student else prompts["view_ids"][index][0]
         request = Request(f"{ticket.position}/{ticket.attempt}", ids.as_py(), sampling)
-        return Visit(ticket, source, request, negative)
+        return PlannedRollout(ticket, source, request, negative)
 
 
 @dataclass(frozen=True)
-class Visit:
+class PlannedRollout:
     """What one ticket asks for; ``request`` is None where the reference is the completion.
     ``negative`` is the prompt of the negative view, (P,), if the row has one."""
 
-    ticket: Ticket
+    ticket: Admission
     source: str
     request: Request | None
     negative: list[int] | None
@@ -101,7 +101,7 @@ def _source(draw: float, teacher_share: float, gold_share: float) -> str:
     return "teacher" if draw < gold_share + teacher_share else "student"
 
 
-def gold(ticket: Ticket, ids: list[int]) -> Sampled:
+def gold(ticket: Admission, ids: list[int]) -> Sampled:
     """The reference as a completion. Nobody sampled it, so it has no behaviour log-probs and is as
     old as its ticket allows at most: it never goes stale."""
     version = ticket.min_version

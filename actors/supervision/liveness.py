@@ -16,20 +16,20 @@ INTERVAL_S = 5.0
 
 
 @dataclass
-class Beat:
+class OpenQuestion:
     """The question that an actor has not answered yet, and when it was asked."""
 
     question: Any = None
     since: float = 0.0
 
 
-class Pulse:
+class LivenessProbe:
     """Kills those of ``actors`` (by name) that do not answer within ``limit_s`` seconds, for Ray to
     restart them."""
 
     def __init__(self, actors: dict[str, Any], limit_s: float) -> None:
         self.actors, self.limit_s = actors, limit_s
-        self.beats = {name: Beat() for name in actors}
+        self.beats = {name: OpenQuestion() for name in actors}
 
     def look(self) -> list[str]:
         """One round of questions; returns whom it killed. Does not wait for anybody."""

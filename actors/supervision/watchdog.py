@@ -43,7 +43,7 @@ class Work:
     limit_s: float
 
 
-class Watch:
+class Watchdog:
     """Async actor that everybody reports to."""
 
     def __init__(self) -> None:

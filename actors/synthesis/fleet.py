@@ -14,7 +14,7 @@ from ray.exceptions import RayError
 from actors.fleet import fixed_stage
 from actors.generator.group import Generators
 from actors.generator.types import Sampling
-from actors.runtime.calls import START_TIMEOUT_S, Named, ask, light_actor
+from actors.runtime.calls import START_TIMEOUT_S, ActorByName, ask, coordinator_actor
 from actors.runtime.placement import scorer_options
 from actors.runtime.resource_plan import COORDINATOR_CPUS, synthesis_plan
 from actors.synthesis.stages import (
@@ -44,7 +44,7 @@ class Synthesizer(Generators):
         super().__init__(engine, model_dir, synthesis_plan(config))
         self.stages = config
         self.version = 0
-        self.store = light_actor(WeightStore, "store").remote(Named("pool"))
+        self.store = coordinator_actor(WeightStore, "store").remote(ActorByName("pool"))
 
     def _actors(self) -> list[Any]:
         return [self.store, *super()._actors()]

@@ -34,7 +34,7 @@ DIGEST_THREADS = 4
 
 
 @dataclass(frozen=True)
-class Piece:
+class TensorSlice:
     """Elements of one tensor, flattened, from ``first`` on."""
 
     name: str
@@ -43,7 +43,7 @@ class Piece:
     values: np.ndarray
 
 
-Bucket = list[Piece]
+Bucket = list[TensorSlice]
 
 
 def into_buckets(weights: Mapping[str, np.ndarray], limit: int = BUCKET_BYTES) -> Iterator[Bucket]:
@@ -60,7 +60,7 @@ def into_buckets(weights: Mapping[str, np.ndarray], limit: int = BUCKET_BYTES) -
             count = min(flat.size - first, max(room // flat.itemsize, 0 if bucket else 1))
             if count or not flat.size:
                 values = flat[first : first + count]
-                bucket.append(Piece(name, array.shape, first, values))
+                bucket.append(TensorSlice(name, array.shape, first, values))
                 first, room = first + count, room - values.nbytes
             if first >= flat.size:
                 break

@@ -20,7 +20,7 @@ PROBE_TOKENS = 16
 """Tokens whose log-probs tell whether an engine computes with the weights it was sent."""
 
 
-class Versions:
+class PolicyPublisher:
     """Remembers as many versions of ``student`` as rows may be old, and the LM heads of the
     teacher's; publishes to ``store``."""
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 
-def say(line: str) -> None:
+def report(line: str) -> None:
     """One or more lines on standard output, at once."""
     print(line, flush=True)

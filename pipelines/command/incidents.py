@@ -10,7 +10,7 @@ from typing import Any
 from ray.exceptions import RayError
 
 from actors.runtime.calls import ask
-from pipelines.command.console import say
+from pipelines.command.console import report
 from pipelines.command.follower import Follower
 
 FILE = "incidents.jsonl"
@@ -34,7 +34,7 @@ class IncidentLog(Follower):
                 return  # the cluster may be what was lost
             raise
         for incident in incidents:
-            say(f"{incident.who}: {incident.what}")
+            report(f"{incident.who}: {incident.what}")
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(dataclasses.asdict(incident)) + "\n")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from actors.perplexity import Texts, read_texts
+from actors.perplexity import TestSetTexts, measure_perplexity
 from pipelines.evaluation.plan import EvaluationPlan
 from unisd_core.evaluation.held_out import HeldOutSet
 from unisd_core.evaluation.outcomes import Outcomes
 from unisd_core.evaluation.text_scores import TextScores
-from unisd_core.evaluation.texts import Text
+from unisd_core.evaluation.texts import PromptCompletion
 from unisd_core.tasks.base import Task
 from unisd_core.views.builder import ViewBuilder
 
@@ -21,7 +21,7 @@ class Perplexities:
 
     def __init__(self, plan: EvaluationPlan) -> None:
         self.plan = plan
-        self.sets: dict[str, Texts] = {}
+        self.sets: dict[str, TestSetTexts] = {}
 
     def add(
         self, task: Task, test_set: HeldOutSet, outcomes: Outcomes, baseline: Outcomes | None
@@ -30,23 +30,25 @@ class Perplexities:
         model = self.plan.model
         builder = ViewBuilder(model.tokenizer, task, self.plan.config, model.stop_token_ids)
         pairs = list(zip(test_set.rows, test_set.prompts, strict=True))
-        self.sets[test_set.name] = Texts(
-            gold=[Text(ids, builder.gold(row, ids)) for row, ids in pairs],
+        self.sets[test_set.name] = TestSetTexts(
+            gold=[PromptCompletion(ids, builder.gold(row, ids)) for row, ids in pairs],
             own=self._answers(test_set, outcomes),
             others=self._answers(test_set, baseline) if baseline else None,
         )
 
-    def _answers(self, test_set: HeldOutSet, outcomes: Outcomes) -> list[Text]:
+    def _answers(self, test_set: HeldOutSet, outcomes: Outcomes) -> list[PromptCompletion]:
         model = self.plan.model
         texts = [samples[0] for samples in outcomes.completions]
         finished = outcomes.finished_BN[:, 0].tolist()
         encoded = model.tokenizer(texts, add_special_tokens=False)["input_ids"]
         return [
-            Text(prompt, [*ids, *(model.stop_token_ids[:1] if ended else ())])
+            PromptCompletion(prompt, [*ids, *(model.stop_token_ids[:1] if ended else ())])
             for prompt, ids, ended in zip(test_set.prompts, encoded, finished, strict=True)
         ]
 
     def read(self) -> dict[str, TextScores]:
         """Measure everything that was collected."""
         plan = self.plan
-        return read_texts(plan.config, plan.model.folder, plan.base, plan.trained, self.sets)
+        return measure_perplexity(
+            plan.config, plan.model.folder, plan.base, plan.trained, self.sets
+        )

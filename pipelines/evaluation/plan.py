@@ -13,7 +13,7 @@ from actors.generator.client import Predictor
 from actors.generator.types import Sampling
 from actors.weights.buckets import weight_update
 from actors.weights.update import WeightUpdate
-from pipelines.command.console import say
+from pipelines.command.console import report
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config
 from unisd_core.evaluation.harness import export_test_set
@@ -97,7 +97,7 @@ class EvaluationPlan:
             test_set = load_test_set(builder, split)
             if test_set.left_out:
                 limit = f"model.max_prompt_tokens={self.config.model.max_prompt_tokens}"
-                say(f"{test_set.name}: {test_set.left_out} rows over {limit} left out")
+                report(f"{test_set.name}: {test_set.left_out} rows over {limit} left out")
             found.append((task, test_set))
         return found
 
@@ -119,7 +119,7 @@ class EvaluationPlan:
             )
             for task, test_set in self.test_sets()
         ]
-        say(
+        report(
             f"lm_eval --include_path {folder} --tasks {','.join(names)} --apply_chat_template "
             f"--model hf --model_args pretrained={self.model.folder}"
         )

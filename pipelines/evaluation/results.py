@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines.command.console import say
+from pipelines.command.console import report
 from pipelines.evaluation.plan import EvaluationPlan
 from unisd_core.common.errors import UserError
 from unisd_core.common.text_table import columns
@@ -53,7 +53,7 @@ class Scoreboard:
         )
         self.scores[test_set.name] = score
         self.left_out[test_set.name] = test_set.left_out
-        say(f"{test_set.name}: {100 * score.accuracy.value:.1f} % of {score.rows} rows")
+        report(f"{test_set.name}: {100 * score.accuracy.value:.1f} % of {score.rows} rows")
         return baseline
 
     def _baseline(self, name: str) -> Outcomes | None:
@@ -61,7 +61,7 @@ class Scoreboard:
             return None
         file = self.plan.baseline / "answers" / f"{name}.parquet"
         if not file.is_file():
-            say(f"{name}: not in the baseline {self.plan.baseline}")
+            report(f"{name}: not in the baseline {self.plan.baseline}")
             return None
         return read_outcomes(file)
 
@@ -88,7 +88,7 @@ class Scoreboard:
         replace_file(plan.folder / "report.txt", text)
         # Last: it marks a complete evaluation.
         replace_file(plan.folder / "results.json", json.dumps(results, indent=2) + "\n")
-        say(f"\n{text}\nresults in {plan.folder}")
+        report(f"\n{text}\nresults in {plan.folder}")
 
 
 def _read_identity(file: Path) -> object:

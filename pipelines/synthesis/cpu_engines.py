@@ -9,7 +9,7 @@ import psutil
 
 from unisd_core.common.process import usable_cores
 from unisd_core.config.run import Config
-from unisd_core.config.stages import Generator
+from unisd_core.config.stages import GeneratorConfig
 from unisd_core.models.fetch import weight_files
 
 ENGINES = 2
@@ -35,6 +35,6 @@ def with_more_engines(config: Config, model_dir: Path) -> Config:
     return config.model_copy(update={"generator": generator})
 
 
-def _memory(settings: Generator, model_dir: Path) -> int:
+def _memory(settings: GeneratorConfig, model_dir: Path) -> int:
     weights = sum(path.stat().st_size for path in weight_files(model_dir))
     return int(WEIGHTS * weights + settings.kv_cache_gib * 2**30 + LIBRARIES)

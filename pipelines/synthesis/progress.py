@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from pipelines.command.console import say
+from pipelines.command.console import report
 from pipelines.synthesis.plan import SynthesisPlan
 from unisd_core.synthesis.card import make_summary, write_card
 from unisd_core.synthesis.export import export_rows
@@ -27,7 +27,7 @@ class Progress:
         seconds = time.perf_counter() - self.began
         seen = done.prompts + sum(done.failed.values())
         left = seconds * (total - seen) / max(1, seen)
-        say(
+        report(
             f"{seen}/{total} prompts | kept {done.kept} of {done.sampled} | "
             f"{done.sampled_tokens / seconds:.0f} tokens/s | {left / 60:.1f} min left"
         )
@@ -63,8 +63,8 @@ def finish(plan: SynthesisPlan, progress: Progress) -> None:
     )
     write_card(plan.folder, summary)
     for why, count in progress.account.failed.items():
-        say(f"{count} prompts failed ({why}); the same command tries them again")
-    say(
+        report(f"{count} prompts failed ({why}); the same command tries them again")
+    report(
         f"{account.kept} of {account.sampled} completions kept, {session['tokens_per_second']:.0f} "
         f"tokens/s; {'' if export is None else f'{export}, '}README.md and summary.json in "
         f"{plan.folder.url}"

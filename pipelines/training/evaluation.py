@@ -11,8 +11,8 @@ import numpy as np
 
 from actors.generator.client import Predictor
 from actors.runtime.resource_plan import render_plan, resource_plan
-from pipelines.command.console import say
-from pipelines.training.setup import Workbench
+from pipelines.command.console import report
+from pipelines.training.setup import RunSetup
 from unisd_core.common.errors import UserError
 from unisd_core.evaluation.held_out import HeldOutSet
 from unisd_core.evaluation.outcomes import score_outcomes, write_outcomes
@@ -29,34 +29,38 @@ class Evaluation:
     seconds: float
 
 
-def announce(bench: Workbench, prompts: PromptTable, test_sets: list[HeldOutSet]) -> None:
+def announce(setup: RunSetup, prompts: PromptTable, test_sets: list[HeldOutSet]) -> None:
     """Say what is trained on what, with which resources, and which rows were left out."""
     left_out = ", ".join(f"{n} over {key}" for key, n in prompts.left_out.items() if n)
-    say(render_plan(resource_plan(bench.config)))
-    say(
-        f"{bench.config.name}: {bench.config.model.path} on {bench.task.name}, "
+    report(render_plan(resource_plan(setup.config)))
+    report(
+        f"{setup.config.name}: {setup.config.model.path} on {setup.task.name}, "
         f"{prompts.table.num_rows} training rows" + (f" (left out: {left_out})" if left_out else "")
     )
     if prompts.counts:
-        say("texts for the views: " + ", ".join(f"{n} {key}" for key, n in prompts.counts.items()))
+        report(
+            "texts for the views: " + ", ".join(f"{n} {key}" for key, n in prompts.counts.items())
+        )
     for test_set in test_sets:
         if test_set.left_out:
-            say(f"{test_set.name}: {test_set.left_out} rows over model.max_prompt_tokens left out")
+            report(
+                f"{test_set.name}: {test_set.left_out} rows over model.max_prompt_tokens left out"
+            )
 
 
-def check_teacher(bench: Workbench, pool: Any, prompts: PromptTable) -> None:
+def check_teacher(setup: RunSetup, pool: Any, prompts: PromptTable) -> None:
     """Measure how often each view answers right and print it beside the student.
 
     A teacher that does not beat its student has nothing to teach.
     Raises UserError then, unless evaluation.require_better_teacher is off.
     """
-    settings = bench.config.evaluation
+    settings = setup.config.evaluation
     if settings.teacher_rows == 0:
         return
-    sample = random.Random(bench.config.seed).sample(
+    sample = random.Random(setup.config.seed).sample(
         prompts.table.to_pylist(), min(settings.teacher_rows, prompts.table.num_rows)
     )
-    rows = bench.rows.train
+    rows = setup.rows.train
     views = {
         "student": [(entry, entry["prompt_ids"]) for entry in sample],
         "teacher": [(entry, entry["view_ids"][0]) for entry in sample],
@@ -64,17 +68,17 @@ def check_teacher(bench: Workbench, pool: Any, prompts: PromptTable) -> None:
         "negative": [(entry, ids) for entry in sample for ids in entry["negative_ids"][:1]],
     }
     asked = [(name, entry, ids) for name, pairs in views.items() for entry, ids in pairs]
-    answers = _complete(bench, pool, [ids for _, _, ids in asked], 0)
+    answers = _complete(setup, pool, [ids for _, _, ids in asked], 0)
     right: dict[str, list[bool]] = {}
-    scores = bench.task.score_many(
+    scores = setup.task.score_many(
         [rows[entry["row"]] for _, entry, _ in asked], [answer.text for answer in answers]
     )
     for (name, _, _), score in zip(asked, scores, strict=True):
         right.setdefault(name, []).append(score.correct)
     accuracy = {name: float(np.mean(values)) for name, values in right.items()}
     shown = ", ".join(f"{name} {100 * value:.0f} %" for name, value in accuracy.items())
-    say(f"right on {len(sample)} training rows: {shown}")
-    taught = needs_teacher(bench.config) or bench.config.rollout.teacher_share > 0
+    report(f"right on {len(sample)} training rows: {shown}")
+    taught = needs_teacher(setup.config) or setup.config.rollout.teacher_share > 0
     worse = accuracy["teacher"] <= accuracy["student"]
     if taught and worse and settings.require_better_teacher:
         raise UserError(
@@ -85,7 +89,7 @@ def check_teacher(bench: Workbench, pool: Any, prompts: PromptTable) -> None:
 
 
 def evaluate(
-    bench: Workbench,
+    setup: RunSetup,
     pool: Any,
     test_sets: list[HeldOutSet],
     run: RunDir,
@@ -98,23 +102,23 @@ def evaluate(
     folder = run.path / "evaluation"
     folder.mkdir(exist_ok=True)
     for test_set in test_sets:
-        answers = _complete(bench, pool, test_set.prompts, version)
-        outcomes = score_outcomes(bench.task, test_set.rows, [answers])
+        answers = _complete(setup, pool, test_set.prompts, version)
+        outcomes = score_outcomes(setup.task, test_set.rows, [answers])
         write_outcomes(outcomes, folder / f"{stage}-{test_set.name}.parquet")
         right_B = outcomes.correct_BN[:, 0]
         results[test_set.name] = right_B
         rate = f"{100 * right_B.mean():.1f} %"
-        say(f"{stage} accuracy on {test_set.name}: {rate} of {len(right_B)} rows")
+        report(f"{stage} accuracy on {test_set.name}: {rate} of {len(right_B)} rows")
     return Evaluation(results, time.perf_counter() - began)
 
 
-def _complete(bench: Workbench, pool: Any, prompts: list[list[int]], version: int) -> list[Written]:
+def _complete(setup: RunSetup, pool: Any, prompts: list[list[int]], version: int) -> list[Written]:
     """Greedy answers; the untrained model's are the same for every run."""
     predictor = Predictor(
         pool,
-        bench.model.tokenizer,
-        bench.model.weights if version == 0 else None,
+        setup.model.tokenizer,
+        setup.model.weights if version == 0 else None,
         version=version,
-        in_flight=bench.config.generator.groups_in_flight,
+        in_flight=setup.config.generator.groups_in_flight,
     )
-    return predictor.complete(prompts, [bench.greedy] * len(prompts))
+    return predictor.complete(prompts, [setup.greedy] * len(prompts))

@@ -17,9 +17,9 @@ from actors.fleet import Fleet
 from actors.generator.types import ReplicaReport
 from actors.runtime.resource_plan import resource_plan
 from actors.weights.buckets import weight_update
-from pipelines.command.console import say
+from pipelines.command.console import report
 from pipelines.training.evaluation import Evaluation
-from pipelines.training.setup import Workbench
+from pipelines.training.setup import RunSetup
 from pipelines.training.validation import best_weights
 from unisd_core.config.load import config_sha256
 from unisd_core.config.run import Config
@@ -28,7 +28,7 @@ from unisd_core.models.trained_weights import save_trained
 from unisd_core.reporting.resources import Resources, StageUse, account
 from unisd_core.reporting.run_dir import RunDir
 from unisd_core.reporting.summary import (
-    Ledger,
+    LedgerCounts,
     Mechanisms,
     Seconds,
     Staleness,
@@ -49,22 +49,22 @@ class Result:
     served: int
 
 
-def choose_result(bench: Workbench, fleet: Fleet, run: RunDir) -> Result:
+def choose_result(setup: RunSetup, fleet: Fleet, run: RunDir) -> Result:
     """The last weights, or the best on validation rows, which then are served again."""
-    last = checkpoints.newest(run.path / "checkpoints", note=say)
+    last = checkpoints.newest(run.path / "checkpoints", note=report)
     if last is None:
         raise RuntimeError(f"{run.path}: training ended without a checkpoint")
-    if bench.config.evaluation.select == "last":
+    if setup.config.evaluation.select == "last":
         return Result(last, last.adapter, last.version)
     step, weights = best_weights(run.path)
-    say(f"the weights of step {step} were the best on validation rows and are the result")
+    report(f"the weights of step {step} were the best on validation rows and are the result")
     # A number that no version of the run has: what it serves was never trained on.
     fleet.load(weight_update(last.version + 1, weights))
     return Result(last, weights, last.version + 1)
 
 
 def finish(
-    bench: Workbench,
+    setup: RunSetup,
     fleet: Fleet,
     run: RunDir,
     result: Result,
@@ -73,10 +73,10 @@ def finish(
     seconds: float,
 ) -> None:
     """Save the trained weights, write summary.json and print the final table."""
-    config, last = bench.config, result.last
-    saved = save_trained(config, result.weights, bench.model.folder, run.path)
+    config, last = setup.config, result.last
+    saved = save_trained(config, result.weights, setup.model.folder, run.path)
     if config.outputs.merged_model and config.model.finetune == "lora":
-        save_merged(bench.model.folder, result.weights, config.model.lora, run.path / "merged")
+        save_merged(setup.model.folder, result.weights, config.model.lora, run.path / "merged")
     outcome = fleet.outcome(result.served)
     counters = counters_of(last.ledger["outcomes"])
     totals = BatchTotals(**last.totals)
@@ -97,7 +97,7 @@ def finish(
             max=totals.staleness_max,
             mean=totals.staleness_sum / totals.rows if totals.rows else None,
         ),
-        ledger=Ledger(**{name: counters[name] for name in Ledger.model_fields}),
+        ledger=LedgerCounts(**{name: counters[name] for name in LedgerCounts.model_fields}),
         seconds=Seconds(
             total=seconds,
             generate=generating,
@@ -119,7 +119,7 @@ def finish(
     run.write_summary(summary.to_json())
     table = render_table(summary)
     (run.path / "report.txt").write_text(table)
-    say("\n" + table + f"\ntrained weights in {saved}, other files in {run.path}")
+    report("\n" + table + f"\ntrained weights in {saved}, other files in {run.path}")
 
 
 def _resources(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from actors.checkpoints import folder as checkpoints
 from actors.checkpoints.mirror import fetch_missing, mirror_of
 from actors.fleet import Fleet
-from pipelines.command.console import say
+from pipelines.command.console import report
 from pipelines.command.signals import Interrupted, StopRequest
 from unisd_core.config.run import Config
 from unisd_core.reporting.run_dir import RunDir
@@ -18,9 +18,9 @@ def recover(config: Config, run: RunDir) -> None:
     mirror = mirror_of(config)
     if mirror is not None:
         mirror.claim(config)
-    step = fetch_missing(run.path / "checkpoints", mirror, note=say)
+    step = fetch_missing(run.path / "checkpoints", mirror, note=report)
     if step:
-        say(f"goes on from the checkpoint of step {step}")
+        report(f"goes on from the checkpoint of step {step}")
 
 
 def train(fleet: Fleet, run: RunDir) -> None:

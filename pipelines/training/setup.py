@@ -9,7 +9,7 @@ from actors.admission.ledger import visited_rows
 from actors.generator.client import greedy, rollout_sampling
 from actors.generator.types import Sampling
 from unisd_core.config.run import Config
-from unisd_core.evaluation.held_out import HeldOutSet, ask_rows, load_test_set
+from unisd_core.evaluation.held_out import HeldOutSet, load_test_set, with_prompts
 from unisd_core.models.model_files import ModelFiles, open_model, with_completion_limit
 from unisd_core.tasks.base import Task
 from unisd_core.tasks.registry import load_task
@@ -19,7 +19,7 @@ from unisd_core.views.writing import Writing
 
 
 @dataclass(frozen=True)
-class Workbench:
+class RunSetup:
     """Everything that is fixed for a run; ``config`` has the task's own limits filled in."""
 
     config: Config
@@ -46,7 +46,7 @@ class Workbench:
 
     def validation_set(self) -> HeldOutSet:
         """The training rows that were set aside."""
-        return ask_rows(self.builder, f"{self.task.name}_validation", self.rows.validation)
+        return with_prompts(self.builder, f"{self.task.name}_validation", self.rows.validation)
 
     @property
     def sampling(self) -> Sampling:
@@ -59,13 +59,13 @@ class Workbench:
         return greedy(self.config.rollout.max_completion_tokens, self.model.stop_token_ids)
 
 
-def prepare(config: Config) -> Workbench:
+def prepare(config: Config) -> RunSetup:
     """Load and check everything cheap. Raises UserError for a model or task that cannot be used."""
     task = load_task(config.task, config.data_dir, config.task_seed, config.own_rows)
     rows = split_training(task, config)
     config = with_completion_limit(config, task.max_completion_tokens)
     model = open_model(config)
     model.check_length("max_view_tokens")
-    return Workbench(
+    return RunSetup(
         config, model, task, rows, ViewBuilder(model.tokenizer, task, config, model.stop_token_ids)
     )

@@ -20,9 +20,9 @@ from actors.checkpoints import folder as checkpoints
 from actors.fleet import Fleet
 from actors.generator.client import as_text, sample
 from actors.runtime.calls import ask
-from pipelines.command.console import say
+from pipelines.command.console import report
 from pipelines.command.follower import Follower
-from pipelines.training.setup import Workbench
+from pipelines.training.setup import RunSetup
 from unisd_core.common.errors import UserError, reason
 from unisd_core.config.run import Config
 from unisd_core.evaluation.held_out import HeldOutSet
@@ -42,14 +42,14 @@ class Validation(Follower):
 
     interval_s = 1.0
 
-    def __init__(self, bench: Workbench, fleet: Fleet, run_path: Path) -> None:
+    def __init__(self, setup: RunSetup, fleet: Fleet, run_path: Path) -> None:
         super().__init__()
-        self.bench, self.fleet, self.path = bench, fleet, run_path
-        self.every = bench.config.evaluation.every
+        self.setup, self.fleet, self.path = setup, fleet, run_path
+        self.every = setup.config.evaluation.every
         self.lines = _known_lines(run_path)
         self.seen = self.lines[-1]["step"] if self.lines else 0
         """Step up to which every checkpoint was looked at."""
-        self.test_set = bench.validation_set() if self.every else None
+        self.test_set = setup.validation_set() if self.every else None
 
     def look(self, at_end: bool) -> None:
         """Evaluate the newest checkpoint where one is due; the last one in any case."""
@@ -59,7 +59,7 @@ class Validation(Follower):
         step = checkpoints.newest_step(folder) or 0
         last = self.seen
         due = step > last if at_end else step // self.every > last // self.every
-        found = checkpoints.newest(folder, note=say) if due else None
+        found = checkpoints.newest(folder, note=report) if due else None
         # A broken one is looked at once; the one before it has been measured already.
         self.seen = max(last, step if due else 0, found.version if found else 0)
         if found is None or found.version <= last:
@@ -72,20 +72,20 @@ class Validation(Follower):
         # The whole file: behind a line that a crash cut off, the next one would be lost too.
         replace_file(self.path / LINES, "".join(f"{json.dumps(one)}\n" for one in self.lines))
         self._say(line)
-        if not at_end and is_over(self.lines, self.bench.config):
+        if not at_end and is_over(self.lines, self.setup.config):
             ask(self.fleet.gate.end_soon.remote(), "the gate")
 
     def _measure(self, test_set: HeldOutSet, step: int) -> dict[str, Any]:
         began = time.perf_counter()
         rows, prompts = test_set.rows, test_set.prompts
-        settings = self.bench.config.evaluation
-        in_flight = self.bench.config.generator.groups_in_flight
-        greedy = [self.bench.greedy] * len(prompts)
+        settings = self.setup.config.evaluation
+        in_flight = self.setup.config.generator.groups_in_flight
+        greedy = [self.setup.greedy] * len(prompts)
         answers = list(sample(self.fleet.pool, prompts, greedy, step, in_flight))
         outcomes = score_outcomes(
-            self.bench.task,
+            self.setup.task,
             rows,
-            [[as_text(self.bench.model.tokenizer, answer) for answer in answers]],
+            [[as_text(self.setup.model.tokenizer, answer) for answer in answers]],
         )
         score = score_set(outcomes, None, resamples=settings.bootstrap)
         return {
@@ -103,7 +103,7 @@ class Validation(Follower):
 
     def _say(self, line: dict[str, Any]) -> None:
         versions = "-".join(str(version) for version in dict.fromkeys(line["versions"]))
-        say(
+        report(
             f"validation at step {line['step']}: {100 * line['accuracy']:.1f} % of {line['rows']} "
             f"rows (answered by version {versions}){', best so far' if line['best'] else ''}"
         )

@@ -8,8 +8,8 @@ import pytest
 import ray
 
 from actors.generator.pool import GeneratorPool
-from actors.runtime.calls import light_actor
-from actors.supervision.watchdog import Watch
+from actors.runtime.calls import coordinator_actor
+from actors.supervision.watchdog import Watchdog
 from tests.support.scripted_replica import ScriptedReplica
 from unisd_core.config.run import Config
 
@@ -32,7 +32,7 @@ def scripted(pool_cluster, monkeypatch, tmp_path):
         config = Config.model_validate({"generator": settings})
 
         async def whole():
-            watch = light_actor(Watch, tmp_path.name).remote()
+            watch = coordinator_actor(Watchdog, tmp_path.name).remote()
             pool = GeneratorPool(config, str(tmp_path), watch)
             await pool.start()
             try:

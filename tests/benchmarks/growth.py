@@ -17,7 +17,7 @@ import torch
 from actors.admission.gate import Gate
 from tests.benchmarks.stages import VIEWS, settings, trajectories
 from unisd_core.common.process import use_threads
-from unisd_core.config.method import Agreement
+from unisd_core.config.method import AgreementConfig
 from unisd_core.models.fetch import resolve_model
 from unisd_core.objective.agreement import agreement_weights
 from unisd_core.objective.divergence import linear_divergence
@@ -45,7 +45,7 @@ def agreement(views: int = 4, rows: int = 64, tokens: int = 256) -> Callable[[],
     """Token weights of a batch."""
     rng = np.random.default_rng(0)
     batch = [-rng.random((views, tokens)) for _ in range(rows)]
-    return lambda: agreement_weights(batch, Agreement(), None)
+    return lambda: agreement_weights(batch, AgreementConfig(), None)
 
 
 def scoring(views: int = 2, rows: int = 4, times: int = 1) -> Callable[[], None]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import ray
 
 from actors.admission.gate import Gate
-from actors.runtime.calls import light_actor
+from actors.runtime.calls import coordinator_actor
 from actors.runtime.ray_session import connect
 from tests.benchmarks.sleeping import Workload, run
 
@@ -56,7 +56,7 @@ async def _admissions(chunk: int) -> float:
     of 64 replicas has."""
     batch = 64
     steps = ADMISSIONS // batch
-    gate = light_actor(Gate, f"gate-{chunk}").remote(1000, batch, steps, steps, 0)
+    gate = coordinator_actor(Gate, f"gate-{chunk}").remote(1000, batch, steps, steps, 0)
     stream = await gate.open_stream.remote()
     numbers = iter(range(steps * batch // chunk))
     began = time.perf_counter()

@@ -29,9 +29,9 @@ from unisd_core.config.run import Config
 from unisd_core.models.acceleration.prefix_tree import by_tokens, right_padded
 from unisd_core.models.fetch import resolve_model
 from unisd_core.models.load import backbone
-from unisd_core.scoring.agreement_columns import weighed
+from unisd_core.scoring.agreement_columns import with_agreement_weights
 from unisd_core.scoring.scorer import TeacherScorer, View
-from unisd_core.training.micro_batches import deal, read_ids
+from unisd_core.training.micro_batches import group_by_length, input_ids
 from unisd_core.training.student import Student
 
 ROWS, PROMPT, TOKENS = 4, 100, 32
@@ -98,8 +98,8 @@ def bare_scoring(scorer: TeacherScorer, table: pa.Table) -> None:
 def bare_learning(student: Student, rows: list[dict[str, Any]]) -> None:
     """Forward and backward of the backbone over the same micro-batches."""
     limit = student.config.training.micro_batch_tokens
-    for batch in deal(rows, limit, by_teacher=False):
-        (bare_states(student.model, [read_ids(row) for row in batch]).sum() * 1e-6).backward()
+    for batch in group_by_length(rows, limit, by_teacher=False):
+        (bare_states(student.model, [input_ids(row) for row in batch]).sum() * 1e-6).backward()
     student.optimizer.zero_grad(set_to_none=True)
 
 
@@ -118,7 +118,9 @@ def scoring(config: Config, model: Path, table: pa.Table, repeats: int) -> dict[
 
 def learning(config: Config, model: Path, table: pa.Table, repeats: int) -> dict[str, float]:
     """An update from what the scorer made of the rows."""
-    scored, _ = weighed(TeacherScorer(config, str(model)).score(table), config, 0, None)
+    scored, _ = with_agreement_weights(
+        TeacherScorer(config, str(model)).score(table), config, 0, None
+    )
     student, rows = Student(config, model), scored.to_pylist()
     return pairs(
         lambda: student.update(scored, 0, ROWS), lambda: bare_learning(student, rows), repeats

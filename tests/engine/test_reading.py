@@ -12,7 +12,7 @@ from actors.generator.engine import Engine
 from actors.generator.types import Sampling
 from tests.support.tiny import make_tiny_model
 from unisd_core.config.run import Config
-from unisd_core.config.stages import Generator
+from unisd_core.config.stages import GeneratorConfig
 from unisd_core.models.load import load_base
 from unisd_core.models.lora import adapter_state, add_lora, save_adapter
 
@@ -33,7 +33,7 @@ def test_an_engine_reads_under_an_adapter_while_it_samples(tmp_path: Path) -> No
     save_adapter(adapter_state(model), lora, folder, tmp_path / "adapter")
 
     async def scenario() -> None:
-        engine = Engine(folder, "float32", 2048, Generator(kv_cache_gib=0.125))
+        engine = Engine(folder, "float32", 2048, GeneratorConfig(kv_cache_gib=0.125))
         await engine.start(lora.rank, adapters=2)
         try:
             adapter = await engine.load_adapter("v1", tmp_path / "adapter")

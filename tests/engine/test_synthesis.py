@@ -21,8 +21,8 @@ from transformers import AutoModelForCausalLM
 
 from tests.support.small_run import ROOT
 from tests.support.tiny import make_tiny_model
-from unisd_core.config.data import OwnRows
-from unisd_core.config.run import Lora
+from unisd_core.config.data import CustomConfig
+from unisd_core.config.run import LoraConfig
 from unisd_core.models.lora import save_adapter
 from unisd_core.tasks.custom.task import OwnRowsTask
 
@@ -123,7 +123,7 @@ def test_a_killed_synthesis_ends_with_every_prompt_once(prompts: Path, tmp_path:
 
 def test_an_adapter_samples_and_its_rows_can_be_trained_on(prompts: Path, tmp_path: Path) -> None:
     model, out = make_tiny_model(tmp_path / "model"), tmp_path / "out"
-    lora = Lora(rank=4, alpha=8.0, targets=("q_proj",))
+    lora = LoraConfig(rank=4, alpha=8.0, targets=("q_proj",))
     weights = load_file(model / "model.safetensors")
     generator = torch.Generator().manual_seed(0)
     state = {}
@@ -146,5 +146,5 @@ def test_an_adapter_samples_and_its_rows_can_be_trained_on(prompts: Path, tmp_pa
     base.load_adapter(str(tmp_path / "adapter"))
     adapted = plain_logprobs(base, row["prompt_ids"], row["token_ids"])
     np.testing.assert_allclose(row["logprobs"], adapted, atol=1e-3)
-    task = OwnRowsTask(OwnRows(train=str(out / "train.jsonl"), test_rows=3))
+    task = OwnRowsTask(CustomConfig(train=str(out / "train.jsonl"), test_rows=3))
     assert len(task.rows("train")) == len(rows) - 3

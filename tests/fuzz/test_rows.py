@@ -28,7 +28,7 @@ from tests.pipelines.command.test_cli_bad_input import row as question
 from tests.unisd_core.tasks.code.samples import FULL, HUMANEVAL
 from tests.unisd_core.tasks.toolalpaca.folder import row as toolalpaca_row
 from tests.unisd_core.tasks.toolalpaca.folder import write_folder
-from unisd_core.config.data import OwnRows
+from unisd_core.config.data import CustomConfig
 from unisd_core.tasks.base import Row
 from unisd_core.tasks.custom.python_tests import PythonTests
 from unisd_core.tasks.custom.task import OwnRowsTask
@@ -68,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def own_rows(path: Path, metric: str) -> list[Row]:
-    settings = OwnRows(train=str(path), test=str(path), metric=metric)  # type: ignore[arg-type]
+    settings = CustomConfig(train=str(path), test=str(path), metric=metric)  # type: ignore[arg-type]
     task = OwnRowsTask(settings)
     rows = task.rows("train")
     for row in rows:

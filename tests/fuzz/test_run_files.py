@@ -27,7 +27,7 @@ from tests.fuzz.damage import (
     values,
 )
 from tests.fuzz.harness import accepted, always, fuzz
-from unisd_core.config.run import Config, Outputs
+from unisd_core.config.run import Config, OutputsConfig
 from unisd_core.evaluation.comparison import ResultLine, compare
 from unisd_core.models.completion_cache import TextCache, Written
 from unisd_core.models.saved_weights import find_saved
@@ -68,7 +68,7 @@ def lines_of(valid: Mapping[str, Any]) -> st.SearchStrategy[bytes]:
 def test_metrics_of_a_torn_run(folder: Path, data: bytes, step: int) -> None:
     path = folder / "metrics.jsonl"
     path.write_bytes(data)
-    run = RunDir(folder, Outputs(tensorboard=False))
+    run = RunDir(folder, OutputsConfig(tensorboard=False))
     always("run files: metrics", run.resume_from, step)
     for line in path.read_text(encoding="utf-8").splitlines():
         assert json.loads(line)["step"] <= step
@@ -81,7 +81,7 @@ def test_files_of_others_among_the_trajectories(tmp_path: Path, name: str) -> No
     (tmp_path / "trajectories").mkdir()
     (tmp_path / "trajectories" / name).write_text("")
     (tmp_path / "trajectories" / "step-000008").mkdir()
-    always("run files: trajectories", RunDir(tmp_path, Outputs()).resume_from, 5)
+    always("run files: trajectories", RunDir(tmp_path, OutputsConfig()).resume_from, 5)
     assert (tmp_path / "trajectories" / name).exists() == ("9" not in name)
 
 

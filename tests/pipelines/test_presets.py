@@ -10,7 +10,7 @@ from pipelines.ablation.grid import load_grid
 from pipelines.command.cli import PRESETS_DIR
 from tests.unisd_core.objective.test_terms import gradient, micro_batch
 from unisd_core.config.load import load_config
-from unisd_core.config.method import Agreement, Objective
+from unisd_core.config.method import AgreementConfig, ObjectiveConfig
 from unisd_core.config.run import Config
 from unisd_core.objective.agreement import agreement_weights
 from unisd_core.training.teacher import make_teacher
@@ -120,8 +120,8 @@ class TestPublishedNoOps:
         settings = settings.model_copy(
             update={
                 "agreement": settings.agreement.model_copy(update={"level": "sequence"}),
-                "contrastive": Objective().contrastive.model_copy(update={"weight": 0.0}),
-                "features": Objective().features.model_copy(update={"weight": 0.0}),
+                "contrastive": ObjectiveConfig().contrastive.model_copy(update={"weight": 0.0}),
+                "features": ObjectiveConfig().features.model_copy(update={"weight": 0.0}),
             }
         )
         batch = micro_batch([4, 6])
@@ -134,7 +134,7 @@ class TestPublishedNoOps:
 
     @pytest.mark.parametrize(("name", "acts"), [("unisd_released", False), ("unisd_full", True)])
     def test_token_weights(self, name: str, acts: bool) -> None:
-        settings: Agreement = preset(name).objective.agreement
+        settings: AgreementConfig = preset(name).objective.agreement
         views = np.random.default_rng(0).normal(size=(3, 200)) * np.linspace(0.1, 3, 200)
         (weights,) = agreement_weights([views], settings).token_weights
         assert (np.ptp(weights) > 0.05) == acts

@@ -13,13 +13,13 @@ import ray
 
 from actors.generator.group import Generators
 from actors.runtime import ray_session as ray_cluster
-from actors.runtime.calls import light_actor
-from actors.supervision.watchdog import Watch
+from actors.runtime.calls import coordinator_actor
+from actors.supervision.watchdog import Watchdog
 from actors.synthesis import fleet as synthesizer
 from pipelines.command.cli import run_main
 from pipelines.synthesize import main, parser
 from tests.support.scripted_pool import ScriptedPool
-from unisd_core.config.data import OwnRows
+from unisd_core.config.data import CustomConfig
 from unisd_core.models.load import load_tokenizer
 from unisd_core.tasks.custom.task import OwnRowsTask
 
@@ -48,7 +48,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path) -> An
 
     def start(self: Generators, config: Any, model_dir: Path, plan: Any) -> None:
         self.config, self.model_dir = config, model_dir
-        self.watch = light_actor(Watch, "watch").remote()
+        self.watch = coordinator_actor(Watchdog, "watch").remote()
         stop = load_tokenizer(model_dir).eos_token_id
         self.pool = ray.remote(ScriptedPool).options(name="pool", max_concurrency=100)
         self.pool = self.pool.remote(stop, str(tmp_path / "out"), script["full"], script["limit"])
@@ -142,7 +142,7 @@ def test_a_killed_synthesis_goes_on_and_ends_as_an_undisturbed_one(
 
     # Nothing is left to do; the training file is read as rows of one's own.
     assert run(given) == 0
-    task = OwnRowsTask(OwnRows(train=str(tmp_path / "out" / "train.jsonl"), test_rows=2))
+    task = OwnRowsTask(CustomConfig(train=str(tmp_path / "out" / "train.jsonl"), test_rows=2))
     found = {row.uid: row.gold for row in [*task.rows("train"), *task.rows("test")]}
     assert found == {f"own_rows/{row['uid']}/{row['sample']}": row["completion"] for row in rows}
 

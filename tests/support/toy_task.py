@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from unisd_core.tasks.base import NegativeRequest, Row, Score, Task
+from unisd_core.tasks.base import AnswerScore, NegativeRequest, Row, Task
 
 
 def toy_row(uid: str, prompt: str, gold: str, hint: str = "") -> Row:
@@ -42,7 +42,7 @@ class ToyTask(Task):
     def demonstration(self, row: Row) -> str:
         return f"Q: {row.prompt}\nA: {row.gold}"
 
-    def score(self, row: Row, completion: str) -> Score:
+    def score(self, row: Row, completion: str) -> AnswerScore:
         correct = completion == row.gold
         parts = {"length": float(len(completion) == len(row.gold))} if completion else {}
-        return Score(correct, extracted=bool(completion), parts=parts)
+        return AnswerScore(correct, extracted=bool(completion), parts=parts)

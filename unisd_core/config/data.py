@@ -9,7 +9,7 @@ from pydantic import Field
 from unisd_core.config.base import Section
 
 
-class OwnRows(Section):
+class CustomConfig(Section):
     train: str | None = None
     """JSONL or Parquet file with the training rows of task=own_rows (columns: README)."""
     test: str | None = None
@@ -22,7 +22,7 @@ class OwnRows(Section):
     """Decoding limit; it should fit every reference."""
 
 
-class Synthesis(Section):
+class SynthesisConfig(Section):
     samples: int = Field(1, ge=1)
     """Completions sampled for each prompt."""
     keep: int = Field(0, ge=0)

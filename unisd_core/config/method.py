@@ -9,7 +9,7 @@ from pydantic import Field
 from unisd_core.config.base import Section
 
 
-class Induction(Section):
+class InductionConfig(Section):
     examples: int = Field(3, ge=1)
     """Solved rows the model reads before it writes an instruction."""
     pool: int = Field(32, ge=1)
@@ -23,7 +23,7 @@ class Induction(Section):
     a solved example takes its place."""
 
 
-class Negatives(Section):
+class NegativesConfig(Section):
     source: Literal["rule", "generated"] = "rule"
     """Who makes wrong references: a rule of the task, or the model, with the rule where it
     fails."""
@@ -37,7 +37,7 @@ class Negatives(Section):
     """generated: further tries for a text that is empty, unreadable or right; then the rule."""
 
 
-class Views(Section):
+class ViewsConfig(Section):
     reference_format: Literal["appended", "chat_turn"] = "chat_turn"
     """How the teacher sees the reference: after the question in one user turn (the paper's
     template),
@@ -53,11 +53,11 @@ class Views(Section):
     is 1."""
     embedding_model: str | None = None
     """Folder or hub id of a sentence-embedding model for retrieval; None retrieves with BM25."""
-    induction: Induction = Induction()
-    negatives: Negatives = Negatives()
+    induction: InductionConfig = InductionConfig()
+    negatives: NegativesConfig = NegativesConfig()
 
 
-class Teacher(Section):
+class TeacherConfig(Section):
     kind: Literal["frozen", "ema", "live"] = "ema"
     """Weights of the teacher: the base model, a moving average of the student, or the student
     itself."""
@@ -70,7 +70,7 @@ class Teacher(Section):
     adapter, so that the teacher never moves."""
 
 
-class Divergence(Section):
+class DivergenceConfig(Section):
     weight: float = Field(1.0, ge=0)
     """Factor of the token divergence in the loss; 0 does not compute it."""
     alpha: float = Field(0.0, ge=0, le=1)
@@ -91,7 +91,7 @@ class Divergence(Section):
     in place of hidden states; 0 compares the whole vocabulary."""
 
 
-class Agreement(Section):
+class AgreementConfig(Section):
     level: Literal["off", "token", "sequence"] = "token"
     """Whether disagreement between the auxiliary views lowers the weight of a token or of a whole
     row."""
@@ -114,7 +114,7 @@ class Agreement(Section):
     in the paper's Eq. 9, where they cancel."""
 
 
-class Contrastive(Section):
+class ContrastiveConfig(Section):
     weight: float = Field(0.1, ge=0)
     """lambda_c; 0 scores no negative view."""
     margin: float = Field(0.5, ge=0)
@@ -123,7 +123,7 @@ class Contrastive(Section):
     """Over the tokens of a row: mean, or sum as in the paper's Eq. 5."""
 
 
-class Features(Section):
+class FeaturesConfig(Section):
     weight: float = Field(0.1, ge=0)
     """lambda_f, factor of the squared distance between hidden states; 0 turns it off."""
     layers: tuple[int, ...] = (-1,)
@@ -141,12 +141,12 @@ class Features(Section):
         return self.layers if self.weight and self.layers != (-1,) else ()
 
 
-class CrossEntropy(Section):
+class CrossEntropyConfig(Section):
     weight: float = Field(0.0, ge=0)
     """Factor of the negative log-prob of the completion under the student; 0 turns it off."""
 
 
-class Importance(Section):
+class ImportanceConfig(Section):
     level: Literal["off", "token", "sequence"] = "off"
     """Correct rows sampled by an older version: weigh each token, or each row by the product over
     its tokens, with probability now over probability when it was sampled (at temperature 1)."""
@@ -154,18 +154,18 @@ class Importance(Section):
     """Largest correction weight."""
 
 
-class Objective(Section):
-    divergence: Divergence = Divergence()
-    agreement: Agreement = Agreement()
-    contrastive: Contrastive = Contrastive()
-    features: Features = Features()
-    cross_entropy: CrossEntropy = CrossEntropy()
-    importance: Importance = Importance()
+class ObjectiveConfig(Section):
+    divergence: DivergenceConfig = DivergenceConfig()
+    agreement: AgreementConfig = AgreementConfig()
+    contrastive: ContrastiveConfig = ContrastiveConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    cross_entropy: CrossEntropyConfig = CrossEntropyConfig()
+    importance: ImportanceConfig = ImportanceConfig()
     chunk_tokens: int = Field(256, ge=1)
     """Completion tokens whose full-vocabulary logits exist at one time."""
 
 
-class Filter(Section):
+class FilterConfig(Section):
     drop_truncated: bool = False
     """Leave out completions that ran into the token limit."""
     min_agreement: float = Field(0.0, ge=0, le=1)

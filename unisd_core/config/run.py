@@ -11,12 +11,12 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from unisd_core.config.base import Section
-from unisd_core.config.data import OwnRows, Synthesis
-from unisd_core.config.method import Filter, Objective, Teacher, Views
-from unisd_core.config.stages import Generator, Learner, Scorer
+from unisd_core.config.data import CustomConfig, SynthesisConfig
+from unisd_core.config.method import FilterConfig, ObjectiveConfig, TeacherConfig, ViewsConfig
+from unisd_core.config.stages import GeneratorConfig, LearnerConfig, ScorerConfig
 
 
-class Lora(Section):
+class LoraConfig(Section):
     rank: int = Field(16, ge=1)
     """Rank r of the update BA of each adapted matrix."""
     alpha: float = Field(32.0, gt=0)
@@ -27,7 +27,7 @@ class Lora(Section):
     """Names of the linear layers that receive an adapter."""
 
 
-class Model(Section):
+class ModelConfig(Section):
     path: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
     """Hub id or local folder (safetensors, tokenizer with a chat template)."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -40,10 +40,10 @@ class Model(Section):
     max_view_tokens: int = Field(1536, ge=8)
     """Rows with a teacher, auxiliary or negative prompt longer than this are left out and
     counted."""
-    lora: Lora = Lora()
+    lora: LoraConfig = LoraConfig()
 
 
-class Rollout(Section):
+class RolloutConfig(Section):
     temperature: float = Field(0.9, gt=0)
     """Sampling temperature of the student's completions."""
     top_p: float = Field(1.0, gt=0, le=1)
@@ -61,7 +61,7 @@ class Rollout(Section):
     """Rollouts that travel through the stream together. Must divide training.batch."""
 
 
-class Training(Section):
+class TrainingConfig(Section):
     steps: int = Field(100, ge=1)
     """Optimizer steps of the run."""
     batch: int = Field(16, ge=1)
@@ -104,7 +104,7 @@ class Training(Section):
     """Seconds a run that is told to stop (Ctrl-C, SIGTERM) may take to save the step it is at."""
 
 
-class Evaluation(Section):
+class EvaluationConfig(Section):
     rows: int = Field(200, ge=1)
     """Rows of each test set scored before and after training."""
     bootstrap: int = Field(10_000, ge=100)
@@ -125,7 +125,7 @@ class Evaluation(Section):
     rows."""
 
 
-class Outputs(Section):
+class OutputsConfig(Section):
     trajectories: bool = True
     """Write every trained trajectory to Parquet."""
     tensorboard: bool = True
@@ -152,22 +152,22 @@ class Config(Section):
     """Registered task name."""
     data_dir: str | None = None
     """Folder with one subfolder of JSONL files per task; None reads the hub."""
-    own_rows: OwnRows = OwnRows()
+    own_rows: CustomConfig = CustomConfig()
     output_dir: str = "runs"
     """Parent of all run folders."""
-    model: Model = Model()
-    rollout: Rollout = Rollout()
-    views: Views = Views()
-    teacher: Teacher = Teacher()
-    objective: Objective = Objective()
-    filter: Filter = Filter()
-    training: Training = Training()
-    generator: Generator = Generator()
-    scorer: Scorer = Scorer()
-    learner: Learner = Learner()
-    evaluation: Evaluation = Evaluation()
-    outputs: Outputs = Outputs()
-    synthesis: Synthesis = Synthesis()
+    model: ModelConfig = ModelConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    views: ViewsConfig = ViewsConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    filter: FilterConfig = FilterConfig()
+    training: TrainingConfig = TrainingConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    scorer: ScorerConfig = ScorerConfig()
+    learner: LearnerConfig = LearnerConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    outputs: OutputsConfig = OutputsConfig()
+    synthesis: SynthesisConfig = SynthesisConfig()
 
     @property
     def stall_timeout_s(self) -> float:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from unisd_core.config.base import Section
 
 
-class Placed(Section):
+class PlacementConfig(Section):
     """A stage whose actors may be kept to certain nodes."""
 
     node_resource: str | None = None
@@ -24,7 +24,7 @@ class Placed(Section):
         return {self.node_resource: 0.001} if self.node_resource else {}
 
 
-class Generator(Placed):
+class GeneratorConfig(PlacementConfig):
     replicas: int = Field(1, ge=1)
     """vLLM engines, each in a Ray actor of its own. A data synthesis on CPU takes two with half of
     the cores each where neither their number nor threads is given and memory allows."""
@@ -89,7 +89,7 @@ class Generator(Placed):
         return 2 * self.replicas
 
 
-class Scorer(Placed):
+class ScorerConfig(PlacementConfig):
     workers: int = Field(1, ge=1)
     """Actors of the scoring stage. On CPU with several views one for each of a few cores suits: the
     stage has the most to do then."""
@@ -110,7 +110,7 @@ class Scorer(Placed):
     agreement stage, which keeps state, must give signs of life as fast."""
 
 
-class Learner(Placed):
+class LearnerConfig(PlacementConfig):
     workers: int = Field(1, ge=1)
     """Data-parallel training processes; must divide training.batch."""
     cpus: float = Field(0.5, gt=0)

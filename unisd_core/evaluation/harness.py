@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.data import OwnRows
+from unisd_core.config.data import CustomConfig
 from unisd_core.tasks.base import Row, Task
 from unisd_core.tasks.registry import load_task
 
@@ -83,7 +83,7 @@ def export_test_set(
 def score_document(document: dict[str, Any], completion: str) -> dict[str, float]:
     """The harness's metrics of one completion: ``correct`` and ``extracted``, each 0 or 1."""
     arguments = json.loads(document["task"])
-    arguments["own_rows"] = OwnRows(**arguments["own_rows"])
+    arguments["own_rows"] = CustomConfig(**arguments["own_rows"])
     task = load_task(**arguments)
     score = task.score(Row(**json.loads(document["row"])), completion)
     return {"correct": float(score.correct), "extracted": float(score.extracted)}

@@ -24,14 +24,14 @@ class HeldOutSet:
 
 def load_test_set(builder: ViewBuilder, split: str) -> HeldOutSet:
     """A fixed sample of evaluation.rows rows of ``split`` of the builder's task; see
-    ``ask_rows``."""
+    ``with_prompts``."""
     task, config = builder.task, builder.config
     rows = task.rows(split)
     rows = random.Random("evaluation").sample(rows, min(config.evaluation.rows, len(rows)))
-    return ask_rows(builder, f"{task.name}_{split}", rows)
+    return with_prompts(builder, f"{task.name}_{split}", rows)
 
 
-def ask_rows(builder: ViewBuilder, name: str, rows: Sequence[Row]) -> HeldOutSet:
+def with_prompts(builder: ViewBuilder, name: str, rows: Sequence[Row]) -> HeldOutSet:
     """``rows`` with their prompts, under ``name``, less those that are too long.
 
     Raises UserError when no prompt fits model.max_prompt_tokens.

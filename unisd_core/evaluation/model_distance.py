@@ -10,7 +10,7 @@ import torch
 
 from unisd_core.evaluation.perplexity import Perplexity
 from unisd_core.evaluation.reader import Reader
-from unisd_core.evaluation.texts import Limits, Text, batches, select
+from unisd_core.evaluation.texts import Limits, PromptCompletion, batches, select
 from unisd_core.evaluation.token_sums import TokenSums
 from unisd_core.objective.divergence import linear_divergence
 
@@ -28,7 +28,7 @@ class ModelDistance:
 
 @torch.inference_mode()
 def model_distance(
-    trained: Reader, base: Reader, texts: Sequence[Text], limits: Limits | None = None
+    trained: Reader, base: Reader, texts: Sequence[PromptCompletion], limits: Limits | None = None
 ) -> ModelDistance:
     """Token divergence between two models, and both perplexities, from one reading by each.
 

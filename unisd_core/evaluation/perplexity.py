@@ -11,7 +11,7 @@ import torch
 
 from unisd_core.common.errors import UserError
 from unisd_core.evaluation.reader import Reader
-from unisd_core.evaluation.texts import LeftOut, Limits, Text, batches, select
+from unisd_core.evaluation.texts import LeftOut, Limits, PromptCompletion, batches, select
 from unisd_core.evaluation.token_sums import TokenSums
 from unisd_core.objective.divergence import sampled_logprobs
 
@@ -40,7 +40,9 @@ class Perplexity:
         return float(np.exp(-high)), float(np.exp(-low))
 
 
-def gold_fit(model: Reader, texts: Sequence[Text], limits: Limits | None = None) -> Perplexity:
+def gold_fit(
+    model: Reader, texts: Sequence[PromptCompletion], limits: Limits | None = None
+) -> Perplexity:
     """PPLfit: perplexity of the references, as completions of the student's prompt.
 
     Over the tokens of the references alone. They are expected with the token that ends the turn,
@@ -53,7 +55,9 @@ def gold_fit(model: Reader, texts: Sequence[Text], limits: Limits | None = None)
     return _perplexity(model, texts, limits or Limits())
 
 
-def retention(base: Reader, texts: Sequence[Text], limits: Limits | None = None) -> Perplexity:
+def retention(
+    base: Reader, texts: Sequence[PromptCompletion], limits: Limits | None = None
+) -> Perplexity:
     """PPLret: perplexity under the base model of what the trained model wrote.
 
     ``texts`` are prompts with the trained model's completions. Low where it still writes what the
@@ -63,7 +67,7 @@ def retention(base: Reader, texts: Sequence[Text], limits: Limits | None = None)
 
 
 @torch.inference_mode()
-def _perplexity(model: Reader, texts: Sequence[Text], limits: Limits) -> Perplexity:
+def _perplexity(model: Reader, texts: Sequence[PromptCompletion], limits: Limits) -> Perplexity:
     selection = select(texts, limits)
     logprob_B = np.zeros(len(texts))
     for batch in batches(texts, selection.rows, limits):

@@ -10,7 +10,7 @@ from unisd_core.evaluation.model_distance import model_distance
 from unisd_core.evaluation.perplexity import Perplexity, gold_fit, retention
 from unisd_core.evaluation.reader import Reader
 from unisd_core.evaluation.scoreboard import Estimate
-from unisd_core.evaluation.texts import Limits, Text
+from unisd_core.evaluation.texts import Limits, PromptCompletion
 
 
 class TextScores(FrozenModel):
@@ -33,9 +33,9 @@ class TextScores(FrozenModel):
 def score_texts(
     trained: Reader,
     base: Reader | None,
-    gold: Sequence[Text],
-    own: Sequence[Text],
-    others: Sequence[Text] | None,
+    gold: Sequence[PromptCompletion],
+    own: Sequence[PromptCompletion],
+    others: Sequence[PromptCompletion] | None,
     *,
     limits: Limits | None = None,
     resamples: int = 10_000,

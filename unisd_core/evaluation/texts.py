@@ -15,7 +15,7 @@ from unisd_core.common.errors import UserError
 from unisd_core.models.acceleration.prefix_tree import predicting, right_padded
 
 
-class Text(NamedTuple):
+class PromptCompletion(NamedTuple):
     """A completion after its prompt. The completion counts with the token that ends the turn,
     where it has one; the prompt, of one token at least, is read but not measured."""
 
@@ -77,7 +77,7 @@ class Batch:
         return [float(part.sum()) for part in value_N.double().cpu().split(self.counts)]
 
 
-def select(texts: Sequence[Text], limits: Limits) -> Selection:
+def select(texts: Sequence[PromptCompletion], limits: Limits) -> Selection:
     """Leave out what cannot be read.
 
     Raises ValueError for no texts or an empty prompt, since nothing would predict the first
@@ -102,7 +102,9 @@ def select(texts: Sequence[Text], limits: Limits) -> Selection:
     return Selection(rows, tokens_B, left_out)
 
 
-def batches(texts: Sequence[Text], rows: Sequence[int], limits: Limits) -> Iterator[Batch]:
+def batches(
+    texts: Sequence[PromptCompletion], rows: Sequence[int], limits: Limits
+) -> Iterator[Batch]:
     """The texts ``rows`` names, given by length, in batches of up to ``batch_tokens``."""
     group: list[int] = []
     for row in rows:
@@ -114,7 +116,7 @@ def batches(texts: Sequence[Text], rows: Sequence[int], limits: Limits) -> Itera
         yield _batch(texts, group)
 
 
-def _batch(texts: Sequence[Text], rows: list[int]) -> Batch:
+def _batch(texts: Sequence[PromptCompletion], rows: list[int]) -> Batch:
     chosen = [texts[row] for row in rows]
     return Batch(
         rows=rows,
@@ -125,5 +127,5 @@ def _batch(texts: Sequence[Text], rows: list[int]) -> Batch:
     )
 
 
-def _length(text: Text) -> int:
+def _length(text: PromptCompletion) -> int:
     return len(text.prompt_ids) + len(text.completion_ids)

@@ -22,8 +22,8 @@ from transformers import (
 )
 
 from unisd_core.common.errors import UserError
-from unisd_core.models.acceleration.gated_mlp import keep_less
-from unisd_core.models.acceleration.prefix_sharing import let_read_trees, read_rows
+from unisd_core.models.acceleration.gated_mlp import recompute_gated_mlps
+from unisd_core.models.acceleration.prefix_sharing import enable_prefix_sharing, forward_rows
 from unisd_core.models.fetch import quiet_transformers, resolve_model
 from unisd_core.models.lora import (
     adapter_checksum,
@@ -131,8 +131,8 @@ def load_base(folder: Path, dtype: str | torch.dtype = torch.float32) -> PreTrai
     model.eval()
     model.requires_grad_(False)
     _check_head(model, folder)
-    let_read_trees(model)
-    keep_less(model)
+    enable_prefix_sharing(model)
+    recompute_gated_mlps(model)
     return model
 
 
@@ -152,7 +152,7 @@ def hidden_states(model: nn.Module, ids_BT: Tensor) -> Tensor:
     A row ends where ``prefix_tree.PADDING`` begins; what rows begin with alike is read once. States
     at padding are meaningless.
     """
-    return read_rows(backbone(model), ids_BT, every_layer=False)[-1]
+    return forward_rows(backbone(model), ids_BT, every_layer=False)[-1]
 
 
 def layer_states(
@@ -164,7 +164,7 @@ def layer_states(
     Layer 0 is the embeddings, i the output of block i, and -1 the last states, after the norm.
     Raises UserError for a layer the model does not have.
     """
-    states = read_rows(backbone(model), ids_BT, bool(layers), wanted_BT)
+    states = forward_rows(backbone(model), ids_BT, bool(layers), wanted_BT)
     for layer in layers:
         if not -len(states) <= layer < len(states):
             raise UserError(

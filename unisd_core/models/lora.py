@@ -15,20 +15,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig as PeftLoraConfig
+from peft import PeftModel, get_peft_model
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.run import Lora
+from unisd_core.config.run import LoraConfig
 from unisd_core.models.acceleration.lora_linear import LoraLinear
 from unisd_core.models.fetch import WEIGHT_INDEX
 from unisd_core.models.merge import merged_weights, stored_tensors
 from unisd_core.models.sharded import read_all, write_all
 
 
-def add_lora(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
+def add_lora(model: PreTrainedModel, lora: LoraConfig, seed: int) -> PeftModel:
     """Wrap ``model`` with a trainable float32 adapter; at the start B = 0, so nothing changes.
 
     A depends on ``seed`` only; the caller's random state is left as it was.
@@ -70,7 +71,7 @@ def load_adapter_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def save_adapter(
-    adapter: nn.Module | Mapping[str, Tensor], lora: Lora, base: Path | str, folder: Path
+    adapter: nn.Module | Mapping[str, Tensor], lora: LoraConfig, base: Path | str, folder: Path
 ) -> None:
     """Write ``adapter`` (a model that carries one, or its state) as a PEFT folder.
 
@@ -107,7 +108,7 @@ def adapter_checksum(state: Mapping[str, Tensor]) -> str:
 def save_merged(
     folder_in: Path,
     state: Mapping[str, Tensor],
-    lora: Lora,
+    lora: LoraConfig,
     folder_out: Path,
     dtype: torch.dtype = torch.float32,
 ) -> None:
@@ -158,8 +159,8 @@ def _save_model(
     save_file(tensors, folder_out / "model.safetensors", metadata={"format": "pt"})
 
 
-def _peft_config(lora: Lora) -> LoraConfig:
-    config = LoraConfig(
+def _peft_config(lora: LoraConfig) -> PeftLoraConfig:
+    config = PeftLoraConfig(
         r=lora.rank,
         # PEFT and vLLM declare a whole number but only divide by the rank, so a fraction serves.
         lora_alpha=int(lora.alpha) if lora.alpha.is_integer() else lora.alpha,

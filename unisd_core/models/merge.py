@@ -13,7 +13,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.run import Lora
+from unisd_core.config.run import LoraConfig
 from unisd_core.models.fetch import weight_files
 
 _PREFIX = "base_model.model."
@@ -22,7 +22,7 @@ _PREFIX = "base_model.model."
 def merged_weights(
     base: Path | Mapping[str, Tensor],
     state: Mapping[str, Tensor],
-    lora: Lora,
+    lora: LoraConfig,
     *,
     everything: bool = True,
 ) -> Iterator[tuple[str, Tensor]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unisd_core.common.errors import UserError, reason
 from unisd_core.config.load import load_config
-from unisd_core.config.run import Config, Lora
+from unisd_core.config.run import Config, LoraConfig
 
 _PLAIN = {"bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False}
 """What an adapter must be to be read as W + (alpha / rank) B A."""
@@ -57,7 +57,7 @@ def find_saved(path: str, config: Config) -> SavedWeights:
     raise UserError(f"{path}: neither a run folder nor an adapter nor a model; give one of them")
 
 
-def read_adapter(folder: Path) -> tuple[dict[str, Tensor], Lora]:
+def read_adapter(folder: Path) -> tuple[dict[str, Tensor], LoraConfig]:
     """The float32 tensors of a PEFT folder by name, and the settings they are used with.
 
     Raises UserError, naming the file, where it is not a plain LoRA adapter.
@@ -65,7 +65,7 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], Lora]:
     return _read_tensors(folder), _read_lora(folder / "adapter_config.json")
 
 
-def _read_lora(file: Path) -> Lora:
+def _read_lora(file: Path) -> LoraConfig:
     try:
         fields = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(fields, dict):
@@ -76,7 +76,7 @@ def _read_lora(file: Path) -> Lora:
         for key in _EMPTY:
             if fields.get(key):
                 raise ValueError(f"{key} is not supported")
-        return Lora(
+        return LoraConfig(
             rank=fields["r"],
             alpha=float(fields["lora_alpha"]),
             targets=tuple(sorted(fields["target_modules"])),

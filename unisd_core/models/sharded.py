@@ -11,12 +11,12 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from unisd_core.common.errors import UserError
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """``tensor`` itself, or all its shards put together; then every process has to call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def like(source: Tensor, target: Tensor) -> Tensor:
+def distribute_like(source: Tensor, target: Tensor) -> Tensor:
     """The whole ``source`` laid out as ``target`` is: same device, type and shards."""
     source = source.to(target.device, target.dtype)
     if not isinstance(target, DTensor):
@@ -29,7 +29,7 @@ def read_all(live: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Float32 CPU copies of ``live``, sorted by name. Shards are put together: every process has to
     call this."""
     return {
-        name: whole(live[name]).detach().to("cpu", torch.float32, copy=True)
+        name: full_tensor(live[name]).detach().to("cpu", torch.float32, copy=True)
         for name in sorted(live)
     }
 
@@ -55,4 +55,4 @@ def write_all(
             f"{what} does not fit the model: {problems[0]} ({len(problems)} such); {advice}"
         )
     for name, parameter in live.items():
-        parameter.copy_(like(state[name], parameter))
+        parameter.copy_(distribute_like(state[name], parameter))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unisd_core.config.method import Agreement
+from unisd_core.config.method import AgreementConfig
 
 Array = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ class AgreementWeights:
 
 
 def agreement_weights(
-    aux_logprobs: Sequence[Array], config: Agreement, previous_scale: float | None = None
+    aux_logprobs: Sequence[Array], config: AgreementConfig, previous_scale: float | None = None
 ) -> AgreementWeights:
     """Weights of each token and row from ``aux_logprobs``, one (K, T_b) array per row.
 
@@ -73,7 +73,7 @@ def agreement_weights(
     return AgreementWeights(ones, sequence_weight, 1.0, *_mean_and_max([row_delta]))
 
 
-def mean_token_agreement(aux_logprobs: Sequence[Array], config: Agreement) -> Array:
+def mean_token_agreement(aux_logprobs: Sequence[Array], config: AgreementConfig) -> Array:
     """Mean token weight of each row at gamma = 1, shape (B,): what ``filter.min_agreement`` reads.
 
     Taken at the token level and a fixed gamma whatever ``config`` weighs with, so that the filter
@@ -114,19 +114,19 @@ def _validated(aux_logprobs: Sequence[Array]) -> list[Array]:
     return rows
 
 
-def _token_disagreement(row_KT: Array, config: Agreement) -> Array:
+def _token_disagreement(row_KT: Array, config: AgreementConfig) -> Array:
     spread = np.ptp(row_KT, axis=0) if config.statistic == "range" else row_KT.var(0, ddof=1)
     return np.asarray(spread, dtype=np.float64)
 
 
-def _sequence_disagreement(row_KT: Array, config: Agreement) -> float:
+def _sequence_disagreement(row_KT: Array, config: AgreementConfig) -> float:
     mean_K = row_KT.sum(axis=1) / max(1, row_KT.shape[1])
     if config.statistic == "range":
         return float(np.ptp(mean_K))
     return float(np.var(mean_K))
 
 
-def _quantile_scale(delta: list[Array], config: Agreement, previous: float | None) -> float:
+def _quantile_scale(delta: list[Array], config: AgreementConfig, previous: float | None) -> float:
     if config.scale == "batch":
         previous = None
     every_token = np.concatenate(delta)
@@ -139,7 +139,7 @@ def _quantile_scale(delta: list[Array], config: Agreement, previous: float | Non
     return max(quantile, SMALLEST_SCALE)
 
 
-def _token_weight(scaled_T: Array, config: Agreement) -> Array:
+def _token_weight(scaled_T: Array, config: AgreementConfig) -> Array:
     return np.maximum(config.floor, 1.0 / (1.0 + config.gamma * np.minimum(scaled_T, config.cap)))
 
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from unisd_core.objective.linear import compute_dtype, head_log_softmax, pick, times_head
-from unisd_core.objective.targets import Comparer, HiddenTarget, TopK, TopKTarget
+from unisd_core.objective.linear import compute_dtype, gather_tokens, head_log_softmax, times_head
+from unisd_core.objective.targets import DivergenceSpec, HiddenTarget, TopK, TopKTarget
 
 
 class TokenTerms(NamedTuple):
@@ -39,10 +39,10 @@ class TokenTerms(NamedTuple):
 
 
 @dataclass(frozen=True)
-class WalkSpec:
+class ChunkSpec:
     """Settings of one walk over the tokens."""
 
-    comparer: Comparer
+    comparer: DivergenceSpec
     clip: float | None
     chunk_tokens: int
     logprob_grad: bool
@@ -58,7 +58,7 @@ def walk_terms(
     student_NH: Tensor,
     head_VH: Tensor,
     token_N: Tensor,
-    spec: WalkSpec,
+    spec: ChunkSpec,
     teacher: tuple[Tensor, ...],
 ) -> TokenTerms:
     """Terms of all tokens, differentiable in student and head.
@@ -78,7 +78,7 @@ class _WalkTerms(torch.autograd.Function):
         student_NH: Tensor,
         head_VH: Tensor,
         token_N: Tensor,
-        spec: WalkSpec,
+        spec: ChunkSpec,
         *teacher: Tensor,
     ) -> tuple[Tensor, ...]:
         dtype = compute_dtype(student_NH)
@@ -105,9 +105,9 @@ class _WalkTerms(torch.autograd.Function):
                 saved[output][rows].mul_(factor_N.unsqueeze(-1))
 
         with torch.autocast(student_NH.device.type, enabled=False):
-            walk = _Walk(student_NH, head_VH, token_N, spec, teacher)
-            for rows in walk.chunks():
-                terms = walk.terms(rows, pull_back if save_gradients else None)
+            chunked_terms = _Walk(student_NH, head_VH, token_N, spec, teacher)
+            for rows in chunked_terms.chunks():
+                terms = chunked_terms.terms(rows, pull_back if save_gradients else None)
                 for whole_N, part_N in zip(outputs, terms, strict=True):
                     whole_N[rows] = part_N
 
@@ -159,9 +159,9 @@ def _recomputed_gradients(ctx: Any, upstream_N: tuple[Tensor, ...]) -> tuple[Ten
         head_grad_VH.addmm_(gradient_NV.t(), student_NH[rows].to(dtype))
 
     with torch.autocast(student_NH.device.type, enabled=False):
-        walk = _Walk(student_NH, head_VH, token_N, ctx.spec, tuple(teacher))
-        for rows in walk.chunks():
-            walk.terms(rows, accumulate)
+        chunked_terms = _Walk(student_NH, head_VH, token_N, ctx.spec, tuple(teacher))
+        for rows in chunked_terms.chunks():
+            chunked_terms.terms(rows, accumulate)
     return student_grad_NH.to(student_NH.dtype), head_grad_VH.to(head_VH.dtype)
 
 
@@ -176,7 +176,7 @@ class _Walk:
         student_NH: Tensor,
         head_VH: Tensor,
         token_N: Tensor,
-        spec: WalkSpec,
+        spec: ChunkSpec,
         teacher: tuple[Tensor, ...],
     ) -> None:
         self.student_NH, self.head_VH = student_NH, head_VH
@@ -202,7 +202,7 @@ class _Walk:
         student_NV = self.student_NV[: len(token_N)]
         scratch_NV = self.scratch_NV[: len(token_N)]
         head_log_softmax(self.student_NH[rows], self.head_VH, scratch_NV, student_NV)
-        student_logprob_N = pick(student_NV, token_N)
+        student_logprob_N = gather_tokens(student_NV, token_N)
         if sink is not None and spec.logprob_grad:
             gradient_NV = torch.exp(student_NV, out=scratch_NV).neg_()
             gradient_NV.scatter_add_(1, token_N.unsqueeze(-1), torch.ones_like(gradient_NV[:, :1]))

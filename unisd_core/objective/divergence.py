@@ -10,15 +10,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unisd_core.objective.chunked_terms import TokenTerms, WalkSpec, walk_terms
+from unisd_core.objective.chunked_terms import ChunkSpec, TokenTerms, walk_terms
 from unisd_core.objective.linear import (
+    apply_temperature,
     check_shapes,
     compute_dtype,
+    gather_tokens,
     head_log_softmax,
-    pick,
-    soften,
 )
-from unisd_core.objective.targets import Comparer, TopK
+from unisd_core.objective.targets import DivergenceSpec, TopK
 
 __all__ = [
     "TokenTerms",
@@ -130,8 +130,8 @@ def teacher_topk(
             rows = slice(start, min(start + chunk_tokens, count))
             scratch_NV, teacher_NV = (buffer[: rows.stop - start] for buffer in buffers)
             head_log_softmax(hidden_NH[rows], head_VH, scratch_NV, teacher_NV)
-            topk.sampled_logprob_N[rows] = pick(teacher_NV, token_N[rows])
-            softened_NV, _ = soften(teacher_NV, scratch_NV, temperature)
+            topk.sampled_logprob_N[rows] = gather_tokens(teacher_NV, token_N[rows])
+            softened_NV, _ = apply_temperature(teacher_NV, scratch_NV, temperature)
             best = softened_NV.topk(kept, dim=-1)
             topk.logprob_NK[rows], topk.token_NK[rows] = best.values, best.indices
     return topk
@@ -167,8 +167,8 @@ def _spec(
     clip_entries: float | None,
     chunk_tokens: int,
     logprob_grad: bool,
-) -> WalkSpec:
+) -> ChunkSpec:
     if not 0.0 <= alpha <= 1.0 or temperature <= 0.0:
         raise ValueError(f"alpha {alpha} must lie in [0, 1] and temperature {temperature} above 0")
-    comparer = Comparer(alpha, temperature, clip_entries)
-    return WalkSpec(comparer, clip, chunk_tokens, logprob_grad, torch.is_grad_enabled())
+    comparer = DivergenceSpec(alpha, temperature, clip_entries)
+    return ChunkSpec(comparer, clip, chunk_tokens, logprob_grad, torch.is_grad_enabled())

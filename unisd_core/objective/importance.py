@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unisd_core.config.method import Importance
+from unisd_core.config.method import ImportanceConfig
 
 
 class ImportanceWeights(NamedTuple):
@@ -26,7 +26,7 @@ def importance_weights(
     behaviour_logprob_N: Tensor,
     stale_N: Tensor,
     row_N: Tensor,
-    config: Importance,
+    config: ImportanceConfig,
 ) -> ImportanceWeights:
     """Truncated ratio of the probability now to the probability when a token was sampled.
 

@@ -26,7 +26,9 @@ def head_log_softmax(
     return torch.log_softmax(logits_NV, -1, out=out_NV)
 
 
-def soften(logprob_NV: Tensor, spare_NV: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def apply_temperature(
+    logprob_NV: Tensor, spare_NV: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
     """Log-probs at ``temperature`` from those at 1, in place; returns (result, free buffer)."""
     if temperature == 1.0:
         return logprob_NV, spare_NV
@@ -35,7 +37,7 @@ def soften(logprob_NV: Tensor, spare_NV: Tensor, temperature: float) -> tuple[Te
     return spare_NV, logprob_NV
 
 
-def pick(logprob_NV: Tensor, token_N: Tensor) -> Tensor:
+def gather_tokens(logprob_NV: Tensor, token_N: Tensor) -> Tensor:
     """The sampled tokens' column, shape (N,)."""
     return logprob_NV.gather(1, token_N.unsqueeze(-1)).squeeze(-1)
 

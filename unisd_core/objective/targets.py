@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unisd_core.objective.linear import head_log_softmax, pick, soften
+from unisd_core.objective.linear import apply_temperature, gather_tokens, head_log_softmax
 from unisd_core.objective.logit_terms import divergence_and_gradient, spare_buffers
 
 
@@ -38,7 +38,7 @@ class Comparison(NamedTuple):
     """log pi_T of the sampled token at temperature 1."""
 
 
-class Comparer(NamedTuple):
+class DivergenceSpec(NamedTuple):
     """How two distributions are compared."""
 
     alpha: float
@@ -50,7 +50,7 @@ class HiddenTarget:
     """The teacher's distribution over the whole vocabulary, from its own hidden states and head."""
 
     def __init__(
-        self, hidden_NH: Tensor, head_VH: Tensor, comparer: Comparer, like_NV: Tensor
+        self, hidden_NH: Tensor, head_VH: Tensor, comparer: DivergenceSpec, like_NV: Tensor
     ) -> None:
         self.hidden_NH, self.head_VH, self.comparer = hidden_NH, head_VH, comparer
         self.buffers = [torch.empty_like(like_NV) for _ in range(spare_buffers(comparer.alpha))]
@@ -62,9 +62,9 @@ class HiddenTarget:
         teacher_NV, *more = (buffer[: len(token_N)] for buffer in self.buffers)
         temperature = self.comparer.temperature
         head_log_softmax(self.hidden_NH[rows], self.head_VH, scratch_NV, teacher_NV)
-        teacher_logprob_N = pick(teacher_NV, token_N)
-        student_NV, scratch_NV = soften(student_NV, scratch_NV, temperature)
-        teacher_NV, scratch_NV = soften(teacher_NV, scratch_NV, temperature)
+        teacher_logprob_N = gather_tokens(teacher_NV, token_N)
+        student_NV, scratch_NV = apply_temperature(student_NV, scratch_NV, temperature)
+        teacher_NV, scratch_NV = apply_temperature(teacher_NV, scratch_NV, temperature)
         divergence_N, gradient_NV = divergence_and_gradient(
             student_NV,
             teacher_NV,
@@ -78,7 +78,7 @@ class HiddenTarget:
 class TopKTarget:
     """Buckets: the teacher's k most likely tokens, and all others as one."""
 
-    def __init__(self, topk: TopK, comparer: Comparer) -> None:
+    def __init__(self, topk: TopK, comparer: DivergenceSpec) -> None:
         self.topk, self.comparer = topk, comparer
 
     def compare(
@@ -87,7 +87,9 @@ class TopKTarget:
         """``student_NV`` are log-probs at temperature 1; both buffers are overwritten."""
         token_NK = self.topk.token_NK[rows]
         log_p_NB = self.topk.logprob_NK[rows].to(student_NV.dtype, copy=True)
-        student_NV, scratch_NV = soften(student_NV, scratch_NV, self.comparer.temperature)
+        student_NV, scratch_NV = apply_temperature(
+            student_NV, scratch_NV, self.comparer.temperature
+        )
         vocabulary, kept = student_NV.shape[1], token_NK.shape[1]
         log_q_NB = student_NV.gather(1, token_NK)
         if kept < vocabulary:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unisd_core.config.method import Objective
+from unisd_core.config.method import ObjectiveConfig
 from unisd_core.objective.contrastive import contrastive_hinge
 from unisd_core.objective.divergence import (
     TokenTerms,
@@ -84,7 +84,7 @@ class ObjectiveOutput:
     """Token divergences in nats before the token clip, detached; None where not computed."""
 
 
-def objective(batch: MicroBatch, head_VH: Tensor, config: Objective) -> ObjectiveOutput:
+def objective(batch: MicroBatch, head_VH: Tensor, config: ObjectiveConfig) -> ObjectiveOutput:
     """Weighted divergence + contrast + features + cross-entropy of one micro-batch (Eq. 1).
 
         (1/B) sum_r s_r * sum_t w_t i_t D_t / max(eps, sum_t w_t)   times divergence.weight
@@ -170,7 +170,7 @@ def objective(batch: MicroBatch, head_VH: Tensor, config: Objective) -> Objectiv
     return ObjectiveOutput(loss, sums, raw_N)
 
 
-def _token_terms(batch: MicroBatch, head_VH: Tensor, config: Objective) -> TokenTerms:
+def _token_terms(batch: MicroBatch, head_VH: Tensor, config: ObjectiveConfig) -> TokenTerms:
     """Vocabulary-sized work, reduced to what the switched-on terms need."""
     contrast = config.contrastive.weight > 0
     logprob_grad = contrast or config.cross_entropy.weight > 0
@@ -210,14 +210,14 @@ def _compare_likely(batch: MicroBatch, head_VH: Tensor, **options: Any) -> Token
     return topk_divergence(batch.student_hidden_NH, head_VH, batch.token_N, _topk(batch), **options)
 
 
-def _teacher_logprob(batch: MicroBatch, head_VH: Tensor, config: Objective) -> Tensor:
+def _teacher_logprob(batch: MicroBatch, head_VH: Tensor, config: ObjectiveConfig) -> Tensor:
     if batch.teacher_topk is not None:
         return batch.teacher_topk.sampled_logprob_N
     head_VH = head_VH if batch.teacher_head_VH is None else batch.teacher_head_VH
     return sampled_logprobs(_teacher_hidden(batch), head_VH, batch.token_N, config.chunk_tokens)
 
 
-def _feature_states(batch: MicroBatch, config: Objective) -> tuple[Tensor, Tensor]:
+def _feature_states(batch: MicroBatch, config: ObjectiveConfig) -> tuple[Tensor, Tensor]:
     if not config.features.extra_layers:
         return batch.student_hidden_NH, _teacher_hidden(batch)
     student, teacher = batch.student_layers_LNH, batch.teacher_layers_LNH

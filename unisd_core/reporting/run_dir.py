@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from unisd_core.common.errors import UserError
 from unisd_core.config.load import changed_keys, dump_config, load_config
-from unisd_core.config.run import Config, Outputs
+from unisd_core.config.run import Config, OutputsConfig
 from unisd_core.reporting.sinks import Sinks, check_sinks
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class RunDir:
     calls ``create`` first.
     """
 
-    def __init__(self, path: Path, outputs: Outputs) -> None:
+    def __init__(self, path: Path, outputs: OutputsConfig) -> None:
         self.path = path
         self._outputs = outputs
         self._sinks: Sinks | None = None

@@ -19,7 +19,7 @@ import yaml  # type: ignore[import-untyped]
 
 from unisd_core.common.errors import UserError, reason
 from unisd_core.config.base import dotted
-from unisd_core.config.run import Outputs
+from unisd_core.config.run import OutputsConfig
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Sinks:
     TensorBoard hides what an earlier process wrote from ``purge_step`` on.
     """
 
-    def __init__(self, path: Path, outputs: Outputs, purge_step: int | None) -> None:
+    def __init__(self, path: Path, outputs: OutputsConfig, purge_step: int | None) -> None:
         asked: dict[str, Callable[[], Sink]] = {}
         if outputs.tensorboard:
             asked["tensorboard"] = lambda: TensorBoard(path, purge_step)
@@ -80,7 +80,7 @@ class Sinks:
         )
 
 
-def check_sinks(outputs: Outputs) -> None:
+def check_sinks(outputs: OutputsConfig) -> None:
     """Raise UserError for a sink whose package is not installed."""
     for name in ("mlflow", "wandb"):
         if getattr(outputs, name) is not None and importlib.util.find_spec(name) is None:

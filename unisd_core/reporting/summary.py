@@ -41,7 +41,7 @@ class Staleness(FrozenModel):
     """None when no row was trained on."""
 
 
-class Ledger(FrozenModel):
+class LedgerCounts(FrozenModel):
     """Where every admitted prompt ended; ``admitted`` is the sum of the others."""
 
     admitted: int
@@ -88,7 +88,7 @@ class Summary(FrozenModel):
     replica_versions: tuple[int, ...]
     """Version each replica reported at the end."""
     staleness: Staleness
-    ledger: Ledger
+    ledger: LedgerCounts
     seconds: Seconds
     tokens_per_second: dict[str, float]
     """By stage."""

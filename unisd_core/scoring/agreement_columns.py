@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 
 from unisd_core.common.schema import SCORED, not_finite
-from unisd_core.config.method import Agreement
+from unisd_core.config.method import AgreementConfig
 from unisd_core.config.run import Config
 from unisd_core.objective.agreement import agreement_weights, mean_token_agreement
 from unisd_core.views.builder import auxiliary_count
 
 
-def weighed(
+def with_agreement_weights(
     table: pa.Table, config: Config, batch: int, scale: float | None
 ) -> tuple[pa.Table, float | None]:
     """``table`` (``SCORED``) with the weights over all its rows (paper, section 2.1), and the scale
@@ -34,7 +34,7 @@ def weighed(
     return table, scale
 
 
-def row_agreement(table: pa.Table, settings: Agreement) -> np.ndarray:
+def row_agreement(table: pa.Table, settings: AgreementConfig) -> np.ndarray:
     """(B,) mean token agreement of each row; NaN where a view has no number for some token, which
     would otherwise leave the quantile of all rows without one."""
     broken = not_finite(table, ["auxiliary_logprobs"])

@@ -9,14 +9,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unisd_core.config.data import Synthesis
+from unisd_core.config.data import SynthesisConfig
 from unisd_core.synthesis.output import OutputFolder
 from unisd_core.synthesis.shard import SHARD
 
 _TEXTS = {"messages": ["messages"], "prompt_completion": ["prompt", "completion"]}
 
 
-def export_rows(folder: OutputFolder, shards: Iterable[str], settings: Synthesis) -> str | None:
+def export_rows(
+    folder: OutputFolder, shards: Iterable[str], settings: SynthesisConfig
+) -> str | None:
     """Write ``train.jsonl`` or ``train.parquet`` from ``shards``, one after the other; returns its
     name, None where nothing is to be exported. ``uid`` is the prompt's and the sample's number."""
     if settings.export == "off":

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from unisd_core.config.run import Config
 from unisd_core.models.load import load_tokenizer
-from unisd_core.scoring.agreement_columns import row_agreement, weighed
+from unisd_core.scoring.agreement_columns import row_agreement, with_agreement_weights
 from unisd_core.scoring.rollout_filter import RolloutFilter
 from unisd_core.synthesis.duplicates import DuplicateIndex, alike, shingles
 from unisd_core.synthesis.output import SHARDS, OutputFolder
@@ -101,7 +101,9 @@ class ShardMaker:
             scored=len(scored),
             agreement=float(scored.sum()),
         )
-        chosen, _ = weighed(table.take(pa.array(kept, pa.int64())), self.config, 0, None)
+        chosen, _ = with_agreement_weights(
+            table.take(pa.array(kept, pa.int64())), self.config, 0, None
+        )
         entries = [
             self._entry(row, texts[index], agreement[index])
             for index, row in zip(kept, chosen.to_pylist(), strict=True)

@@ -31,7 +31,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Score:
+class AnswerScore:
     """Outcome of one completion: ``correct`` (the task's accuracy), ``extracted``
     (an answer could be read at all) and finer parts in [0, 1] by name."""
 
@@ -112,11 +112,11 @@ class Task(ABC):
         """``row`` as a solved example for the context of another row."""
 
     @abstractmethod
-    def score(self, row: Row, completion: str) -> Score:
+    def score(self, row: Row, completion: str) -> AnswerScore:
         """Read the answer from ``completion`` and compare it with ``row.answer``; never raises on
         model text."""
 
-    def score_many(self, rows: Sequence[Row], completions: Sequence[str]) -> list[Score]:
+    def score_many(self, rows: Sequence[Row], completions: Sequence[str]) -> list[AnswerScore]:
         """``score`` of each pair; tasks whose metric runs programs do so in parallel."""
         return [self.score(row, text) for row, text in zip(rows, completions, strict=True)]
 

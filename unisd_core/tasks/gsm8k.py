@@ -6,7 +6,7 @@ import dataclasses
 import random
 
 from unisd_core.common.errors import UserError
-from unisd_core.tasks.base import Row, Score, Task
+from unisd_core.tasks.base import AnswerScore, Row, Task
 from unisd_core.tasks.data import HubSource, Record, read_folder, read_hub
 from unisd_core.tasks.numbers import (
     extract_number,
@@ -54,10 +54,10 @@ class Gsm8k(Task):
         """The problem and its solution, without instruction."""
         return f"Problem: {row.answer['question']}\nSolution: {row.gold}"
 
-    def score(self, row: Row, completion: str) -> Score:
+    def score(self, row: Row, completion: str) -> AnswerScore:
         """Whether the number read from ``completion`` is the right one; see ``extract_number``."""
         number = extract_number(completion)
-        return Score(
+        return AnswerScore(
             correct=number is not None and same_number(number, row.answer["number"]),
             extracted=number is not None,
         )

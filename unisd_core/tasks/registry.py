@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.data import OwnRows
-from unisd_core.tasks.base import Row, Score, Task
+from unisd_core.config.data import CustomConfig
+from unisd_core.tasks.base import Task
 from unisd_core.tasks.code.data import HUMANEVAL, MBPP
 from unisd_core.tasks.code.task import CodeTask
 from unisd_core.tasks.custom.task import OwnRowsTask
@@ -40,7 +40,9 @@ TASKS: dict[str, Callable[[str | None, int], Task]] = {
 from other settings and stand beside it."""
 
 
-def load_task(name: str, data_dir: str | None, seed: int, own_rows: OwnRows | None = None) -> Task:
+def load_task(
+    name: str, data_dir: str | None, seed: int, own_rows: CustomConfig | None = None
+) -> Task:
     """The task called ``name``; rows are read when first asked for.
 
     ``data_dir`` is a folder with one subfolder of JSONL files per task, or None for the hub;
@@ -48,11 +50,9 @@ def load_task(name: str, data_dir: str | None, seed: int, own_rows: OwnRows | No
     where the rows of the task of that name are. Raises UserError for an unknown name.
     """
     if name == OwnRowsTask.name:
-        return OwnRowsTask(own_rows or OwnRows())
+        return OwnRowsTask(own_rows or CustomConfig())
     if name not in TASKS:
         names = ", ".join(sorted([*TASKS, OwnRowsTask.name]))
         raise UserError(f"task: unknown name {name!r}; choose one of {names}")
     return TASKS[name](data_dir, seed)
 
-
-__all__ = ["TASKS", "Row", "Score", "Task", "load_task"]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unisd_core.tasks.base import Score
+from unisd_core.tasks.base import AnswerScore
 
 MAX_DEPTH = 32
 """Nesting of arguments beyond which a call is malformed: comparing and writing recurse."""
@@ -169,12 +169,12 @@ def argument_score(
 
 def score_calls(
     reading: Reading, gold: Sequence[Call], same: Callable[[Any, Any], bool] = same_value
-) -> Score:
+) -> AnswerScore:
     """``correct`` asks for a clean reading of exactly the gold calls in order; ``parts["action"]``
     is 1 for the right tools in order, ``parts["arguments"]`` the ``argument_score``."""
     action = [call.action for call in reading.calls] == [call.action for call in gold]
     arguments = argument_score(reading.calls, gold, same)
-    return Score(
+    return AnswerScore(
         correct=reading.clean and action and arguments == 1.0,
         extracted=bool(reading.calls),
         parts={"action": float(action), "arguments": arguments},

@@ -14,23 +14,25 @@ from unisd_core.models.acceleration.prefix_tree import by_tokens
 from unisd_core.objective.divergence import TopK
 from unisd_core.objective.terms import MicroBatch
 
-Row = dict[str, Any]
+ScoredRow = dict[str, Any]
 
 
-def deal(rows: list[Row], limit: int, by_teacher: bool) -> Iterator[list[Row]]:
+def group_by_length(
+    rows: list[ScoredRow], limit: int, by_teacher: bool
+) -> Iterator[list[ScoredRow]]:
     """Rows of similar length together, up to ``limit`` different tokens (but at least one row);
     with ``by_teacher`` never rows of different teacher versions."""
 
-    def group(row: Row) -> int:
+    def group(row: ScoredRow) -> int:
         return row["teacher_version"] if by_teacher else 0
 
-    rows = sorted(rows, key=lambda row: (group(row), len(read_ids(row))))
+    rows = sorted(rows, key=lambda row: (group(row), len(input_ids(row))))
     for _, alike in groupby(rows, group):
-        yield from by_tokens(alike, read_ids, limit)
+        yield from by_tokens(alike, input_ids, limit)
 
 
 def micro_batch(
-    rows: list[Row],
+    rows: list[ScoredRow],
     student_NH: Tensor,
     student_layers_LNH: Tensor | None,
     *,
@@ -87,7 +89,7 @@ def micro_batch(
     )
 
 
-def read_ids(row: Row) -> list[int]:
+def input_ids(row: ScoredRow) -> list[int]:
     """Tokens the student reads for a row."""
     return [*row["prompt_ids"], *row["completion_ids"]]
 

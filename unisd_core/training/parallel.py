@@ -17,7 +17,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 
-def spread(module: nn.Module, blocks: Sequence[nn.Module], sharding: str) -> nn.Module:
+def parallelize(module: nn.Module, blocks: Sequence[nn.Module], sharding: str) -> nn.Module:
     """``module`` ready for training in all processes of the default group.
 
     ``sharding`` is learner.sharding; ``blocks`` are the parts that fsdp shards.
@@ -37,7 +37,7 @@ def sharded(module: nn.Module) -> set[nn.Parameter]:
 
 
 @contextlib.contextmanager
-def gradients_kept_back(module: nn.Module, back: bool) -> Iterator[None]:
+def no_grad_sync(module: nn.Module, back: bool) -> Iterator[None]:
     """Inside, gradients are only added up locally if ``back``: more micro-batches follow."""
     if isinstance(module, DistributedDataParallel):
         with module.no_sync() if back else contextlib.nullcontext():
@@ -48,7 +48,7 @@ def gradients_kept_back(module: nn.Module, back: bool) -> Iterator[None]:
     yield
 
 
-def rounds(module: nn.Module, batches: int) -> int:
+def synchronized_passes(module: nn.Module, batches: int) -> int:
     """Forward passes each process has to make: shards are only whole while all of them read."""
     if not isinstance(module, FSDPModule):
         return batches

@@ -19,21 +19,21 @@ from torch.distributed.tensor import DTensor
 
 from unisd_core.common.errors import UserError
 from unisd_core.common.process import stage_device
-from unisd_core.config.run import Config, Training
+from unisd_core.config.run import Config, TrainingConfig
 from unisd_core.models.acceleration.prefix_tree import predicting, right_padded
 from unisd_core.models.load import backbone, layer_states, lm_head_weight, load_base
-from unisd_core.models.sharded import like, whole
+from unisd_core.models.sharded import distribute_like, full_tensor
 from unisd_core.models.trained_weights import load_trained_state, make_trainable, trained_state
 from unisd_core.objective.divergence import sampled_logprobs
 from unisd_core.objective.metrics import add_metrics
 from unisd_core.objective.terms import ObjectiveOutput, objective
-from unisd_core.training.micro_batches import deal, micro_batch, read_ids
+from unisd_core.training.micro_batches import group_by_length, input_ids, micro_batch
 from unisd_core.training.parallel import (
     average_replicated,
     clip_gradients,
-    gradients_kept_back,
-    rounds,
-    spread,
+    no_grad_sync,
+    parallelize,
+    synchronized_passes,
 )
 
 
@@ -80,7 +80,7 @@ class Student:
         self.sharded = world > 1 and config.learner.sharding == "fsdp"
         if world > 1:
             layers = list(backbone(self.model).layers)
-            self.forward = spread(self.forward, layers, config.learner.sharding)
+            self.forward = parallelize(self.forward, layers, config.learner.sharding)
         self.names = [name for name, p in self.model.named_parameters() if p.requires_grad]
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
@@ -107,16 +107,16 @@ class Student:
         optimizer are then untouched.
         """
         limit = self.config.training.micro_batch_tokens
-        batches = list(deal(rows.to_pylist(), limit, by_teacher=self.full))
+        batches = list(group_by_length(rows.to_pylist(), limit, by_teacher=self.full))
         # The largest first: what it leaves behind in the allocator has room for the others.
-        batches.sort(key=lambda batch: sum(len(read_ids(row)) for row in batch), reverse=True)
+        batches.sort(key=lambda batch: sum(len(input_ids(row)) for row in batch), reverse=True)
         sums: list[dict[str, float]] = []
         divergences: list[Tensor] = []
-        passes = rounds(self.forward, len(batches))
+        passes = synchronized_passes(self.forward, len(batches))
         for number in range(passes):
             real = number < len(batches)
             batch = batches[number if real else -1]
-            with gradients_kept_back(self.forward, back=number < passes - 1):
+            with no_grad_sync(self.forward, back=number < passes - 1):
                 output = self._objective(batch, self.forward, version, global_rows)
                 # Gradients are averaged over workers; the loss is a share of the whole batch's.
                 (output.loss * (self.world if real else 0)).backward()
@@ -161,7 +161,7 @@ class Student:
         together, each with at least one row."""
         alone = [[row] for row in rows.to_pylist()]
         reasons: list[str | None] = []
-        for number in range(rounds(self.read, len(alone))):
+        for number in range(synchronized_passes(self.read, len(alone))):
             row = alone[min(number, len(alone) - 1)]
             sums = self._objective(row, self.read, version, global_rows=1).metrics
             reasons.append(_first_not_finite(sums) if sums["non_finite"] else None)
@@ -195,7 +195,7 @@ class Student:
     ) -> tuple[Tensor, Tensor | None]:
         """States at the positions that predict completion tokens: the last ones (N, H), and those
         of the layers that are compared beside it (L, N, H)."""
-        ids_BT = right_padded([read_ids(row) for row in rows]).to(self.device)
+        ids_BT = right_padded([input_ids(row) for row in rows]).to(self.device)
         wanted_BT = predicting(ids_BT, [len(row["prompt_ids"]) for row in rows])
         hidden_NH, layers_LNH = forward(ids_BT, wanted_BT)
         return hidden_NH, torch.stack(layers_LNH) if layers_LNH else None
@@ -234,7 +234,7 @@ class Student:
     def optimizer_state(self) -> dict[str, Tensor]:
         """AdamW's moments and step counts as whole tensors on the CPU, as <kind>/<parameter>."""
         return {
-            f"{kind}/{name}": whole(value).detach().to("cpu", copy=True)
+            f"{kind}/{name}": full_tensor(value).detach().to("cpu", copy=True)
             for name, parameter in zip(self.names, self.parameters, strict=True)
             for kind, value in self.optimizer.state[parameter].items()
         }
@@ -249,7 +249,7 @@ class Student:
             moment = value.shape == parameter.shape
             # A fused optimizer wants its step count where the parameter is.
             self.optimizer.state[parameter][kind] = (
-                like(value, parameter) if moment else value.to(parameter.device)
+                distribute_like(value, parameter) if moment else value.to(parameter.device)
             )
 
 
@@ -285,7 +285,7 @@ def _leave_unread(model: nn.Module, layers: tuple[int, ...]) -> None:
         parameter.requires_grad_(gradient is not None)
 
 
-def learning_rate(settings: Training, step: int) -> float:
+def learning_rate(settings: TrainingConfig, step: int) -> float:
     """Rate of the step that makes version ``step + 1``: linear warm-up, then constant or cosine
     to a tenth."""
     warmup = settings.warmup * settings.steps

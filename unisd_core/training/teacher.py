@@ -82,7 +82,7 @@ class TeacherWeights:
     code, and never moves (method, section 8, B1).
     """
 
-    def __init__(self, settings: config.Teacher, initial: Mapping[str, Tensor]) -> None:
+    def __init__(self, settings: config.TeacherConfig, initial: Mapping[str, Tensor]) -> None:
         self._moves = settings.kind != "frozen" and settings.follows == "trained"
         self._rate = settings.ema_rate if settings.kind == "ema" else 0.0
         self._every = settings.ema_every if settings.kind == "ema" else 1
@@ -118,7 +118,9 @@ class TeacherWeights:
         self._average.load_state_dict(saved)
 
 
-def make_teacher(settings: config.Teacher, initial_state: Mapping[str, Tensor]) -> TeacherWeights:
+def make_teacher(
+    settings: config.TeacherConfig, initial_state: Mapping[str, Tensor]
+) -> TeacherWeights:
     """Teacher of ``settings.kind`` that starts at ``initial_state``.
 
     For LoRA the initial B is zero, so that a frozen teacher is the base model.

@@ -23,7 +23,7 @@ Visit = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class CarefulUpdate:
+class UpdateResult:
     """What became of one batch."""
 
     rows: pa.Table
@@ -37,9 +37,9 @@ class CarefulUpdate:
     optimizer are what they were."""
 
 
-def careful_update(
+def update_without_bad_rows(
     student: Student, rows: pa.Table, version: int, gather: Callable[[Any], list[Any]]
-) -> CarefulUpdate:
+) -> UpdateResult:
     """Update ``student`` of ``version`` on this worker's ``rows`` (schema ``SCORED``).
 
     ``gather`` gives a value of every worker, by rank. Workers step together or not at all: where
@@ -67,9 +67,9 @@ def careful_update(
         except BadBatch as error:
             problem = str(error)
         else:
-            return CarefulUpdate(rows, visits, bad, sums)
+            return UpdateResult(rows, visits, bad, sums)
     nothing, lost = sort_out(rows, [problem] * rows.num_rows, version)
-    return CarefulUpdate(nothing, [], bad + [row for part in gather(lost) for row in part], None)
+    return UpdateResult(nothing, [], bad + [row for part in gather(lost) for row in part], None)
 
 
 def visits_of(table: pa.Table) -> list[Visit]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Views
+from unisd_core.config.method import ViewsConfig
 from unisd_core.tasks.base import Row, Task
 from unisd_core.views.example_pool import ExamplePool
 from unisd_core.views.induction import induced_contexts
@@ -29,7 +29,7 @@ class Contexts(NamedTuple):
 
 
 def build_contexts(
-    rows: Sequence[Row], task: Task, views: Views, seed: int, writing: Writing | None = None
+    rows: Sequence[Row], task: Task, views: ViewsConfig, seed: int, writing: Writing | None = None
 ) -> Contexts:
     """K = ``views.count`` context texts for each row, each an example or instruction under a
     header.

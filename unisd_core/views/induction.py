@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from unisd_core.config.method import Induction
+from unisd_core.config.method import InductionConfig
 from unisd_core.tasks.base import Row
 from unisd_core.views.example_pool import ExamplePool
 from unisd_core.views.random_examples import permutation
@@ -56,7 +56,7 @@ def induced_contexts(
     pool: ExamplePool,
     rows: Sequence[Row],
     count: int,
-    settings: Induction,
+    settings: InductionConfig,
     seed: int,
     writing: Writing,
 ) -> Induced:
@@ -85,7 +85,7 @@ def induced_contexts(
 
 
 def _write(
-    pool: ExamplePool, settings: Induction, seed: int, writing: Writing
+    pool: ExamplePool, settings: InductionConfig, seed: int, writing: Writing
 ) -> tuple[list[Instruction], dict[str, int]]:
     """Up to ``settings.pool`` instructions, and the counts of the writing."""
     groups = list(_groups(len(pool.rows), settings, seed)) if pool.rows else []
@@ -98,7 +98,7 @@ def _write(
     return [value for value in outcome.values if value], dict(outcome.counts("induction"))
 
 
-def _groups(size: int, settings: Induction, seed: int) -> Iterator[tuple[int, ...]]:
+def _groups(size: int, settings: InductionConfig, seed: int) -> Iterator[tuple[int, ...]]:
     """Indices of the examples of each instruction; no row twice before every row was used."""
     rng = random.Random(f"{seed}:induction")
     order: list[int] = []

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Negatives
+from unisd_core.config.method import NegativesConfig
 from unisd_core.tasks.base import Row, Task
 from unisd_core.views.writing import (
     Writing,
@@ -32,7 +32,7 @@ class WrongReferences(NamedTuple):
 def wrong_references(
     rows: Sequence[Row],
     task: Task,
-    settings: Negatives,
+    settings: NegativesConfig,
     seed: int,
     writing: Writing | None = None,
     wanted: AbstractSet[str] | None = None,
@@ -69,7 +69,7 @@ def _generate(
     rows: Sequence[Row],
     asked: Sequence[int],
     task: Task,
-    settings: Negatives,
+    settings: NegativesConfig,
     seed: int,
     writing: Writing,
     generated: list[list[Row]],

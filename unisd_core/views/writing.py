@@ -17,7 +17,7 @@ from unisd_core.models.completion_cache import Determinants, TextCache, Written
 T = TypeVar("T")
 
 __all__ = [
-    "Outcome",
+    "WritingResult",
     "Writer",
     "Writing",
     "WritingRequest",
@@ -68,7 +68,7 @@ class WritingSettings:
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[T]):
+class WritingResult(Generic[T]):
     """What became of the requests, in their order: accepted values, or None."""
 
     values: list[T | None]
@@ -95,7 +95,7 @@ def draw_seed(*parts: object) -> int:
 
 def write_all(
     requests: Sequence[WritingRequest[T]], writing: Writing, settings: WritingSettings
-) -> Outcome[T]:
+) -> WritingResult[T]:
     """Serve every request from the cache or by the writer, which gets one batch per round of
     tries. A text is refused when it is cut off or its request does not accept it; then the request
     is tried again with another seed.
@@ -136,7 +136,7 @@ def write_all(
             if text is not None and text.finished:
                 values[n] = requests[n].accept(text.text)
         open_requests = [n for n in open_requests if values[n] is None]
-    return Outcome(values, written_texts, cached_texts, len(open_requests))
+    return WritingResult(values, written_texts, cached_texts, len(open_requests))
 
 
 def _determinants(

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from actors.admission.gate import Gate
-from actors.admission.ledger import Ticket
+from actors.admission.ledger import Admission
 from tests.support.accounts import assert_account_closes
 
 MOST_STATES = 400_000
@@ -60,11 +60,11 @@ class World:
     saved: dict[str, Any]
     waiting: list[int] = field(default_factory=list)
     """Slots that have been sent off and not been answered by the gate."""
-    sampling: dict[int, list[Ticket]] = field(default_factory=dict)
-    sampled: dict[int, list[tuple[Ticket, int]]] = field(default_factory=dict)
+    sampling: dict[int, list[Admission]] = field(default_factory=dict)
+    sampled: dict[int, list[tuple[Admission, int]]] = field(default_factory=dict)
     sent: int = 0
     delivered: int = 0
-    batch: list[tuple[Ticket, int]] = field(default_factory=list)
+    batch: list[tuple[Admission, int]] = field(default_factory=list)
     """Rows the agreement stage has kept, with the versions they were sampled by."""
 
     def key(self) -> tuple[Any, ...]:
@@ -132,7 +132,7 @@ def successors(world: World, size: Size) -> Iterator[World]:
         yield new
 
 
-def agree(world: World, rows: list[tuple[Ticket, int]], dropped: set[int]) -> None:
+def agree(world: World, rows: list[tuple[Admission, int]], dropped: set[int]) -> None:
     kept = [row for index, row in enumerate(rows) if index not in dropped]
     visits = [(ticket.position, ticket.attempt, version) for ticket, version in kept]
     lost = [(rows[i][0].position, rows[i][0].attempt, "dropped") for i in dropped]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from actors.admission.ledger import End, Ledger, Ticket
+from actors.admission.ledger import Admission, Ledger, Outcome
 from tests.support.accounts import assert_account_closes
 
 
@@ -26,7 +26,7 @@ def test_a_filtered_row_returns_its_room_and_a_consumed_one_does_not():
     ledger = Ledger(rows=100, batch=4, staleness=0, steps=10, seed=0)
     tickets = ledger.admit(10)
     assert len(tickets) == 4 and ledger.room == 0
-    ledger.end(tickets[0].position, 0, End.FILTERED, "truncated")
+    ledger.end(tickets[0].position, 0, Outcome.FILTERED, "truncated")
     assert ledger.room == 1
     assert ledger.reasons == {"filtered: truncated": 1}
     (replacement,) = ledger.admit(10)
@@ -38,8 +38,8 @@ def test_a_filtered_row_returns_its_room_and_a_consumed_one_does_not():
 def test_a_visit_ends_once():
     ledger = Ledger(rows=10, batch=2, staleness=0, steps=5, seed=0)
     first, second = ledger.admit(2)
-    assert ledger.end(first.position, 0, End.FAILED, "x")
-    assert not ledger.end(first.position, 0, End.CONSUMED, "")
+    assert ledger.end(first.position, 0, Outcome.FAILED, "x")
+    assert not ledger.end(first.position, 0, Outcome.CONSUMED, "")
     with pytest.raises(ValueError, match="not open"):
         ledger.advance([(first.position, 0), (second.position, 0)])
 
@@ -106,11 +106,11 @@ def test_fifo_rows_are_never_older_than_the_limit(staleness, batch, seed, loss):
     admission."""
     rng = random.Random(seed)
     ledger = Ledger(rows=13, batch=batch, staleness=staleness, steps=12, seed=0)
-    waiting: list[Ticket] = []
+    waiting: list[Admission] = []
     while not ledger.finished:
         for ticket in ledger.admit(rng.randint(1, 5)):
             if rng.random() < loss:
-                ledger.end(ticket.position, ticket.attempt, End.FILTERED, "loss")
+                ledger.end(ticket.position, ticket.attempt, Outcome.FILTERED, "loss")
             else:
                 waiting.append(ticket)
         if len(waiting) >= batch and rng.random() < 0.7:
@@ -128,7 +128,7 @@ def test_rows_are_not_too_old_after_steps_that_left_some_out(staleness, batch, s
     """As above, with steps that take fewer rows than a batch has, or none of them."""
     rng = random.Random(seed)
     ledger = Ledger(rows=13, batch=batch, staleness=staleness, steps=12, seed=0)
-    waiting: list[Ticket] = []
+    waiting: list[Admission] = []
     while not ledger.finished:
         waiting += ledger.admit(rng.randint(1, 5))
         assert ledger.in_flight <= (staleness + 1) * batch
@@ -139,7 +139,7 @@ def test_rows_are_not_too_old_after_steps_that_left_some_out(staleness, batch, s
             if taken:
                 ledger.advance([(ticket.position, ticket.attempt) for ticket in taken])
             for ticket in step[len(taken) :]:
-                assert ledger.end(ticket.position, ticket.attempt, End.FAILED, "bad")
+                assert ledger.end(ticket.position, ticket.attempt, Outcome.FAILED, "bad")
         ledger.check()
     assert ledger.counters()["consumed"] + ledger.counters()["failed"] == ledger.admitted
 
@@ -150,8 +150,8 @@ class Interleaving(RuleBasedStateMachine):
     @initialize(batch=st.integers(1, 4), staleness=st.integers(0, 4))
     def start(self, batch: int, staleness: int) -> None:
         self.ledger = Ledger(rows=5, batch=batch, staleness=staleness, steps=6, seed=1)
-        self.open: list[Ticket] = []
-        self.held: list[Ticket] = []
+        self.open: list[Admission] = []
+        self.held: list[Admission] = []
         self.saved: tuple[dict, list] | None = None
         self.ever_consumed: set[int] = set()
 
@@ -167,8 +167,8 @@ class Interleaving(RuleBasedStateMachine):
             self.held.append(ticket)
 
     @precondition(lambda self: self.open)
-    @rule(outcome=st.sampled_from([End.FILTERED, End.FAILED, End.STALE]))
-    def lose(self, outcome: End) -> None:
+    @rule(outcome=st.sampled_from([Outcome.FILTERED, Outcome.FAILED, Outcome.STALE]))
+    def lose(self, outcome: Outcome) -> None:
         ticket = self.open.pop(0)
         assert self.ledger.end(ticket.position, ticket.attempt, outcome, "x")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.admission.idle_time import Idle, IdleClock
+from actors.admission.idle_time import IdleShares, IdleTimer
 from actors.generator import pool as pool_module
 from actors.generator.autoscaler import WAITS, follow, wanted_change
 from actors.generator.pool import GeneratorPool
@@ -22,7 +22,7 @@ share = st.floats(0, 1)
 def test_the_number_stays_in_its_bounds_and_follows_who_waits(
     learner: float, generators: float, replicas: int, joining: int, least: int, most: int
 ) -> None:
-    change = wanted_change(Idle(learner, generators, 60), replicas, joining, least, most)
+    change = wanted_change(IdleShares(learner, generators, 60), replicas, joining, least, most)
     assert change in (-1, 0, 1)
     if change > 0:
         assert replicas < most and learner >= WAITS and not joining
@@ -34,14 +34,14 @@ def test_the_number_stays_in_its_bounds_and_follows_who_waits(
 
 def test_the_clock_adds_up_who_had_nothing_to_do() -> None:
     now = [0.0]
-    clock = IdleClock(lambda: now[0])
+    clock = IdleTimer(lambda: now[0])
     for at, learner, generators in [(0, True, False), (3, False, False), (4, False, True)]:
         now[0] = at
         clock.note(learner, generators)
     now[0] = 10
-    assert clock.take() == Idle(0.3, 0.6, 10)
+    assert clock.take() == IdleShares(0.3, 0.6, 10)
     now[0] = 12
-    assert clock.take() == Idle(0.0, 1.0, 2)
+    assert clock.take() == IdleShares(0.0, 1.0, 2)
 
 
 class Gate:
@@ -51,8 +51,8 @@ class Gate:
         self.answers = list(answers)
         self.idle = self
 
-    async def remote(self) -> Idle:
-        return Idle(*(self.answers.pop(0) if self.answers else (0.0, 0.0)), 60)
+    async def remote(self) -> IdleShares:
+        return IdleShares(*(self.answers.pop(0) if self.answers else (0.0, 0.0)), 60)
 
 
 GROWS = {"replicas": 1, "max_replicas": 4, "timeout_s": 5.0, "scale_s": 3600.0}

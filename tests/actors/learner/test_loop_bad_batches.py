@@ -17,7 +17,7 @@ from actors.admission.gate import Gate
 from actors.learner import loop as learning
 from actors.learner.job import LearnerJob
 from actors.learner.loop import Learner
-from actors.supervision.watchdog import Watch
+from actors.supervision.watchdog import Watchdog
 from actors.weights import publisher as versions
 from tests.support.rows import scored
 from unisd_core.common.errors import UserError
@@ -61,7 +61,7 @@ class Run:
             "learner": {"threads": 1},
         }  # fmt: skip
         config = Config.model_validate(tree)
-        job = LearnerJob(config, model, folder, self.door, Handle(Store()), Handle(Watch()))
+        job = LearnerJob(config, model, folder, self.door, Handle(Store()), Handle(Watchdog()))
         self.learner = Learner(job, rank=0, world=1)
         self.learner.begin()
         self.stream, self.slot = self.door.open_stream.remote(), 0

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from actors.admission.gate import Gate
-from actors.stream import agree
+from actors.stream import agree as agree_module
 from actors.stream.agree import Agree
 from tests.support.rows import scored
 from unisd_core.common.errors import UserError
@@ -46,7 +46,7 @@ def agree(monkeypatch):
                 return door.call(self.name, *args)
 
         door.arrive, door.counters = Remote("arrive"), Remote("counters")
-        monkeypatch.setattr(agree, "ask", lambda value, who: value)
+        monkeypatch.setattr(agree_module, "ask", lambda value, who: value)
         stage = Agree(config, door, "no model folder", watch=None)
         stage.attended = True  # which needs an actor
         return stage, door
@@ -142,7 +142,7 @@ LOSSES = {
 @pytest.mark.parametrize("reason", LOSSES)
 def test_a_run_whose_rows_are_all_lost_ends_with_their_reason(monkeypatch, reason):
     """Batch after batch of them, through the stage and the gate."""
-    monkeypatch.setattr(agree, "ask", lambda value, who: value)
+    monkeypatch.setattr(agree_module, "ask", lambda value, who: value)
     gate = Gate(rows=9, batch=4, staleness=0, steps=3, seed=0)
     door = Gated(gate)
     filters = {"drop_truncated": True, "min_tokens": 99 if reason == "too short" else 0}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from actors.admission.ledger import Ticket
+from actors.admission.ledger import Admission
 from actors.generator.types import Sampled
 from actors.stream.generate import gold, trajectories
 from unisd_core.common.schema import PROMPT, TRAJECTORY
 
-TICKETS = [Ticket(position=n, attempt=n, row=n, min_version=4) for n in range(3)]
+TICKETS = [Admission(position=n, attempt=n, row=n, min_version=4) for n in range(3)]
 PROMPTS = [
     {"uid": f"q{n}", "row": n, "prompt_ids": [n, n + 1], "view_ids": [[n] * 4, [n] * 2],
      "gold_ids": [9, 2], "negative_ids": [[7] * n]}

@@ -12,7 +12,7 @@ import pytest
 import ray
 
 from actors.supervision import liveness as pulse_module
-from actors.supervision.liveness import Pulse
+from actors.supervision.liveness import LivenessProbe
 from tests.support.coordinator import Coordinator
 
 
@@ -24,7 +24,7 @@ def coordinator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     ray.shutdown()
 
 
-def looked(pulse: Pulse, seconds: float) -> list[str]:
+def looked(pulse: LivenessProbe, seconds: float) -> list[str]:
     """Whom ``pulse`` replaced within some seconds, at most one."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -36,7 +36,7 @@ def looked(pulse: Pulse, seconds: float) -> list[str]:
 
 def test_one_that_hangs_is_replaced_and_one_that_answers_is_not(coordinator: Any) -> None:
     pid = ray.get(coordinator.pid.remote())
-    pulse = Pulse({"gate": coordinator}, limit_s=3.0)
+    pulse = LivenessProbe({"gate": coordinator}, limit_s=3.0)
     assert looked(pulse, 4.0) == []
     os.kill(pid, signal.SIGSTOP)
     assert looked(pulse, 30.0) == ["gate"]

@@ -10,7 +10,7 @@ import pytest
 from ray.exceptions import RayActorError
 
 from actors.supervision import watchdog as watch_module
-from actors.supervision.watchdog import Watch, Work
+from actors.supervision.watchdog import Watchdog, Work
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def played(scenario: Callable) -> Watch:
-    async def whole() -> Watch:
-        watch = Watch()
+def played(scenario: Callable) -> Watchdog:
+    async def whole() -> Watchdog:
+        watch = Watchdog()
         await scenario(watch)
         await asyncio.sleep(0.6)
         return watch
@@ -38,7 +38,7 @@ def played(scenario: Callable) -> Watch:
 
 
 def test_work_that_ends_in_time_is_left_alone(killed: list[str]) -> None:
-    async def scenario(watch: Watch) -> None:
+    async def scenario(watch: Watchdog) -> None:
         await watch.begin("a", "scorer", Stage(99), 0.05)
         await watch.end("a")
         await watch.begin("b", "scorer", Stage(99), 60.0)
@@ -47,7 +47,7 @@ def test_work_that_ends_in_time_is_left_alone(killed: list[str]) -> None:
 
 
 def test_work_that_takes_too_long_is_ended_once_and_noted(killed: list[str]) -> None:
-    async def scenario(watch: Watch) -> None:
+    async def scenario(watch: Watchdog) -> None:
         await watch.begin("a", "scorer", "first", 0.02)
         await watch.begin("b", "scorer", "second", 60.0)
 
@@ -57,7 +57,7 @@ def test_work_that_takes_too_long_is_ended_once_and_noted(killed: list[str]) -> 
 
 
 def test_an_actor_that_begins_again_gets_its_time_again(killed: list[str]) -> None:
-    async def scenario(watch: Watch) -> None:
+    async def scenario(watch: Watchdog) -> None:
         for _ in range(5):
             await watch.begin("a", "scorer", Stage(99), 0.1)
             await asyncio.sleep(0.04)
@@ -85,7 +85,7 @@ class Stage:
 def test_an_actor_that_hangs_between_two_pieces_of_work_is_replaced_once(killed: list) -> None:
     hangs, lives, dies = Stage(2), Stage(99), Stage(1, RayActorError())
 
-    async def scenario(watch: Watch) -> None:
+    async def scenario(watch: Watchdog) -> None:
         for key, actor in (("a", hangs), ("b", lives), ("c", dies)):
             await watch.begin(key, "scorer", actor, 0.05)
             await watch.end(key)
@@ -96,7 +96,7 @@ def test_an_actor_that_hangs_between_two_pieces_of_work_is_replaced_once(killed:
 
 
 def test_a_question_that_waits_behind_new_work_costs_nobody_anything(killed: list) -> None:
-    async def scenario(watch: Watch) -> None:
+    async def scenario(watch: Watchdog) -> None:
         busy = Stage(0)  # answers nothing while it works
         await watch.begin("a", "scorer", busy, 60.0)
         await watch.end("a")
@@ -128,7 +128,7 @@ def test_the_gate_is_told_of_a_stage_that_is_lost(
 ) -> None:
     door, old = Door(), Door()
 
-    async def scenario(watch: Watch) -> None:
+    async def scenario(watch: Watchdog) -> None:
         await watch.attend("agreement stage", Stage(2, error), door, 3, 0.03)
         await watch.attend("agreement stage", Stage(2, error), old, 2, 0.03)
         await watch.attend("agreement stage", Stage(99), Door(), 3, 60.0)
@@ -140,7 +140,7 @@ def test_the_gate_is_told_of_a_stage_that_is_lost(
 
 
 def test_incidents_are_handed_out_once() -> None:
-    async def scenario(watch: Watch) -> None:
+    async def scenario(watch: Watchdog) -> None:
         await watch.note("gate", "lost")
         assert [one.what for one in await watch.take()] == ["lost"]
         assert await watch.take() == []

@@ -61,8 +61,8 @@ def test_a_line_that_was_cut_off_does_not_take_the_next_one_with_it(
     monkeypatch.setattr(checkpoints, "newest", lambda folder, note=None: found)
     measured = {"step": 20, "accuracy": 0.5, "rows": 4, "versions": [20, 20]}
     monkeypatch.setattr(Validation, "_measure", lambda self, test_set, step: measured)
-    bench = SimpleNamespace(config=config(), validation_set=lambda: "rows")
-    Validation(bench, SimpleNamespace(), tmp_path).look(at_end=True)
+    setup = SimpleNamespace(config=config(), validation_set=lambda: "rows")
+    Validation(setup, SimpleNamespace(), tmp_path).look(at_end=True)
     step, weights = best_weights(tmp_path)
     assert step == 20 and weights["a"].tolist() == [1, 1]
     steps = [json.loads(line)["step"] for line in (tmp_path / LINES).read_text().splitlines()]
@@ -122,8 +122,8 @@ class Measured(Validation):
     """Validation that notes which steps it measures; every accuracy is the same."""
 
     def __init__(self, run_path: Path, every: int) -> None:
-        bench: Any = SimpleNamespace(config=config(every=every), validation_set=lambda: "rows")
-        super().__init__(bench, SimpleNamespace(), run_path)  # type: ignore[arg-type]
+        setup: Any = SimpleNamespace(config=config(every=every), validation_set=lambda: "rows")
+        super().__init__(setup, SimpleNamespace(), run_path)  # type: ignore[arg-type]
 
     def _measure(self, test_set: Any, step: int) -> dict[str, Any]:
         spread = {"low": 0.0, "high": 1.0, "rows": 4, "versions": [step, step]}

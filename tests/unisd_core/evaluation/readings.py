@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from tests.unisd_core.objective.reference import naive_divergence
 from unisd_core.evaluation.reader import Reader
-from unisd_core.evaluation.texts import Limits, Text
+from unisd_core.evaluation.texts import Limits, PromptCompletion
 
 # Above the special tokens of every family and below the smallest vocabulary.
 TOKENS = st.integers(11, 250)
 
 texts = st.lists(
     st.builds(
-        Text,
+        PromptCompletion,
         st.lists(TOKENS, min_size=1, max_size=12),
         st.lists(TOKENS, min_size=1, max_size=9),
     ),
@@ -28,14 +28,14 @@ texts = st.lists(
 limits = st.builds(Limits, st.integers(1, 90), st.integers(1, 30))
 
 
-def random_texts(lengths: list[tuple[int, int]], seed: int = 0) -> list[Text]:
+def random_texts(lengths: list[tuple[int, int]], seed: int = 0) -> list[PromptCompletion]:
     """Texts of the given lengths of prompt and completion."""
     generator = torch.Generator().manual_seed(seed)
 
     def ids(count: int) -> list[int]:
         return torch.randint(11, 250, (count,), generator=generator).tolist()
 
-    return [Text(ids(prompt), ids(completion)) for prompt, completion in lengths]
+    return [PromptCompletion(ids(prompt), ids(completion)) for prompt, completion in lengths]
 
 
 def same_everywhere(logits_V: list[float]) -> Reader:
@@ -45,14 +45,14 @@ def same_everywhere(logits_V: list[float]) -> Reader:
 
 
 @torch.no_grad()
-def naive_logprobs(model: nn.Module, text: Text) -> Tensor:
+def naive_logprobs(model: nn.Module, text: PromptCompletion) -> Tensor:
     """Log-probs (T, V) that predict the completion of one text, unpadded and in float64."""
     ids_BT = torch.tensor([[*text.prompt_ids, *text.completion_ids]])
     logits_TV = copy.deepcopy(model).double()(input_ids=ids_BT, use_cache=False).logits[0]
     return logits_TV.log_softmax(-1)[len(text.prompt_ids) - 1 : -1]
 
 
-def naive_sum(log_q_TV: Tensor, text: Text) -> float:
+def naive_sum(log_q_TV: Tensor, text: PromptCompletion) -> float:
     """Log-prob of the whole completion."""
     return float(log_q_TV.gather(1, torch.tensor(text.completion_ids)[:, None]).sum())
 

@@ -7,11 +7,16 @@ import pytest
 import yaml
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.data import OwnRows
+from unisd_core.config.data import CustomConfig
 from unisd_core.evaluation.harness import MODULE, export_test_set, score_document
 from unisd_core.tasks.registry import load_task
 
-ARGUMENTS = {"name": "minitools", "data_dir": None, "seed": 0, "own_rows": OwnRows().model_dump()}
+ARGUMENTS = {
+    "name": "minitools",
+    "data_dir": None,
+    "seed": 0,
+    "own_rows": CustomConfig().model_dump(),
+}
 
 
 class _Loader(yaml.SafeLoader):

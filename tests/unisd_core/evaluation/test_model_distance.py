@@ -24,17 +24,17 @@ from tests.unisd_core.evaluation.readings import (
     same_everywhere,
     texts,
 )
-from unisd_core.config.run import Lora
+from unisd_core.config.run import LoraConfig
 from unisd_core.evaluation.model_distance import model_distance
 from unisd_core.evaluation.perplexity import retention
 from unisd_core.evaluation.reader import Reader, base_reader, reader
-from unisd_core.evaluation.texts import Limits, Text
+from unisd_core.evaluation.texts import Limits, PromptCompletion
 from unisd_core.models.load import lm_head_weight, load_base
 from unisd_core.models.lora import add_lora
 
 LENGTHS = [(5, 9), (120, 3), (1, 1), (30, 40), (80, 70)]
 SMALL = Limits(batch_tokens=200, chunk_tokens=7)
-ONE = [Text([0], [0])]
+ONE = [PromptCompletion([0], [0])]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Reader, Reader]:
 
 
 def trained_model(folder: Path) -> torch.nn.Module:
-    model = add_lora(load_base(folder), Lora(rank=4), seed=0).eval()
+    model = add_lora(load_base(folder), LoraConfig(rank=4), seed=0).eval()
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(1)
         for name, parameter in model.named_parameters():
@@ -87,7 +87,7 @@ def test_one_module_reads_as_two_would(tiny_model: Path) -> None:
 @settings(max_examples=20)
 @given(texts, limits)
 def test_equal_models_are_at_no_distance_and_retain_their_own_perplexity(
-    pair: tuple[Reader, Reader], rows: list[Text], small: Limits
+    pair: tuple[Reader, Reader], rows: list[PromptCompletion], small: Limits
 ) -> None:
     found = model_distance(pair[0], pair[0], rows, small)
     assert found.jsd.row_means_B.max() < 1e-6
@@ -98,7 +98,7 @@ def test_equal_models_are_at_no_distance_and_retain_their_own_perplexity(
 @settings(max_examples=20)
 @given(texts, limits, st.randoms(use_true_random=False))
 def test_symmetric_bounded_and_free_of_order_batches_and_chunks(
-    pair: tuple[Reader, Reader], rows: list[Text], small: Limits, random: Random
+    pair: tuple[Reader, Reader], rows: list[PromptCompletion], small: Limits, random: Random
 ) -> None:
     order = list(range(len(rows)))
     random.shuffle(order)

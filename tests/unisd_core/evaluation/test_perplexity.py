@@ -22,7 +22,7 @@ from tests.unisd_core.evaluation.readings import (
 from unisd_core.common.errors import UserError
 from unisd_core.evaluation.perplexity import Perplexity, gold_fit, retention
 from unisd_core.evaluation.reader import Reader, reader
-from unisd_core.evaluation.texts import LeftOut, Limits, Text
+from unisd_core.evaluation.texts import LeftOut, Limits, PromptCompletion
 from unisd_core.evaluation.token_sums import TokenSums
 from unisd_core.models.load import load_base
 
@@ -55,7 +55,7 @@ def test_agrees_with_full_logits_in_float64(family: str, tmp_path: Path) -> None
 @settings(max_examples=30)
 @given(texts, limits, st.randoms(use_true_random=False))
 def test_neither_order_nor_batches_nor_chunks_matter(
-    tiny: Reader, rows: list[Text], small: Limits, random: Random
+    tiny: Reader, rows: list[PromptCompletion], small: Limits, random: Random
 ) -> None:
     order = list(range(len(rows)))
     random.shuffle(order)
@@ -69,7 +69,7 @@ def test_neither_order_nor_batches_nor_chunks_matter(
 
 @pytest.mark.parametrize("vocabulary", [2, 251, 4097])
 def test_a_model_that_knows_nothing_has_the_perplexity_of_its_vocabulary(vocabulary: int) -> None:
-    rows = [Text([0], [1]), Text([1, 0], [0, 1, 1])]
+    rows = [PromptCompletion([0], [1]), PromptCompletion([1, 0], [0, 1, 1])]
     found = retention(same_everywhere([0.25] * vocabulary), rows)
     assert found.over_tokens == pytest.approx(vocabulary, rel=1e-5)
     assert found.over_rows == pytest.approx(vocabulary, rel=1e-5)
@@ -79,7 +79,7 @@ def test_a_model_that_knows_nothing_has_the_perplexity_of_its_vocabulary(vocabul
 def test_only_the_completion_counts_and_so_does_its_last_token() -> None:
     # Token 0 has probability 3/4 and token 1 the rest.
     model = same_everywhere([math.log(3.0), 0.0])
-    found = gold_fit(model, [Text([1, 1, 1], [0, 0, 1]), Text([0], [1])])
+    found = gold_fit(model, [PromptCompletion([1, 1, 1], [0, 0, 1]), PromptCompletion([0], [1])])
     assert found.over_tokens == pytest.approx(math.exp(-math.log(9 / 16 / 16) / 4), rel=1e-6)
     assert found.over_rows == pytest.approx(((64 / 9) ** (1 / 3) + 4) / 2, rel=1e-6)
 

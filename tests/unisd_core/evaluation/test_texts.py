@@ -6,12 +6,12 @@ from hypothesis import given
 
 from tests.unisd_core.evaluation import readings
 from unisd_core.common.errors import UserError
-from unisd_core.evaluation.texts import LeftOut, Limits, Text, batches, select
+from unisd_core.evaluation.texts import LeftOut, Limits, PromptCompletion, batches, select
 
 
 @given(readings.texts, readings.limits)
 def test_every_text_is_in_one_batch_and_batches_keep_to_the_limit(
-    texts: list[Text], limits: Limits
+    texts: list[PromptCompletion], limits: Limits
 ) -> None:
     found = list(batches(texts, select(texts, limits).rows, limits))
     assert sorted(row for batch in found for row in batch.rows) == list(range(len(texts)))
@@ -25,7 +25,9 @@ def test_every_text_is_in_one_batch_and_batches_keep_to_the_limit(
 
 
 @given(readings.texts, readings.limits)
-def test_a_token_is_predicted_from_the_place_before_it(texts: list[Text], limits: Limits) -> None:
+def test_a_token_is_predicted_from_the_place_before_it(
+    texts: list[PromptCompletion], limits: Limits
+) -> None:
     for batch in batches(texts, select(texts, limits).rows, limits):
         places_BT = torch.arange(batch.ids_BT.numel()).view(batch.ids_BT.shape)
         before_N = batch.predicting(places_BT.unsqueeze(-1)).squeeze(-1)
@@ -33,14 +35,19 @@ def test_a_token_is_predicted_from_the_place_before_it(texts: list[Text], limits
 
 
 @given(readings.texts, readings.limits)
-def test_sums_belong_to_their_texts(texts: list[Text], limits: Limits) -> None:
+def test_sums_belong_to_their_texts(texts: list[PromptCompletion], limits: Limits) -> None:
     for batch in batches(texts, select(texts, limits).rows, limits):
         expected = [sum(texts[row].completion_ids) for row in batch.rows]
         assert batch.row_sums(batch.token_N) == expected
 
 
 def test_what_cannot_be_read_is_counted_and_keeps_its_place() -> None:
-    texts = [Text([1] * 3, [2] * 6), Text([1], []), Text([1], [2, 3]), Text([1] * 10, [])]
+    texts = [
+        PromptCompletion([1] * 3, [2] * 6),
+        PromptCompletion([1], []),
+        PromptCompletion([1], [2, 3]),
+        PromptCompletion([1] * 10, []),
+    ]
     found = select(texts, Limits(max_tokens=8))
     assert found.rows == [2]
     assert found.tokens_B.tolist() == [0, 0, 2, 0]
@@ -50,7 +57,9 @@ def test_what_cannot_be_read_is_counted_and_keeps_its_place() -> None:
 
 def test_nothing_to_read_is_an_error_of_one_line() -> None:
     with pytest.raises(UserError) as error:
-        select([Text([1], []), Text([1, 2], [3, 4, 5])], Limits(max_tokens=4))
+        select(
+            [PromptCompletion([1], []), PromptCompletion([1, 2], [3, 4, 5])], Limits(max_tokens=4)
+        )
     assert str(error.value) == (
         "none of 2 texts can be measured: 1 have no completion, 1 are too long; "
         "check the completions or raise max_tokens=4"
@@ -58,4 +67,4 @@ def test_nothing_to_read_is_an_error_of_one_line() -> None:
     with pytest.raises(ValueError, match="no texts"):
         select([], Limits())
     with pytest.raises(ValueError, match="empty prompt"):
-        select([Text([1], [2]), Text([], [2])], Limits())
+        select([PromptCompletion([1], [2]), PromptCompletion([], [2])], Limits())

@@ -11,7 +11,7 @@ import torch
 from tests.support.families import FAMILIES
 from tests.support.tiny import make_tiny_model
 from tests.support.toy_task import ToyTask, toy_row
-from unisd_core.config.run import Config, Lora
+from unisd_core.config.run import Config, LoraConfig
 from unisd_core.models.load import (
     check_vocabulary,
     hidden_states,
@@ -24,7 +24,7 @@ from unisd_core.models.lora import adapter_state, add_lora, load_adapter_state, 
 from unisd_core.objective.divergence import linear_divergence
 from unisd_core.views.builder import ViewBuilder
 
-LORA = Lora(rank=4, alpha=6.0)
+LORA = LoraConfig(rank=4, alpha=6.0)
 # Longer than Gemma's sliding window and than the length Llama's rope is stretched from.
 IDS_BT = torch.randint(11, 250, (2, 300), generator=torch.Generator().manual_seed(0))
 

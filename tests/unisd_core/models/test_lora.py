@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tests.support.tiny import make_tiny_model
 from unisd_core.common.errors import UserError
-from unisd_core.config.run import Lora
+from unisd_core.config.run import LoraConfig
 from unisd_core.models.load import load_base, load_tokenizer
 from unisd_core.models.lora import (
     adapter_checksum,
@@ -26,7 +26,7 @@ from unisd_core.models.lora import (
 )
 from unisd_core.models.merge import merged_weights
 
-LORA = Lora(rank=4, alpha=6.0)
+LORA = LoraConfig(rank=4, alpha=6.0)
 IDS_BT = torch.arange(8, 40).reshape(2, 16)
 
 
@@ -84,7 +84,7 @@ def test_adapter_is_float32_over_a_bfloat16_base(tiny_model: Path) -> None:
 @pytest.mark.parametrize("target", ["lm_head", "embed_tokens", "no_such_proj"])
 def test_targets_that_cannot_be_adapted_are_refused(tiny_model: Path, target: str) -> None:
     with pytest.raises(UserError, match=rf"model\.lora\.targets: {target}"):
-        add_lora(load_base(tiny_model), Lora(targets=("q_proj", target)), seed=0)
+        add_lora(load_base(tiny_model), LoraConfig(targets=("q_proj", target)), seed=0)
 
 
 def test_state_is_a_copy_and_loads_in_place(trained: PeftModel) -> None:
@@ -172,7 +172,7 @@ def test_merged_weight_is_the_formula(
         merged_weights(
             {"layers.0.q_proj.weight": weight, "layers.0.q_proj.bias": other},
             {f"{stem}.lora_A.weight": a, f"{stem}.lora_B.weight": b},
-            Lora(rank=rank, alpha=alpha),
+            LoraConfig(rank=rank, alpha=alpha),
         )
     )
     expected = weight.double() + alpha / rank * (b.double() @ a.double())
@@ -196,14 +196,14 @@ def test_what_may_be_fused_with_an_adapted_layer_comes_along() -> None:
     layers = ("attn.q", "attn.k", "mlp.up", "mlp.down", "norm")
     base = {f"model.0.{layer}.weight": torch.ones(2, 2) for layer in layers}
     state = {f"base_model.model.model.0.attn.q.lora_{s}.weight": torch.ones(2, 2) for s in "AB"}
-    some = dict(merged_weights(base, state, Lora(rank=2), everything=False))
+    some = dict(merged_weights(base, state, LoraConfig(rank=2), everything=False))
     assert set(some) == {"model.0.attn.q.weight", "model.0.attn.k.weight"}
 
 
 def test_an_adapter_without_a_weight_to_go_to_is_an_error() -> None:
     state = {f"base_model.model.gone.lora_{side}.weight": torch.zeros(2, 2) for side in ("A", "B")}
     with pytest.raises(UserError, match="gone"):
-        list(merged_weights({"here.weight": torch.zeros(2, 2)}, state, Lora(rank=2)))
+        list(merged_weights({"here.weight": torch.zeros(2, 2)}, state, LoraConfig(rank=2)))
 
 
 def test_sharded_bfloat16_base_merges_into_one_float32_file(

@@ -9,12 +9,12 @@ import torch
 
 from unisd_core.common.errors import UserError
 from unisd_core.config.load import dump_config
-from unisd_core.config.run import Config, Lora
+from unisd_core.config.run import Config, LoraConfig
 from unisd_core.models.load import load_base
 from unisd_core.models.lora import adapter_state, add_lora, save_adapter, save_merged
 from unisd_core.models.saved_weights import find_saved
 
-LORA = Lora(rank=4, alpha=6.0, targets=("q_proj", "v_proj"))
+LORA = LoraConfig(rank=4, alpha=6.0, targets=("q_proj", "v_proj"))
 
 
 @pytest.fixture(scope="module")

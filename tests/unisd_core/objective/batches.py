@@ -9,21 +9,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unisd_core.config.method import Contrastive, Divergence, Features, Objective
+from unisd_core.config.method import (
+    ContrastiveConfig,
+    DivergenceConfig,
+    FeaturesConfig,
+    ObjectiveConfig,
+)
 from unisd_core.objective.divergence import TopK, teacher_topk
 from unisd_core.objective.terms import MicroBatch, objective
 
 H, V, L = 5, 23, 3
 
-OFF = Objective(
-    divergence=Divergence(weight=0),
-    contrastive=Contrastive(weight=0),
-    features=Features(weight=0),
+OFF = ObjectiveConfig(
+    divergence=DivergenceConfig(weight=0),
+    contrastive=ContrastiveConfig(weight=0),
+    features=FeaturesConfig(weight=0),
     chunk_tokens=3,
 )
 
 
-def only(**sections: Any) -> Objective:
+def only(**sections: Any) -> ObjectiveConfig:
     """An objective without any term but those given."""
     return OFF.model_copy(update=sections)
 
@@ -103,7 +108,7 @@ def rows_of(batch: MicroBatch, rows: list[int]) -> MicroBatch:
     )
 
 
-def gradient(batch: MicroBatch, config: Objective) -> Tensor:
+def gradient(batch: MicroBatch, config: ObjectiveConfig) -> Tensor:
     """Gradient of the loss in the student's final hidden states."""
     loss = objective(batch, head(), config).loss
     return torch.autograd.grad(loss, batch.student_hidden_NH)[0]

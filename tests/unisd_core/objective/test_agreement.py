@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unisd_core.config.method import Agreement
+from unisd_core.config.method import AgreementConfig
 from unisd_core.objective.agreement import (
     Array,
     agreement_weights,
@@ -24,7 +24,7 @@ def batch(rows: int = 6, K: int = 3, seed: int = 0, shortest: int = 1) -> list[A
 
 
 settings_of = st.builds(
-    Agreement,
+    AgreementConfig,
     level=st.sampled_from(["token", "sequence"]),
     statistic=st.sampled_from(["var", "range"]),
     gamma=st.floats(0.0, 20.0),
@@ -40,17 +40,17 @@ previous_scales = st.none() | st.floats(0.0, 1e3)
 def test_token_weights_by_hand() -> None:
     # Two views: the unbiased variance is half the squared difference.
     rows = [np.array([[0.0, 0.0], [0.0, -2.0]]), np.array([[-1.0], [-5.0]])]
-    got = agreement_weights(rows, Agreement(quantile=1.0, gamma=1.0))
+    got = agreement_weights(rows, AgreementConfig(quantile=1.0, gamma=1.0))
     assert got.scale == 8.0 and got.mean_disagreement == pytest.approx(10 / 3)
     np.testing.assert_allclose(got.token_weights[0], [1.0, 1 / (1 + 2 / 8)])
     np.testing.assert_allclose(got.token_weights[1], [0.5])
-    spread = agreement_weights(rows, Agreement(quantile=1.0, gamma=1.0, statistic="range"))
+    spread = agreement_weights(rows, AgreementConfig(quantile=1.0, gamma=1.0, statistic="range"))
     np.testing.assert_allclose(spread.token_weights[0], [1.0, 1 / (1 + 2 / 4)])
 
 
 def test_sequence_weights_by_hand() -> None:
     rows = [np.array([[-1.0, -3.0], [-1.0, -3.0]]), np.array([[-1.0], [-3.0]])]
-    got = agreement_weights(rows, Agreement(level="sequence", gamma=1.0))
+    got = agreement_weights(rows, AgreementConfig(level="sequence", gamma=1.0))
     raw = np.array([1.0, np.exp(-1.0)])  # biased variance of (-1, -3) is 1
     np.testing.assert_allclose(got.sequence_weight, raw / raw.mean())
     assert all((w == 1).all() for w in got.token_weights)
@@ -58,22 +58,22 @@ def test_sequence_weights_by_hand() -> None:
 
 def test_cap_and_floor_bound_an_outlier() -> None:
     rows = [np.zeros((2, 99)), np.array([[0.0], [-1e3]])]
-    capped = agreement_weights(rows, Agreement(cap=10.0, floor=0.01, gamma=1.0))
+    capped = agreement_weights(rows, AgreementConfig(cap=10.0, floor=0.01, gamma=1.0))
     assert capped.token_weights[1][0] == pytest.approx(1 / 11)
-    floored = agreement_weights(rows, Agreement(cap=1e9, floor=0.2, gamma=1.0))
+    floored = agreement_weights(rows, AgreementConfig(cap=1e9, floor=0.2, gamma=1.0))
     assert floored.token_weights[1][0] == 0.2
 
 
 @pytest.mark.parametrize("level", ["token", "sequence"])
 def test_a_lone_view_weighs_everything_alike(level: Any) -> None:
-    got = agreement_weights(batch(K=1), Agreement(level=level, gamma=5.0))
+    got = agreement_weights(batch(K=1), AgreementConfig(level=level, gamma=5.0))
     assert all((w == 1).all() for w in got.token_weights)
     assert (got.sequence_weight == 1).all()
-    assert (mean_token_agreement(batch(K=1), Agreement()) == 1).all()
+    assert (mean_token_agreement(batch(K=1), AgreementConfig()) == 1).all()
 
 
 def test_off_weighs_everything_alike() -> None:
-    got = agreement_weights(batch(), Agreement(level="off"))
+    got = agreement_weights(batch(), AgreementConfig(level="off"))
     assert all((w == 1).all() for w in got.token_weights)
     assert (got.sequence_weight == 1).all()
 
@@ -81,7 +81,7 @@ def test_off_weighs_everything_alike() -> None:
 @settings(max_examples=50, deadline=None)
 @given(settings_of, st.integers(1, 5), st.integers(0, 10**6), previous_scales)
 def test_identical_views_agree_fully(
-    config: Agreement, K: int, seed: int, previous: float | None
+    config: AgreementConfig, K: int, seed: int, previous: float | None
 ) -> None:
     rows = [np.repeat(row[:1], K, axis=0) for row in batch(seed=seed)]
     got = agreement_weights(rows, config, previous)
@@ -92,7 +92,7 @@ def test_identical_views_agree_fully(
 
 @settings(max_examples=80, deadline=None)
 @given(settings_of, st.integers(1, 5), st.integers(0, 10**6), previous_scales)
-def test_ranges(config: Agreement, K: int, seed: int, previous: float | None) -> None:
+def test_ranges(config: AgreementConfig, K: int, seed: int, previous: float | None) -> None:
     rows = batch(K=K, seed=seed, shortest=0)
     got = agreement_weights(rows, config, previous)
     for row, weight in zip(rows, got.token_weights, strict=True):
@@ -104,7 +104,7 @@ def test_ranges(config: Agreement, K: int, seed: int, previous: float | None) ->
 
 @settings(max_examples=50, deadline=None)
 @given(settings_of, st.integers(0, 10**6), st.randoms())
-def test_row_order_does_not_matter(config: Agreement, seed: int, random: Any) -> None:
+def test_row_order_does_not_matter(config: AgreementConfig, seed: int, random: Any) -> None:
     rows = batch(seed=seed)
     order = list(range(len(rows)))
     random.shuffle(order)
@@ -119,14 +119,14 @@ def test_row_order_does_not_matter(config: Agreement, seed: int, random: Any) ->
 
 def test_the_scale_is_the_whole_batch_s() -> None:
     rows = batch(rows=8)
-    whole = agreement_weights(rows, Agreement())
-    halves = [agreement_weights(half, Agreement()) for half in (rows[:4], rows[4:])]
+    whole = agreement_weights(rows, AgreementConfig())
+    halves = [agreement_weights(half, AgreementConfig()) for half in (rows[:4], rows[4:])]
     assert halves[0].scale < whole.scale < halves[1].scale
 
 
 def test_the_running_scale_averages_over_batches() -> None:
-    rows, config = batch(), Agreement(scale="running", running_rate=0.9)
-    alone = agreement_weights(rows, Agreement())
+    rows, config = batch(), AgreementConfig(scale="running", running_rate=0.9)
+    alone = agreement_weights(rows, AgreementConfig())
     first = agreement_weights(rows, config)
     assert first.scale == alone.scale
     later = agreement_weights(rows, config, previous_scale=5 * alone.scale)
@@ -136,7 +136,7 @@ def test_the_running_scale_averages_over_batches() -> None:
         for after, before in zip(later.token_weights, first.token_weights, strict=True)
     )
     assert later.token_weights[0].min() > first.token_weights[0].min()
-    ignored = agreement_weights(rows, Agreement(), previous_scale=5 * alone.scale)
+    ignored = agreement_weights(rows, AgreementConfig(), previous_scale=5 * alone.scale)
     assert ignored.scale == alone.scale
     empty = agreement_weights([np.zeros((3, 0))], config, previous_scale=2.0)
     assert empty.scale == pytest.approx(2.0)
@@ -167,26 +167,27 @@ def test_no_dropped_row_agrees_more_than_a_kept_one(values: list[float], share: 
 
 def test_more_disagreement_never_weighs_more() -> None:
     rows = [np.array([[0.0] * 20, list(-np.linspace(0, 3, 20))])]
-    weights = agreement_weights(rows, Agreement(gamma=2.0)).token_weights[0]
+    weights = agreement_weights(rows, AgreementConfig(gamma=2.0)).token_weights[0]
     assert np.all(np.diff(weights) <= 0) and weights[-1] < weights[0]
 
 
 def test_the_filter_s_statistic_ignores_level_and_gamma() -> None:
     rows = batch()
     expected = [
-        w.mean() for w in agreement_weights(rows, Agreement(level="token", gamma=1.0)).token_weights
+        w.mean()
+        for w in agreement_weights(rows, AgreementConfig(level="token", gamma=1.0)).token_weights
     ]
-    got = mean_token_agreement(rows, Agreement(level="sequence", gamma=7.0))
+    got = mean_token_agreement(rows, AgreementConfig(level="sequence", gamma=7.0))
     np.testing.assert_array_equal(got, expected)
-    assert mean_token_agreement([np.zeros((3, 0))], Agreement())[0] == 1.0
+    assert mean_token_agreement([np.zeros((3, 0))], AgreementConfig())[0] == 1.0
 
 
 def test_faults_name_their_row() -> None:
     rows = batch()
     rows[2][1, 0] = np.nan
     with pytest.raises(ValueError, match="row 2.*not finite"):
-        agreement_weights(rows, Agreement())
+        agreement_weights(rows, AgreementConfig())
     rows = batch()
     rows[4] = rows[4][:2]
     with pytest.raises(ValueError, match="row 4.*shape"):
-        agreement_weights(rows, Agreement())
+        agreement_weights(rows, AgreementConfig())

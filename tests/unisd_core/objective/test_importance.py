@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from unisd_core.config.method import Importance
+from unisd_core.config.method import ImportanceConfig
 from unisd_core.objective.importance import importance_weights
 
 LEVELS: tuple[Literal["token", "sequence"], ...] = ("token", "sequence")
@@ -26,7 +26,7 @@ def test_token_level_by_hand() -> None:
         logs(0.2, 0.6, 0.1, 0.1),
         torch.tensor([True, True, True, False]),
         torch.tensor([0, 0, 1, 2]),
-        Importance(level="token", cap=2.0),
+        ImportanceConfig(level="token", cap=2.0),
     )
     torch.testing.assert_close(got.weight_N, logs(1.5, 0.5, 2.0, 1.0).exp())
     assert got.capped_N.tolist() == [False, False, True, False]
@@ -39,7 +39,7 @@ def test_sequence_level_by_hand() -> None:
         logs(0.2, 0.2, 0.1, 0.6, 0.1),
         torch.tensor([True, True, True, True, False]),
         torch.tensor([0, 2, 2, 0, 1]),
-        Importance(level="sequence", cap=2.0),
+        ImportanceConfig(level="sequence", cap=2.0),
     )
     # Row 0 has 1.5 * 0.5, row 2 has 1.5 * 3.
     torch.testing.assert_close(got.weight_N, logs(0.75, 2.0, 2.0, 0.75, 1.0).exp())
@@ -50,7 +50,7 @@ def test_sequence_level_by_hand() -> None:
 def test_fresh_rows_weigh_1_whatever_the_engine_reported(level: Any) -> None:
     student, behaviour = logs(0.3, 0.3), torch.tensor([math.nan, -1.0])
     fresh = torch.zeros(2, dtype=torch.bool)
-    config = Importance(level=level, cap=0.5)
+    config = ImportanceConfig(level=level, cap=0.5)
     got = importance_weights(student, behaviour, fresh, torch.tensor([0, 1]), config)
     assert got.weight_N.tolist() == [1.0, 1.0] and not got.capped_N.any()
 
@@ -59,7 +59,9 @@ def test_a_huge_ratio_is_capped_and_a_faulty_one_is_seen() -> None:
     student, behaviour = torch.zeros(2), torch.tensor([-1e4, math.nan])
     row, stale = torch.tensor([0, 1]), torch.ones(2, dtype=torch.bool)
     for level in LEVELS:
-        weight = importance_weights(student, behaviour, stale, row, Importance(level=level))[0]
+        weight = importance_weights(student, behaviour, stale, row, ImportanceConfig(level=level))[
+            0
+        ]
         assert weight[0] == 2.0 and weight[1].isnan()
 
 
@@ -79,7 +81,7 @@ def test_range_and_order(
         3, len(rows), generator=generator, dtype=torch.float64
     )
     stale, row = chance < -2.5, torch.tensor(rows, dtype=torch.long)
-    config = Importance(level=level, cap=cap)
+    config = ImportanceConfig(level=level, cap=cap)
     weight, capped = importance_weights(student, behaviour, stale, row, config)
     assert torch.all((weight > 0) & (weight <= max(cap, 1.0) * (1 + 1e-12)))
     order = list(range(len(rows)))

@@ -12,15 +12,21 @@ from hypothesis import strategies as st
 
 from tests.unisd_core.objective.batches import H, gradient, head, micro_batch, rows_of, tokens_of
 from tests.unisd_core.objective.reference import naive_terms
-from unisd_core.config.method import Agreement, Contrastive, Divergence, Features, Objective
+from unisd_core.config.method import (
+    AgreementConfig,
+    ContrastiveConfig,
+    DivergenceConfig,
+    FeaturesConfig,
+    ObjectiveConfig,
+)
 from unisd_core.objective.agreement import agreement_weights
 from unisd_core.objective.metrics import add_metrics, finalise_metrics
 from unisd_core.objective.terms import objective
 
-ALL = Objective(
-    divergence=Divergence(weight=0.8, alpha=0.0),
-    contrastive=Contrastive(weight=0.3, margin=0.5),
-    features=Features(weight=0.2),
+ALL = ObjectiveConfig(
+    divergence=DivergenceConfig(weight=0.8, alpha=0.0),
+    contrastive=ContrastiveConfig(weight=0.3, margin=0.5),
+    features=FeaturesConfig(weight=0.2),
     chunk_tokens=3,
 )
 
@@ -78,9 +84,11 @@ def test_order_of_tokens_does_not_matter() -> None:
 
 def test_sequence_weights_change_the_gradient_between_rows() -> None:
     """Paper, Eq. 9 divides a row's weight by itself; here it survives."""
-    config = Objective(contrastive=Contrastive(weight=0), features=Features(weight=0))
+    config = ObjectiveConfig(
+        contrastive=ContrastiveConfig(weight=0), features=FeaturesConfig(weight=0)
+    )
     disagreeing = [np.zeros((3, 4)), np.array([[0.0] * 4, [-2.0] * 4, [-4.0] * 4])]
-    weights = agreement_weights(disagreeing, Agreement(level="sequence")).sequence_weight
+    weights = agreement_weights(disagreeing, AgreementConfig(level="sequence")).sequence_weight
     assert weights[0] > 1 > weights[1]
     even = dataclasses.replace(
         micro_batch([4, 4]),
@@ -94,7 +102,9 @@ def test_sequence_weights_change_the_gradient_between_rows() -> None:
 
 
 def test_token_weights_are_relative_within_a_row() -> None:
-    config = Objective(contrastive=Contrastive(weight=0), features=Features(weight=0))
+    config = ObjectiveConfig(
+        contrastive=ContrastiveConfig(weight=0), features=FeaturesConfig(weight=0)
+    )
     batch = micro_batch([5, 3])
     doubled = dataclasses.replace(batch, token_weight_N=batch.token_weight_N * 2)
     torch.testing.assert_close(gradient(doubled, config), gradient(batch, config))
@@ -105,9 +115,9 @@ def test_token_weights_are_relative_within_a_row() -> None:
 
 
 OFF: dict[str, Any] = {
-    "divergence": Divergence(weight=0),
-    "contrastive": Contrastive(weight=0),
-    "features": Features(weight=0),
+    "divergence": DivergenceConfig(weight=0),
+    "contrastive": ContrastiveConfig(weight=0),
+    "features": FeaturesConfig(weight=0),
 }
 
 
@@ -201,7 +211,7 @@ def test_a_loss_that_is_not_finite_is_reported_as_such() -> None:
 def test_an_empty_micro_batch_still_reaches_the_backward_pass() -> None:
     batch = micro_batch([4, 2])
     empty = rows_of(batch, [])
-    output = objective(empty, head(), ALL.model_copy(update={"features": Features(weight=0)}))
+    output = objective(empty, head(), ALL.model_copy(update={"features": FeaturesConfig(weight=0)}))
     assert output.loss.item() == 0.0
     output.loss.backward()
     assert torch.equal(batch.student_hidden_NH.grad, torch.zeros(6, H, dtype=torch.float64))

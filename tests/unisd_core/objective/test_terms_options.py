@@ -11,13 +11,13 @@ from torch import Tensor
 from tests.unisd_core.objective.batches import H, gradient, head, micro_batch, only
 from tests.unisd_core.objective.reference import naive_terms
 from unisd_core.config.method import (
-    Agreement,
-    Contrastive,
-    CrossEntropy,
-    Divergence,
-    Features,
-    Importance,
-    Objective,
+    AgreementConfig,
+    ContrastiveConfig,
+    CrossEntropyConfig,
+    DivergenceConfig,
+    FeaturesConfig,
+    ImportanceConfig,
+    ObjectiveConfig,
 )
 from unisd_core.objective.divergence import teacher_topk
 from unisd_core.objective.metrics import finalise_metrics
@@ -37,7 +37,7 @@ def naive(batch: MicroBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return leaf, *naive_terms(leaf, teacher, head(), batch.token_N, alpha=0.0, clip=batch.clip)
 
 
-def check(batch: MicroBatch, config: Objective, leaf: Tensor, expected: Tensor) -> None:
+def check(batch: MicroBatch, config: ObjectiveConfig, leaf: Tensor, expected: Tensor) -> None:
     output = objective(batch, head(), config)
     assert output.loss.item() == pytest.approx(expected.item(), rel=1e-9)
     expected.backward()
@@ -48,7 +48,7 @@ def check(batch: MicroBatch, config: Objective, leaf: Tensor, expected: Tensor) 
 def test_cross_entropy() -> None:
     batch = micro_batch([4, 1, 7])
     leaf, _, student, _ = naive(batch)
-    config = only(cross_entropy=CrossEntropy(weight=0.7))
+    config = only(cross_entropy=CrossEntropyConfig(weight=0.7))
     without_teacher = dataclasses.replace(batch, teacher_hidden_NH=None)
     check(without_teacher, config, leaf, 0.7 * over_rows(batch, -student))
     metrics = finalise_metrics(objective(without_teacher, head(), config).metrics)
@@ -62,7 +62,7 @@ def test_contrast(reduction: str) -> None:
     leaf, _, student, teacher = naive(batch)
     far = (student - batch.negative_logprob_N.nan_to_num()).abs()
     hinge = (0.5 + (student - teacher).abs() - far).clamp(min=0) * batch.has_negative_N
-    config = only(contrastive=Contrastive(weight=0.3, margin=0.5, reduction=reduction))
+    config = only(contrastive=ContrastiveConfig(weight=0.3, margin=0.5, reduction=reduction))
     check(batch, config, leaf, 0.3 * over_rows(batch, hinge, reduction))
 
 
@@ -78,7 +78,7 @@ def test_features(reduction: str, normalise: bool) -> None:
     assert batch.teacher_hidden_NH is not None
     square = (scaled(leaf) - scaled(batch.teacher_hidden_NH)).square().sum(-1)
     value = square / H if reduction == "mean" else square
-    features = Features(weight=0.2, normalise=normalise, reduction=reduction)
+    features = FeaturesConfig(weight=0.2, normalise=normalise, reduction=reduction)
     expected = 0.2 * over_rows(batch, value, reduction)
     check(batch, only(features=features), leaf, expected)
 
@@ -88,7 +88,7 @@ def test_features_of_several_layers_are_averaged() -> None:
     layers = torch.rand(2, 7, H, dtype=torch.float64).requires_grad_()
     teacher = torch.rand(2, 7, H, dtype=torch.float64)
     batch = dataclasses.replace(batch, student_layers_LNH=layers, teacher_layers_LNH=teacher)
-    config = only(features=Features(weight=1.0, layers=(0, 2)))
+    config = only(features=FeaturesConfig(weight=1.0, layers=(0, 2)))
     output = objective(batch, head(), config)
     expected = over_rows(batch, (layers - teacher).square().mean(-1).mean(0))
     assert output.loss.item() == pytest.approx(expected.item())
@@ -114,12 +114,12 @@ def test_importance_correction(level: str) -> None:
         w = batch.token_weight_N[t]
         row = (w * ratio[t] * divergence[t]).sum() / w.sum()
         expected = expected + batch.sequence_weight_R[r] * row / 3
-    config = only(divergence=Divergence(), importance=Importance(level=level, cap=1.3))
+    config = only(divergence=DivergenceConfig(), importance=ImportanceConfig(level=level, cap=1.3))
     check(batch, config, leaf, expected)
     metrics = finalise_metrics(objective(batch, head(), config).metrics)
     assert metrics["importance_mean"] == pytest.approx(float(ratio[batch.stale_N].mean()))
     fresh = dataclasses.replace(batch, stale_N=torch.zeros_like(batch.stale_N))
-    off = only(divergence=Divergence())
+    off = only(divergence=DivergenceConfig())
     torch.testing.assert_close(gradient(fresh, config), gradient(fresh, off))
 
 
@@ -127,8 +127,8 @@ def test_sequence_weights_cancel_as_they_are_published_and_act_when_normalised()
     """Paper, Eq. 9, and the released code divide a row's weight by itself."""
     batch = micro_batch([4, 6])
     even = dataclasses.replace(batch, sequence_weight_R=torch.ones(2, dtype=torch.float64))
-    published = only(divergence=Divergence(), agreement=Agreement(normalise="row"))
-    acting = only(divergence=Divergence())
+    published = only(divergence=DivergenceConfig(), agreement=AgreementConfig(normalise="row"))
+    acting = only(divergence=DivergenceConfig())
     torch.testing.assert_close(gradient(batch, published), gradient(even, published))
     assert not torch.allclose(gradient(batch, acting), gradient(even, acting))
 
@@ -138,8 +138,8 @@ def test_likely_tokens_give_the_same_loss_where_they_are_all_tokens() -> None:
     assert batch.teacher_hidden_NH is not None
     topk = teacher_topk(batch.teacher_hidden_NH, head(), batch.token_N, len(head()), 1.0)
     short = dataclasses.replace(batch, teacher_hidden_NH=None, teacher_topk=topk)
-    whole = only(divergence=Divergence(), contrastive=Contrastive())
-    config = whole.model_copy(update={"divergence": Divergence(top_k=len(head()))})
+    whole = only(divergence=DivergenceConfig(), contrastive=ContrastiveConfig())
+    config = whole.model_copy(update={"divergence": DivergenceConfig(top_k=len(head()))})
     torch.testing.assert_close(gradient(short, config), gradient(batch, whole))
     assert finalise_metrics(objective(short, head(), config).metrics)["topk_mass"] == pytest.approx(
         1
@@ -153,7 +153,7 @@ def test_weighted_and_unweighted_losses_stand_side_by_side() -> None:
         token_weight_N=torch.ones_like(batch.token_weight_N),
         sequence_weight_R=torch.ones_like(batch.sequence_weight_R),
     )
-    config = only(divergence=Divergence())
+    config = only(divergence=DivergenceConfig())
     metrics = finalise_metrics(objective(batch, head(), config).metrics)
     plain = finalise_metrics(objective(even, head(), config).metrics)
     assert metrics["loss_divergence_unweighted"] == pytest.approx(plain["loss_divergence"])

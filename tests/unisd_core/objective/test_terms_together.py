@@ -24,45 +24,49 @@ from tests.unisd_core.objective.batches import (
 )
 from tests.unisd_core.objective.reference import naive_terms
 from unisd_core.config.method import (
-    Agreement,
-    Contrastive,
-    CrossEntropy,
-    Divergence,
-    Features,
-    Importance,
-    Objective,
+    AgreementConfig,
+    ContrastiveConfig,
+    CrossEntropyConfig,
+    DivergenceConfig,
+    FeaturesConfig,
+    ImportanceConfig,
+    ObjectiveConfig,
 )
 from unisd_core.objective import terms as terms_module
 from unisd_core.objective.metrics import add_metrics, finalise_metrics
 from unisd_core.objective.terms import MicroBatch, objective
 
-DIVERGENCE = Divergence(weight=0.7)
+DIVERGENCE = DivergenceConfig(weight=0.7)
 
 VARIANTS = {
     "plain": only(divergence=DIVERGENCE),
-    "clip_entries": only(divergence=Divergence(weight=0.7, clip_entries=0.05)),
-    "row": only(divergence=DIVERGENCE, agreement=Agreement(level="sequence", normalise="row")),
-    "token_importance": only(divergence=DIVERGENCE, importance=Importance(level="token")),
-    "sequence_importance": only(divergence=DIVERGENCE, importance=Importance(level="sequence")),
-    "hinge": only(contrastive=Contrastive(weight=0.3, margin=2.0)),
-    "hinge_sum": only(contrastive=Contrastive(weight=0.3, margin=2.0, reduction="sum")),
-    "features": only(features=Features(weight=0.2)),
-    "features_sum": only(features=Features(weight=0.2, reduction="sum")),
-    "features_normalised": only(features=Features(weight=0.2, normalise=True)),
-    "cross_entropy": only(cross_entropy=CrossEntropy(weight=0.4)),
-    "all": Objective(
+    "clip_entries": only(divergence=DivergenceConfig(weight=0.7, clip_entries=0.05)),
+    "row": only(
+        divergence=DIVERGENCE, agreement=AgreementConfig(level="sequence", normalise="row")
+    ),
+    "token_importance": only(divergence=DIVERGENCE, importance=ImportanceConfig(level="token")),
+    "sequence_importance": only(
+        divergence=DIVERGENCE, importance=ImportanceConfig(level="sequence")
+    ),
+    "hinge": only(contrastive=ContrastiveConfig(weight=0.3, margin=2.0)),
+    "hinge_sum": only(contrastive=ContrastiveConfig(weight=0.3, margin=2.0, reduction="sum")),
+    "features": only(features=FeaturesConfig(weight=0.2)),
+    "features_sum": only(features=FeaturesConfig(weight=0.2, reduction="sum")),
+    "features_normalised": only(features=FeaturesConfig(weight=0.2, normalise=True)),
+    "cross_entropy": only(cross_entropy=CrossEntropyConfig(weight=0.4)),
+    "all": ObjectiveConfig(
         divergence=DIVERGENCE,
-        contrastive=Contrastive(weight=0.3, margin=2.0, reduction="sum"),
-        features=Features(weight=0.2, normalise=True, reduction="sum"),
-        cross_entropy=CrossEntropy(weight=0.4),
-        importance=Importance(level="token", cap=1.5),
-        agreement=Agreement(level="sequence", normalise="row"),
+        contrastive=ContrastiveConfig(weight=0.3, margin=2.0, reduction="sum"),
+        features=FeaturesConfig(weight=0.2, normalise=True, reduction="sum"),
+        cross_entropy=CrossEntropyConfig(weight=0.4),
+        importance=ImportanceConfig(level="token", cap=1.5),
+        agreement=AgreementConfig(level="sequence", normalise="row"),
         chunk_tokens=3,
     ),
 }
 
 
-def naive_loss(student: Tensor, batch: MicroBatch, config: Objective) -> Tensor:
+def naive_loss(student: Tensor, batch: MicroBatch, config: ObjectiveConfig) -> Tensor:
     """The objective row by row and token by token, in float64 and through full logits."""
     teacher = batch.teacher_hidden_NH
     assert teacher is not None
@@ -191,9 +195,10 @@ def test_importance_changes_stale_rows_only_and_is_reported() -> None:
 
 def test_topk_takes_the_place_of_hidden_states() -> None:
     batch = micro_batch([4, 6, 2])
-    exact = only(divergence=DIVERGENCE, contrastive=Contrastive(weight=0.3, margin=2.0))
+    exact = only(divergence=DIVERGENCE, contrastive=ContrastiveConfig(weight=0.3, margin=2.0))
     whole, some = (
-        exact.model_copy(update={"divergence": Divergence(weight=0.7, top_k=k)}) for k in (23, 4)
+        exact.model_copy(update={"divergence": DivergenceConfig(weight=0.7, top_k=k)})
+        for k in (23, 4)
     )
     complete = with_topk(batch, 23)
     torch.testing.assert_close(gradient(complete, whole), gradient(batch, exact))
@@ -206,8 +211,8 @@ def test_topk_takes_the_place_of_hidden_states() -> None:
     mass = few.teacher_topk.logprob_NK.exp().sum(-1).mean()
     metrics = finalise_metrics(objective(few, head(), some).metrics)
     assert metrics["topk_mass"] == pytest.approx(float(mass)) and 0 < float(mass) < 1
-    without = some.model_copy(update={"divergence": Divergence(weight=0, top_k=4)})
-    hinge = exact.model_copy(update={"divergence": Divergence(weight=0)})
+    without = some.model_copy(update={"divergence": DivergenceConfig(weight=0, top_k=4)})
+    hinge = exact.model_copy(update={"divergence": DivergenceConfig(weight=0)})
     torch.testing.assert_close(gradient(few, without), gradient(batch, hinge))
 
 
@@ -231,14 +236,14 @@ def test_cross_entropy_reads_no_teacher_and_others_name_what_they_miss() -> None
     assert metrics["loss_cross_entropy"] == pytest.approx(
         0.4 * metrics["loss_cross_entropy_unweighted"]
     )
-    layers = only(features=Features(layers=(0, 1)))
+    layers = only(features=FeaturesConfig(layers=(0, 1)))
     with pytest.raises(ValueError, match=r"features\.layers"):
         objective(dataclasses.replace(batch, student_layers_LNH=None), head(), layers)
     for name in ("plain", "hinge", "features"):
         with pytest.raises(ValueError, match="hidden states"):
             objective(batch, head(), VARIANTS[name])
     with pytest.raises(ValueError, match="top-k"):
-        objective(batch, head(), only(divergence=Divergence(top_k=4)))
+        objective(batch, head(), only(divergence=DivergenceConfig(top_k=4)))
 
 
 @settings(max_examples=40, deadline=None)

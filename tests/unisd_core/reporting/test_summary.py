@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from unisd_core.reporting.resources import Resources, StageUse, account
 from unisd_core.reporting.summary import (
-    Ledger,
+    LedgerCounts,
     Mechanisms,
     Seconds,
     Staleness,
@@ -31,7 +31,9 @@ def summary(**changes: Any) -> Summary:
         "versions_published": 16,
         "replica_versions": (16,),
         "staleness": Staleness(limit=2, max=1, mean=0.5),
-        "ledger": Ledger(admitted=140, consumed=128, filtered=5, stale=3, failed=1, in_flight=3),
+        "ledger": LedgerCounts(
+            admitted=140, consumed=128, filtered=5, stale=3, failed=1, in_flight=3
+        ),
         "seconds": Seconds(total=1234.5, generate=1, score=2, learn=3, push=4, evaluate=5),
         "tokens_per_second": {"generate": 1234.4, "learn": 99.0},
         "mechanisms": Mechanisms(ema_distance=0.125),

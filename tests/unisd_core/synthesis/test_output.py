@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.data import OwnRows, Synthesis
+from unisd_core.config.data import CustomConfig, SynthesisConfig
 from unisd_core.synthesis.card import make_summary, write_card
 from unisd_core.synthesis.export import export_rows
 from unisd_core.synthesis.inventory import uid_digest
@@ -96,10 +96,12 @@ def test_the_export_is_read_as_rows_of_ones_own(tmp_path: Path, columns: str, ki
     folder.write("data/shard-0.parquet", shard("a", "b"))
     folder.write("data/shard-1.parquet", shard())
     folder.write("data/shard-2.parquet", shard("c"))
-    settings = Synthesis(export=columns, export_format=kind)  # type: ignore[arg-type]
+    settings = SynthesisConfig(export=columns, export_format=kind)  # type: ignore[arg-type]
     name = export_rows(folder, survey(folder).names, settings)
     assert name == f"train.{kind}"
-    rows = OwnRowsTask(OwnRows(train=str(tmp_path / name), test=str(tmp_path / name))).rows("train")
+    rows = OwnRowsTask(CustomConfig(train=str(tmp_path / name), test=str(tmp_path / name))).rows(
+        "train"
+    )
     assert [(row.uid, row.prompt, row.gold) for row in rows] == [
         (f"own_rows/{uid}/1", f"Where is {uid}?", f"Here is {uid}.") for uid in "abc"
     ]
@@ -111,11 +113,11 @@ def test_other_conversations_are_no_rows(tmp_path: Path) -> None:
     for messages in (turns, turns[1:], "text", [1, 2], []):
         file.write_text(json.dumps({"messages": messages}) + "\n")
         with pytest.raises(UserError, match=r"rows.jsonl:1: field 'messages' must be one user"):
-            OwnRowsTask(OwnRows(train=str(file), test=str(file))).rows("train")
+            OwnRowsTask(CustomConfig(train=str(file), test=str(file))).rows("train")
 
 
 def test_nothing_is_exported_where_nothing_is_wanted(folder: OutputFolder) -> None:
-    assert export_rows(folder, [], Synthesis(export="off")) is None
+    assert export_rows(folder, [], SynthesisConfig(export="off")) is None
 
 
 def test_the_card_says_what_is_there(folder: OutputFolder) -> None:

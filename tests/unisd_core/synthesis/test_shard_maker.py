@@ -14,7 +14,7 @@ import pytest
 from unisd_core.common.schema import SCORED
 from unisd_core.config.run import Config
 from unisd_core.models.load import load_tokenizer
-from unisd_core.scoring.agreement_columns import row_agreement, weighed
+from unisd_core.scoring.agreement_columns import row_agreement, with_agreement_weights
 from unisd_core.synthesis.inventory import uid_digest
 from unisd_core.synthesis.output import OutputFolder
 from unisd_core.synthesis.prompts import PromptReader
@@ -120,7 +120,7 @@ def test_rows_carry_text_numbers_and_scores_of_the_main_job(make: Any, tiny_mode
     assert (account.prompts, account.sampled, account.kept, dict(account.dropped)) == (2, 6, 6, {})
     assert [row["completion"] for row in rows] == [text for texts in TEXTS for text in texts]
     table = block(tiny_model)
-    expected, _ = weighed(table, config(), 0, None)
+    expected, _ = with_agreement_weights(table, config(), 0, None)
     assert [r["token_weights"] for r in rows] == expected["token_weights"].to_pylist()
     agreement = row_agreement(table, config().objective.agreement)
     np.testing.assert_allclose([row["agreement"] for row in rows], agreement, rtol=1e-6)

@@ -8,7 +8,7 @@ import torch
 
 from tests.support.rows import scored
 from unisd_core.common.errors import UserError
-from unisd_core.config.run import Config, Training
+from unisd_core.config.run import Config, TrainingConfig
 from unisd_core.objective.metrics import finalise_metrics
 from unisd_core.training.student import BadBatch, Student, learning_rate
 
@@ -81,7 +81,7 @@ def test_metrics_name_every_mechanism(tiny_model):
 
 
 def test_the_rate_rises_then_falls_to_a_tenth():
-    settings = Training(steps=100, warmup=0.1, learning_rate=1.0, schedule="cosine")
+    settings = TrainingConfig(steps=100, warmup=0.1, learning_rate=1.0, schedule="cosine")
     rates = [learning_rate(settings, step) for step in range(100)]
     assert rates[0] < rates[5] < rates[10] == max(rates) == 1.0
     assert 0.1 <= rates[-1] < 0.11

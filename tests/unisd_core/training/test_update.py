@@ -16,7 +16,7 @@ from tests.support.rows import scored
 from unisd_core.config.run import Config
 from unisd_core.objective.metrics import finalise_metrics
 from unisd_core.training.student import Student
-from unisd_core.training.update import CarefulUpdate, careful_update
+from unisd_core.training.update import UpdateResult, update_without_bad_rows
 
 Row = dict[str, Any]
 VERSION = 50
@@ -91,8 +91,8 @@ def alone(value: Any) -> list[Any]:
     return [value]
 
 
-def attempt(student: Student, rows: list[Row]) -> CarefulUpdate:
-    return careful_update(student, table_of(rows), VERSION, alone)
+def attempt(student: Student, rows: list[Row]) -> UpdateResult:
+    return update_without_bad_rows(student, table_of(rows), VERSION, alone)
 
 
 def everything(student: Student) -> dict[str, torch.Tensor]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.toy_task import ToyTask, toy_row
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Views
+from unisd_core.config.method import ViewsConfig
 from unisd_core.tasks.base import Row
 from unisd_core.views.contexts import EXAMPLE_HEADER
 from unisd_core.views.contexts import build_contexts as build_with_counts
@@ -24,8 +24,8 @@ questions = st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(" ".joi
 golds = st.integers(0, 30).map(lambda number: f"call({number})")
 
 
-def views(kind: str, count: int = 2, **settings: Any) -> Views:
-    return Views.model_validate({"auxiliary": kind, "count": count, **settings})
+def views(kind: str, count: int = 2, **settings: Any) -> ViewsConfig:
+    return ViewsConfig.model_validate({"auxiliary": kind, "count": count, **settings})
 
 
 @st.composite
@@ -38,7 +38,9 @@ def datasets(draw: st.DrawFn) -> list[Row]:
     return rows
 
 
-def build_contexts(rows: list[Row], task: ToyTask, settings: Views, seed: int) -> list[list[str]]:
+def build_contexts(
+    rows: list[Row], task: ToyTask, settings: ViewsConfig, seed: int
+) -> list[list[str]]:
     found = build_with_counts(rows, task, settings, seed)
     assert not found.counts
     return found.texts

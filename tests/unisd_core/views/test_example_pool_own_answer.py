@@ -13,7 +13,7 @@ from tests.support.scripted_writer import ScriptedWriter
 from tests.support.toy_task import ToyTask, toy_row
 from tests.unisd_core.tasks.test_published_rows import DATA_DIR
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Views
+from unisd_core.config.method import ViewsConfig
 from unisd_core.tasks.base import Row, Task
 from unisd_core.tasks.registry import TASKS, load_task
 from unisd_core.views.contexts import EXAMPLE_HEADER, build_contexts
@@ -55,7 +55,9 @@ def test_no_context_holds_its_rows_own_question_or_answer(
 
     settings: dict[str, Any] = {"auxiliary": kind, "count": 3}
     writer = ScriptedWriter(leak)
-    found = build_contexts(rows, task, Views.model_validate(settings), 0, writer.writing(tmp_path))
+    found = build_contexts(
+        rows, task, ViewsConfig.model_validate(settings), 0, writer.writing(tmp_path)
+    )
     checked = 0
     for row, texts in zip(rows, found.texts, strict=True):
         assert len(set(texts)) == 3

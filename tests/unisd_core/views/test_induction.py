@@ -9,16 +9,18 @@ import pytest
 from tests.support.scripted_writer import ScriptedWriter
 from tests.support.toy_task import ToyTask, toy_row
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Views
+from unisd_core.config.method import ViewsConfig
 from unisd_core.views.contexts import EXAMPLE_HEADER, INSTRUCTION_HEADER, build_contexts
 
 TASK = ToyTask()
 ROWS = [toy_row(f"u{n:02d}", f"question {n:02d}", f"gold-{n:02d}") for n in range(12)]
 
 
-def views(count: int = 2, **induction: Any) -> Views:
+def views(count: int = 2, **induction: Any) -> ViewsConfig:
     settings = {"examples": 2, "pool": 6, **induction}
-    return Views.model_validate({"auxiliary": "induction", "count": count, "induction": settings})
+    return ViewsConfig.model_validate(
+        {"auxiliary": "induction", "count": count, "induction": settings}
+    )
 
 
 def numbered() -> ScriptedWriter:

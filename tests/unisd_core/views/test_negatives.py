@@ -9,7 +9,7 @@ import pytest
 from tests.support.scripted_writer import ScriptedWriter
 from tests.support.toy_task import ToyTask, toy_row
 from unisd_core.common.errors import UserError
-from unisd_core.config.method import Negatives
+from unisd_core.config.method import NegativesConfig
 from unisd_core.tasks.minitools.mistakes import MISTAKES
 from unisd_core.tasks.registry import load_task
 from unisd_core.views.negatives import wrong_references
@@ -18,18 +18,18 @@ TASK = ToyTask()
 ROWS = [toy_row(f"u{n}", f"question {n}", f"gold-{n}") for n in range(5)]
 
 
-def generated(**settings: Any) -> Negatives:
-    return Negatives.model_validate({"source": "generated", **settings})
+def generated(**settings: Any) -> NegativesConfig:
+    return NegativesConfig.model_validate({"source": "generated", **settings})
 
 
 def test_the_rule_gives_distinct_references_of_the_row_alone() -> None:
-    found = wrong_references(ROWS, TASK, Negatives(per_row=4), 0)
+    found = wrong_references(ROWS, TASK, NegativesConfig(per_row=4), 0)
     assert found.counts == {"negatives.rule": 20}
     for references in found.rows:
         assert len({wrong.gold for wrong in references}) == 4
-    assert wrong_references(ROWS[2:3], TASK, Negatives(per_row=4), 0).rows == found.rows[2:3]
-    assert wrong_references(ROWS, TASK, Negatives(per_row=4), 1).rows != found.rows
-    first = wrong_references(ROWS, TASK, Negatives(), 0).rows
+    assert wrong_references(ROWS[2:3], TASK, NegativesConfig(per_row=4), 0).rows == found.rows[2:3]
+    assert wrong_references(ROWS, TASK, NegativesConfig(per_row=4), 1).rows != found.rows
+    first = wrong_references(ROWS, TASK, NegativesConfig(), 0).rows
     assert first == [references[:1] for references in found.rows]
 
 

@@ -34,7 +34,7 @@ class _GatedSilu(torch.autograd.Function):
         return grad_gate, functional.silu(gate).mul_(grad)
 
 
-def keep_less(model: nn.Module) -> None:
+def recompute_gated_mlps(model: nn.Module) -> None:
     """Let all MLPs of ``model`` that compute as above do so with less kept; others stay."""
     for module in model.modules():
         if dict(module.named_children()).keys() >= PARTS and _is_gated_silu(module):

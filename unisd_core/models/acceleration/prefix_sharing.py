@@ -32,7 +32,7 @@ ON_TOKENS = (
 """Linear layers of a block whose output at one token nothing reads at another."""
 
 
-def let_read_trees(model: PreTrainedModel) -> None:
+def enable_prefix_sharing(model: PreTrainedModel) -> None:
     """Give ``model`` attention that understands trees, unless it then computes anything else: it
     may have other layers that mix tokens, or attention of its own."""
     if not model._supports_attention_backend:
@@ -41,12 +41,12 @@ def let_read_trees(model: PreTrainedModel) -> None:
     ids_BT = torch.tensor([[0, 1, 2, 3], [0, 1, 4, 5]])
     whole_BTH = model.base_model(ids_BT, use_cache=False).last_hidden_state
     model.set_attn_implementation(ATTENTION)
-    tree_BTH = read_rows(model.base_model, ids_BT, every_layer=False)[-1]
+    tree_BTH = forward_rows(model.base_model, ids_BT, every_layer=False)[-1]
     if not torch.allclose(tree_BTH, whole_BTH, rtol=0.02, atol=0.05):
         model.set_attn_implementation(before)
 
 
-def read_rows(
+def forward_rows(
     backbone: PreTrainedModel,
     ids_BT: Tensor,
     every_layer: bool,

@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor
 
-Row = TypeVar("Row")
+T = TypeVar("T")
 
 PADDING = -1
 """Stands behind the last token of a row that is shorter than others."""
@@ -86,11 +86,11 @@ def predicting(ids_BT: Tensor, starts: Sequence[int]) -> Tensor:
 
 
 def by_tokens(
-    rows: Iterable[Row], ids: Callable[[Row], Sequence[int]], limit: int
-) -> Iterator[list[Row]]:
+    rows: Iterable[T], ids: Callable[[T], Sequence[int]], limit: int
+) -> Iterator[list[T]]:
     """Rows in the order given, in batches (of at least one row) whose trees have at most ``limit``
     tokens. What a row shares is counted by the row before it."""
-    batch: list[Row] = []
+    batch: list[T] = []
     total, last = 0, cast(Sequence[int], ())
     for row in rows:
         own = ids(row)

@@ -22,7 +22,7 @@ from unisd_core.config.run import Config
 from unisd_core.evaluation.outcomes import read_outcomes
 from unisd_core.evaluation.scoreboard import Estimate, score_set
 from unisd_core.reporting.page.secrets import without_secrets
-from unisd_core.reporting.summary import AccuracyChange, Ledger, Seconds, Staleness
+from unisd_core.reporting.summary import AccuracyChange, LedgerCounts, Seconds, Staleness
 
 Found = TypeVar("Found", bound=FrozenModel)
 Line = dict[str, Any]
@@ -50,7 +50,7 @@ class RunRecord:
     validation: list[Line]
     incidents: list[Line]
     test_sets: list[TestSet]
-    ledger: Ledger | None
+    ledger: LedgerCounts | None
     staleness: Staleness | None
     seconds: Seconds | None
     tokens_per_second: dict[str, float]
@@ -104,7 +104,7 @@ def read_run(path: Path) -> RunRecord:
             if line and is_number(line.get("unix_time"))
         ],
         test_sets=_test_sets(path / "evaluation", summary),
-        ledger=_parsed(Ledger, summary.get("ledger")),
+        ledger=_parsed(LedgerCounts, summary.get("ledger")),
         staleness=_parsed(Staleness, summary.get("staleness")),
         seconds=_parsed(Seconds, summary.get("seconds")),
         tokens_per_second={

@@ -16,7 +16,7 @@ PROMPT_TOKENS = 600
 
 
 @dataclass(frozen=True)
-class Piece:
+class TextPiece:
     """Consecutive tokens that are shown together; means where there are several."""
 
     text: str
@@ -62,7 +62,7 @@ class Sample:
     source: str
     finish_reason: str
     prompt: str
-    pieces: list[Piece]
+    pieces: list[TextPiece]
     cut: int
     tokens: int
     weight: float
@@ -100,7 +100,7 @@ def _sample(row: Mapping[str, Any], decode: Decode | None) -> Sample:
     )
 
 
-def _pieces(row: Mapping[str, Any], ids: list[int], decode: Decode | None) -> Iterator[Piece]:
+def _pieces(row: Mapping[str, Any], ids: list[int], decode: Decode | None) -> Iterator[TextPiece]:
     views = row["auxiliary_logprobs"] or []
     start = 0
     for text, count in token_texts(ids, decode):
@@ -109,7 +109,7 @@ def _pieces(row: Mapping[str, Any], ids: list[int], decode: Decode | None) -> It
         weight = _mean(row["token_weights"][span])
         if weight is None:
             raise ValueError("a token without a weight")
-        yield Piece(
+        yield TextPiece(
             text,
             weight * row["sequence_weight"],
             # Nobody sampled a reference.

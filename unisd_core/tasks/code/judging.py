@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from unisd_core.sandbox import Limits, Program, run_program, run_programs
-from unisd_core.tasks.base import Score
+from unisd_core.tasks.base import AnswerScore
 from unisd_core.tasks.code.mutation import mutants
 
 _SCORING = Limits(cpu_s=10, wall_s=30.0)
@@ -18,7 +18,7 @@ _TRIES = 12
 """Mutants run for one wrong reference before the row is left without."""
 
 
-def score_programs(codes: Sequence[str | None], tests: Sequence[str]) -> list[Score]:
+def score_programs(codes: Sequence[str | None], tests: Sequence[str]) -> list[AnswerScore]:
     """Right where ``codes[i]`` passes ``tests[i]``, readable where there is a program at all.
     Several run at a time."""
     programs = [
@@ -26,7 +26,7 @@ def score_programs(codes: Sequence[str | None], tests: Sequence[str]) -> list[Sc
     ]
     passed = iter(verdict.passed for verdict in run_programs(programs, _SCORING))
     return [
-        Score(correct=code is not None and next(passed), extracted=code is not None)
+        AnswerScore(correct=code is not None and next(passed), extracted=code is not None)
         for code in codes
     ]
 

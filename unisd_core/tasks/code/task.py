@@ -10,7 +10,7 @@ import dataclasses
 import random
 from collections.abc import Sequence
 
-from unisd_core.tasks.base import NegativeRequest, Row, Score, Task
+from unisd_core.tasks.base import AnswerScore, NegativeRequest, Row, Task
 from unisd_core.tasks.code.data import Dataset, Problem, read_problems
 from unisd_core.tasks.code.extraction import extract_code
 from unisd_core.tasks.code.judging import failing_mutant, fails, loads, score_programs
@@ -113,11 +113,11 @@ class CodeTask(Task):
         tests = "" if row.answer["stub"] else f"Tests:\n{row.answer['tests']}\n"
         return f"Task: {row.answer['text']}\n{tests}{row.gold}"
 
-    def score(self, row: Row, completion: str) -> Score:
+    def score(self, row: Row, completion: str) -> AnswerScore:
         """Whether the program in ``completion`` passes all tests of the row in the sandbox."""
         return self.score_many([row], [completion])[0]
 
-    def score_many(self, rows: Sequence[Row], completions: Sequence[str]) -> list[Score]:
+    def score_many(self, rows: Sequence[Row], completions: Sequence[str]) -> list[AnswerScore]:
         """``score`` of each pair, several programs at a time."""
         found = [_program(row, text) for row, text in zip(rows, completions, strict=True)]
         return score_programs(found, [row.answer["tests"] for row in rows])

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unisd_core.common.errors import UserError
-from unisd_core.tasks.base import Row, Score
+from unisd_core.tasks.base import AnswerScore, Row
 from unisd_core.tasks.custom.metrics import Metric
 from unisd_core.tasks.data import Record
 from unisd_core.tasks.tool_calls import STRICT_JSON, Call, find_calls, score_calls
@@ -39,7 +39,7 @@ class JsonCall(Metric):
             )
         return {"calls": [[call.action, dict(call.arguments)] for call in reading.calls]}
 
-    def score(self, answer: Mapping[str, Any], completion: str) -> Score:
+    def score(self, answer: Mapping[str, Any], completion: str) -> AnswerScore:
         gold = [Call(action, arguments) for action, arguments in answer["calls"]]
         return score_calls(find_calls(completion), gold)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unisd_core.common.errors import UserError
-from unisd_core.tasks.base import Row, Score
+from unisd_core.tasks.base import AnswerScore, Row
 from unisd_core.tasks.data import Record
 from unisd_core.tasks.multiple_choice.data import LETTERS
 from unisd_core.tasks.multiple_choice.extraction import extract_choice
@@ -25,12 +25,12 @@ class Metric(ABC):
         ``reference``. Raises UserError naming the row where it holds nothing to compare with."""
 
     @abstractmethod
-    def score(self, answer: Mapping[str, Any], completion: str) -> Score:
+    def score(self, answer: Mapping[str, Any], completion: str) -> AnswerScore:
         """Compare what ``completion`` says with ``answer``; never raises on model text."""
 
     def score_many(
         self, answers: Sequence[Mapping[str, Any]], completions: Sequence[str]
-    ) -> list[Score]:
+    ) -> list[AnswerScore]:
         """``score`` of each pair."""
         return [self.score(a, text) for a, text in zip(answers, completions, strict=True)]
 
@@ -54,13 +54,13 @@ class ExactMatch(Metric):
     def answer(self, record: Record, wanted: str) -> dict[str, Any]:
         return {"text": _one_line(wanted), "last_line": bool(record.optional_text("answer"))}
 
-    def score(self, answer: Mapping[str, Any], completion: str) -> Score:
+    def score(self, answer: Mapping[str, Any], completion: str) -> AnswerScore:
         text = completion.strip()
         if answer["last_line"]:
             line = text.rpartition("\n")[2]
             label = self._LABEL.match(line)
             text = line[label.end() :] if label else line
-        return Score(correct=_one_line(text) == answer["text"], extracted=bool(text))
+        return AnswerScore(correct=_one_line(text) == answer["text"], extracted=bool(text))
 
     def wrong(self, row: Row, others: Sequence[Row], rng: random.Random) -> str | None:
         """The reference of another row that has as many lines."""
@@ -94,9 +94,9 @@ class Choice(Metric):
             )
         return {"letter": letter, "letters": LETTERS[:count]}
 
-    def score(self, answer: Mapping[str, Any], completion: str) -> Score:
+    def score(self, answer: Mapping[str, Any], completion: str) -> AnswerScore:
         letter = extract_choice(completion, answer["letters"])
-        return Score(correct=letter == answer["letter"], extracted=letter is not None)
+        return AnswerScore(correct=letter == answer["letter"], extracted=letter is not None)
 
     def wrong(self, row: Row, others: Sequence[Row], rng: random.Random) -> str | None:
         """Another letter in the place of the right one."""
@@ -120,10 +120,10 @@ class Numeric(Metric):
             raise UserError(f"{record.place}: no number can be read as the answer; fix the row")
         return {"number": number}
 
-    def score(self, answer: Mapping[str, Any], completion: str) -> Score:
+    def score(self, answer: Mapping[str, Any], completion: str) -> AnswerScore:
         number = extract_number(completion)
         correct = number is not None and same_number(number, answer["number"])
-        return Score(correct=correct, extracted=number is not None)
+        return AnswerScore(correct=correct, extracted=number is not None)
 
     def wrong(self, row: Row, others: Sequence[Row], rng: random.Random) -> str | None:
         """The reference with another number."""

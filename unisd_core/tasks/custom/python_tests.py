@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unisd_core.common.errors import UserError
-from unisd_core.tasks.base import Row, Score
+from unisd_core.tasks.base import AnswerScore, Row
 from unisd_core.tasks.code.extraction import extract_code
 from unisd_core.tasks.code.judging import failing_mutant, score_programs
 from unisd_core.tasks.code.source import parse, written
@@ -38,12 +38,12 @@ class PythonTests(Metric):
             f"{record.place}: field 'tests' calls nothing that the reference defines; fix the row"
         )
 
-    def score(self, answer: Mapping[str, Any], completion: str) -> Score:
+    def score(self, answer: Mapping[str, Any], completion: str) -> AnswerScore:
         return self.score_many([answer], [completion])[0]
 
     def score_many(
         self, answers: Sequence[Mapping[str, Any]], completions: Sequence[str]
-    ) -> list[Score]:
+    ) -> list[AnswerScore]:
         """``score`` of each pair, several programs at a time."""
         found = [
             extract_code(text, answer["function"])

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.data import OwnRows
-from unisd_core.tasks.base import Row, Score, Task
+from unisd_core.config.data import CustomConfig
+from unisd_core.tasks.base import AnswerScore, Row, Task
 from unisd_core.tasks.custom.files import read_file, with_reference
 from unisd_core.tasks.custom.json_call import JsonCall
 from unisd_core.tasks.custom.metrics import Choice, ExactMatch, Metric, Numeric
@@ -33,7 +33,7 @@ class OwnRowsTask(Task):
     name = "own_rows"
     test_splits = ("test",)
 
-    def __init__(self, settings: OwnRows) -> None:
+    def __init__(self, settings: CustomConfig) -> None:
         self.max_completion_tokens = settings.max_completion_tokens
         self._settings = settings
         self._metric = METRICS[settings.metric]()
@@ -107,11 +107,11 @@ class OwnRowsTask(Task):
         """The prompt and its reference."""
         return f"{row.prompt}\n{row.gold}"
 
-    def score(self, row: Row, completion: str) -> Score:
+    def score(self, row: Row, completion: str) -> AnswerScore:
         """The metric's score."""
         return self._metric.score(row.answer, completion)
 
-    def score_many(self, rows: Sequence[Row], completions: Sequence[str]) -> list[Score]:
+    def score_many(self, rows: Sequence[Row], completions: Sequence[str]) -> list[AnswerScore]:
         """``score`` of each pair, in parallel where the metric runs programs."""
         return self._metric.score_many([row.answer for row in rows], completions)
 

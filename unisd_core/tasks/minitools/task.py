@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 
-from unisd_core.tasks.base import NegativeRequest, Row, Score, Task
+from unisd_core.tasks.base import AnswerScore, NegativeRequest, Row, Task
 from unisd_core.tasks.minitools.calls import read_calls
 from unisd_core.tasks.minitools.corruption import corrupt
 from unisd_core.tasks.minitools.generation import describe, generate
@@ -57,7 +57,7 @@ class MiniTools(Task):
         """The request and its calls, without documentation: the form is what it shows."""
         return f"Request: {row.answer['request']}\n{row.gold}"
 
-    def score(self, row: Row, completion: str) -> Score:
+    def score(self, row: Row, completion: str) -> AnswerScore:
         """``correct`` asks for exactly the gold calls and no other text; ``parts["action"]`` is 1
         for the right tools in order, ``parts["arguments"]`` the share of right arguments."""
         return score_calls(read_calls(completion), _gold_calls(row))

@@ -11,7 +11,7 @@ import dataclasses
 import random
 import re
 
-from unisd_core.tasks.base import NegativeRequest, Row, Score, Task
+from unisd_core.tasks.base import AnswerScore, NegativeRequest, Row, Task
 from unisd_core.tasks.multiple_choice.data import (
     LETTERS,
     REASONING_CHARACTERS,
@@ -162,10 +162,10 @@ class MultipleChoice(Task):
             ]
         )
 
-    def score(self, row: Row, completion: str) -> Score:
+    def score(self, row: Row, completion: str) -> AnswerScore:
         """Whether the extracted letter is the right one; see ``extract_choice``."""
         letter = extract_choice(completion, LETTERS[: len(row.answer["options"])])
-        return Score(
+        return AnswerScore(
             correct=letter is not None and letter in row.answer["accepted"],
             extracted=letter is not None,
         )

@@ -6,7 +6,7 @@ import dataclasses
 import random
 
 from unisd_core.common.errors import UserError
-from unisd_core.tasks.base import NegativeRequest, Row, Score, Task
+from unisd_core.tasks.base import AnswerScore, NegativeRequest, Row, Task
 from unisd_core.tasks.minitools.mistakes import MISTAKES, mistake_prompt
 from unisd_core.tasks.tool_calls import Call, Reading, find_calls, score_calls
 from unisd_core.tasks.toolalpaca.corruption import RULES, corrupt
@@ -84,7 +84,7 @@ class ToolAlpaca(Task):
         """The question and its reference, without documentation."""
         return f"Question: {row.answer['question']}\n{row.gold}"
 
-    def score(self, row: Row, completion: str) -> Score:
+    def score(self, row: Row, completion: str) -> AnswerScore:
         """``correct`` asks for the gold calls in order, optional ones or not, with the gold
         arguments and no other; see ``find_calls`` and ``same_text``.
 

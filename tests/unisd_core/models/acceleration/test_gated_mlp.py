@@ -13,8 +13,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoModelForCausalLM
 
 from tests.support.tiny import make_tiny_model
-from unisd_core.config.run import Lora
-from unisd_core.models.acceleration.gated_mlp import PARTS, keep_less
+from unisd_core.config.run import LoraConfig
+from unisd_core.models.acceleration.gated_mlp import PARTS, recompute_gated_mlps
 from unisd_core.models.lora import add_lora
 
 IDS = torch.tensor([[5, 9, 40, 77, 12, 33], [60, 8, 91, 14, 3, 2]])
@@ -26,7 +26,7 @@ def original(folder: Path) -> Any:
 
 def frozen_with_lora(model: Any) -> Any:
     model.requires_grad_(False)
-    adapted = add_lora(model, Lora(rank=4), seed=0)
+    adapted = add_lora(model, LoraConfig(rank=4), seed=0)
     torch.manual_seed(0)
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
@@ -47,7 +47,7 @@ def read(model: Any) -> tuple[Tensor, dict[str, Tensor]]:
 def test_same_logits_and_gradients(tmp_path: Path, trained: Callable[[Any], Any]) -> None:
     folder = make_tiny_model(tmp_path / "model")
     plain, changed = original(folder), original(folder)
-    keep_less(changed)
+    recompute_gated_mlps(changed)
     plain, changed = trained(plain), trained(changed)
     expected, found = read(plain), read(changed)
     assert torch.equal(found[0], expected[0])
@@ -61,7 +61,7 @@ def test_same_logits_and_gradients(tmp_path: Path, trained: Callable[[Any], Any]
 def test_less_is_kept(tmp_path: Path) -> None:
     folder = make_tiny_model(tmp_path / "model")
     plain, changed = original(folder), original(folder)
-    keep_less(changed)
+    recompute_gated_mlps(changed)
 
     def kept(model: Any) -> int:
         """Values that are kept in tensors as wide as the MLP, each counted once."""
@@ -100,9 +100,9 @@ class Other(nn.Module):
 def test_what_computes_anything_else_stays(tmp_path: Path) -> None:
     torch.manual_seed(0)
     other = Other(nn.SiLU())
-    keep_less(other)
+    recompute_gated_mlps(other)
     assert "forward" not in vars(other)
     gemma = original(make_tiny_model(tmp_path / "gemma", family="gemma3"))
-    keep_less(gemma)
+    recompute_gated_mlps(gemma)
     gated = [m for m in gemma.modules() if dict(m.named_children()).keys() >= PARTS]
     assert gated and not any("forward" in vars(module) for module in gated)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from tests.support.families import FAMILIES
 from tests.support.tiny import make_tiny_model
-from unisd_core.config.run import Lora
-from unisd_core.models.acceleration.prefix_sharing import ATTENTION, let_read_trees
+from unisd_core.config.run import LoraConfig
+from unisd_core.models.acceleration.prefix_sharing import ATTENTION, enable_prefix_sharing
 from unisd_core.models.acceleration.prefix_tree import PADDING, PrefixTree
 from unisd_core.models.load import backbone, layer_states, load_base
 from unisd_core.models.lora import add_lora
@@ -38,7 +38,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def model(folder: Path) -> nn.Module:
-    model = add_lora(load_base(folder), Lora(rank=4), seed=0)
+    model = add_lora(load_base(folder), LoraConfig(rank=4), seed=0)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.05)
@@ -106,5 +106,5 @@ def test_attention_of_its_own_leaves_a_model_as_it_is(
         "unisd_core.models.acceleration.prefix_sharing.causal_attention",
         lambda query, *_, **__: query,
     )
-    let_read_trees(model)
+    enable_prefix_sharing(model)
     assert model.config._attn_implementation == "sdpa"

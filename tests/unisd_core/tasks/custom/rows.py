@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unisd_core.config.data import OwnRows
+from unisd_core.config.data import CustomConfig
 from unisd_core.tasks.base import Row, Task
 from unisd_core.tasks.registry import load_task
 
@@ -25,7 +25,7 @@ def write_rows(path: Path, *rows: dict[str, Any]) -> str:
 
 
 def own_task(train: str | None, metric: str = "exact_match", **settings: Any) -> Task:
-    section = OwnRows.model_validate({"train": train, "metric": metric, **settings})
+    section = CustomConfig.model_validate({"train": train, "metric": metric, **settings})
     return load_task("own_rows", None, 0, section)
 
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from tests.unisd_core.tasks.custom.rows import own_task, task_of, write_rows
 from unisd_core.common.errors import UserError
-from unisd_core.config.data import OwnRows
+from unisd_core.config.data import CustomConfig
 from unisd_core.tasks.custom.task import METRICS
 
 CAPITALS = [
@@ -134,6 +134,6 @@ def test_a_bad_file_is_named(tmp_path: Path) -> None:
 
 
 def test_the_settings_name_every_metric() -> None:
-    assert get_args(OwnRows.model_fields["metric"].annotation) == tuple(METRICS)
+    assert get_args(CustomConfig.model_fields["metric"].annotation) == tuple(METRICS)
     with pytest.raises(ValidationError):
-        OwnRows.model_validate({"metric": "bleu"})
+        CustomConfig.model_validate({"metric": "bleu"})
