@@ -81,9 +81,9 @@ class Fleet(Generators):
         self.uids = prompts["uid"].to_pylist()
         self.gate = coordinator_actor(Gate, "gate").remote(
             prompts.num_rows,
-            training.batch,
-            training.staleness,
-            training.steps,
+            training.batch_size,
+            training.max_staleness,
+            training.max_steps,
             self.config.seed,
             stall_timeout_s=self.config.stall_timeout_s,
             opened=False,
@@ -91,8 +91,10 @@ class Fleet(Generators):
             # learner would wait for all of them before its first step.
             first_alone=self.config.generator.gpus == 0,
         )
-        chunks = training.steps * training.batch // self.config.rollout.chunk
-        in_flight = (training.staleness + 1) * training.batch // self.config.rollout.chunk
+        chunks = training.max_steps * training.batch_size // self.config.rollout.chunk_size
+        in_flight = (
+            (training.max_staleness + 1) * training.batch_size // self.config.rollout.chunk_size
+        )
         slots = [{"slot": number} for number in range(SPARE_SLOTS * chunks)]
         return (
             # Not from_arrow, whose tasks wait for ever where no node has a whole CPU free.
@@ -131,7 +133,7 @@ class Fleet(Generators):
         self.fit.start()
 
     def train(self, asked: threading.Event) -> bool:
-        """Consume the stream until training.steps; returns when every replica serves the last
+        """Consume the stream until training.max_steps; returns when every replica serves the last
         version. False: it was ``asked`` to stop before, and the learners saved where they were, if
         they could within training.stop_grace_s."""
         fit = self.fit

@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--weights",
         metavar="FOLDER",
-        help="a run, an adapter or a model folder; default: the untrained model.path",
+        help="a run, an adapter or a model folder; default: the untrained model.name_or_path",
     )
     options.add_argument(
         "--baseline", metavar="FOLDER", help="an earlier evaluation to compare with row by row"

@@ -72,7 +72,7 @@ def write_pages(paths: Sequence[Path], out: Path | None) -> None:
     pages = _places(runs, out)
     decoders: dict[str, Decode | None] = {}
     for run, page in zip(runs, pages, strict=True):
-        model = str(run.settings.get("model.path"))
+        model = str(run.settings.get("model.name_or_path"))
         if model not in decoders:
             decoders[model] = _local_decode(model) if _has_trajectories(run) else None
         _write(page, run_page(run, decoders[model]))

@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--weights",
         metavar="FOLDER",
-        help="a run, an adapter or a model folder to sample from; default: model.path",
+        help="a run, an adapter or a model folder to sample from; default: model.name_or_path",
     )
     return options
 

@@ -264,6 +264,8 @@ def visited_rows(config: Config, rows: int) -> set[int]:
     """Indices of the rows that a run over ``rows`` prompts is going to visit, with some to
     spare."""
     training = config.training
-    ledger = Ledger(rows, training.batch, training.staleness, training.steps, config.seed)
-    visits = int(SPARE * training.batch * (training.steps + training.staleness + 1))
+    ledger = Ledger(
+        rows, training.batch_size, training.max_staleness, training.max_steps, config.seed
+    )
+    visits = int(SPARE * training.batch_size * (training.max_steps + training.max_staleness + 1))
     return {ledger.row_of(position) for position in range(visits)}

@@ -20,7 +20,7 @@ class CheckpointWriter:
 
     def __init__(self, config: Config, run_path: Path) -> None:
         self.folder = run_path / "checkpoints"
-        self._keep = config.training.checkpoint_keep
+        self._keep = config.training.save_total_limit
         self._mirror = mirror_of(config)
         self._thread: Thread | None = None
         self._error: Exception | None = None

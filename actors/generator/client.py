@@ -128,7 +128,7 @@ def rollout_sampling(config: Config, stop_token_ids: tuple[int, ...]) -> Samplin
     return Sampling(
         rollout.temperature,
         rollout.top_p,
-        rollout.max_completion_tokens,
+        rollout.max_completion_length,
         None,
         stop_token_ids,
         rollout.top_k,

@@ -46,7 +46,9 @@ class Engine:
             self._set_cpu_environment()
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        alone = settings.gpus == 0 and settings.tensor_parallel == 1 and not settings.own_process
+        alone = (
+            settings.gpus == 0 and settings.tensor_parallel_size == 1 and not settings.own_process
+        )
         # Where vLLM looks for whether its synchronous engine computes in this process.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(not alone))
         options = self._options(lora_rank, adapters)
@@ -79,8 +81,8 @@ class Engine:
             "model": str(self.model_dir),
             "dtype": self.dtype,
             "max_model_len": self.max_length,
-            "max_num_seqs": self.settings.max_sequences,
-            "tensor_parallel_size": self.settings.tensor_parallel,
+            "max_num_seqs": self.settings.max_num_seqs,
+            "tensor_parallel_size": self.settings.tensor_parallel_size,
             # Weights change under the cache, and a prefix computed by an older version must not
             # be reused.
             "enable_prefix_caching": False,
@@ -97,12 +99,12 @@ class Engine:
                 "enable_chunked_prefill": False,
                 "max_num_batched_tokens": max(self.max_length, 2048),
             }
-            if self.settings.tensor_parallel == 1:
+            if self.settings.tensor_parallel_size == 1:
                 # A worker process of its own imports everything once more and is fed through a
                 # queue on which the engine spins, for threads that are not bound anyway.
                 options["distributed_executor_backend"] = UNIPROC
         else:
-            options |= {"gpu_memory_utilization": self.settings.gpu_memory}
+            options |= {"gpu_memory_utilization": self.settings.gpu_memory_utilization}
             if self.settings.transport == "nccl":
                 options["weight_transfer_config"] = {"backend": "nccl"}
         if adapters:

@@ -131,10 +131,10 @@ class WeightSender:
             self.trainer.shutdown()
             # Those that are gone need not leave.
             staying = [one for one in self.client.replicas if one in replicas]
-            ReplicaClient(staying, settings.tensor_parallel, settings.timeout_s).leave()
-        self.client = ReplicaClient(replicas, settings.tensor_parallel, settings.timeout_s)
+            ReplicaClient(staying, settings.tensor_parallel_size, settings.timeout_s).leave()
+        self.client = ReplicaClient(replicas, settings.tensor_parallel_size, settings.timeout_s)
         address = ray.util.get_node_ip_address()
-        world = 1 + settings.tensor_parallel * len(replicas)
+        world = 1 + settings.tensor_parallel_size * len(replicas)
         self.trainer = open_sender(
             self.client, self.source, address, _free_port(address), world, BUCKET_BYTES
         )

@@ -47,7 +47,7 @@ class GeneratorPool:
         self.timeout = config.generator.timeout_s
         self.slots = Slots(config.generator.least, START_TIMEOUT_S + self.timeout)
         self.newest: WeightUpdate | None = None
-        self.together = config.training.staleness == 0
+        self.together = config.training.max_staleness == 0
         self.starting: asyncio.Task[list[ReplicaReport]] | None = None
         self.background: set[asyncio.Task[None]] = set()
         self.stopping = False

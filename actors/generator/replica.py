@@ -30,7 +30,7 @@ class GeneratorReplica:
 
     def __init__(self, config: Config, model_dir: str, index: int) -> None:
         self.config, self.index = config, index
-        length = config.model.max_view_tokens + config.rollout.max_completion_tokens
+        length = config.model.max_view_length + config.rollout.max_completion_length
         self.engine = Engine(Path(model_dir), config.model.dtype, length, config.generator)
         with importing():  # here, as the pool imports this file too, and needs no torch
             from actors.generator.weight_loading import choose_transport
@@ -47,8 +47,8 @@ class GeneratorReplica:
 
     async def start(self) -> ReplicaReport:
         """Load the untrained model."""
-        adapters = 0 if self.transport.in_place else self.config.training.staleness + 2
-        await self.engine.start(self.config.model.lora.rank, adapters)
+        adapters = 0 if self.transport.in_place else self.config.training.max_staleness + 2
+        await self.engine.start(self.config.model.lora.r, adapters)
         self.reaper = reap_children()
         return self.report()
 

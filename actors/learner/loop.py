@@ -51,8 +51,8 @@ SMALLEST_CLIP = 1e-6
 
 
 def learn(job: LearnerJob) -> None:
-    """Ray Train's per-worker loop: resume or start, then one step per batch until training.steps,
-    or until the gate ends the run earlier."""
+    """Ray Train's per-worker loop: resume or start, then one step per batch until
+    training.max_steps, or until the gate ends the run earlier."""
     context = ray.train.get_context()
     learner = Learner(job, context.get_world_rank(), context.get_world_size())
     learner.begin()
@@ -75,13 +75,13 @@ class Learner:
         self.job, self.rank, self.world = job, rank, world
         self.config = job.config
         # At staleness 0 the other stages wait while the learner works.
-        stages = 2 if self.config.training.staleness else 1
+        stages = 2 if self.config.training.max_staleness else 1
         use_threads(self.config.learner.threads, stages * world)
         self.student = Student(self.config, job.model_dir, world)
         self.teacher = make_teacher(self.config.teacher, self.student.weights())
         self.agreement_scale: float | None = None
         self.version = 0
-        self.last_step = self.config.training.steps
+        self.last_step = self.config.training.max_steps
         self.versions = PolicyPublisher(self.config, self.student, self.teacher, job.store)
         self.totals = BatchTotals()
         self.bad = BadBatches(self.config.training.max_bad_batches, job.run_path)
@@ -134,7 +134,7 @@ class Learner:
     def batches(self, shard: Any) -> Iterator[pa.Table]:
         """This worker's share of each global batch; rank 0 reads the stream and deals it out."""
         # The size is given because Ray Data cuts large blocks in two.
-        size = self.config.training.batch
+        size = self.config.training.batch_size
         reader = None
         if self.rank == 0:
             batches = shard.iter_batches(
@@ -191,10 +191,10 @@ class Learner:
         parts = self._gather((visits_of(fresh), visits_of(stale)))
         visits = [visit for kept, _ in parts for visit in kept]
         late = [visit for _, old in parts for visit in old]
-        if len(visits) + len(late) != self.config.training.batch:
+        if len(visits) + len(late) != self.config.training.batch_size:
             raise RuntimeError(
                 f"the stream gave {len(visits) + len(late)} rows for a batch of "
-                f"{self.config.training.batch}"
+                f"{self.config.training.batch_size}"
             )
         if not all(kept for kept, _ in parts):
             # Workers step together or not at all.
@@ -253,7 +253,7 @@ class Learner:
             record("staleness_max", metrics["staleness_max"])
             record("learner_idle_seconds", waited)
             record("learner_busy_seconds", learned)
-        if self.version % self.config.training.checkpoint_every == 0:
+        if self.version % self.config.training.save_steps == 0:
             self._save()
         self.waiting_since = time.perf_counter()
 
@@ -277,7 +277,7 @@ class Learner:
     def finish(self) -> None:
         """The last version gets a checkpoint, which is complete on return; the run directory is
         closed."""
-        if self.version % self.config.training.checkpoint_every:
+        if self.version % self.config.training.save_steps:
             self._save()
         self.run_dir.close()
         self.writer.wait()
@@ -285,7 +285,7 @@ class Learner:
     def _split_by_age(self, table: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Rows within the staleness limit, and the others."""
         age = self.version - table["version_first"].to_numpy()
-        keep = age <= self.config.training.staleness
+        keep = age <= self.config.training.max_staleness
         return table.filter(pa.array(keep)), table.filter(pa.array(~keep))
 
     def _probe_gap(self, rows: pa.Table) -> dict[str, float]:

@@ -36,7 +36,7 @@ def reserve(settings: GeneratorConfig) -> PlacementGroup:
         return get_placement_group(NAME)
     except ValueError:
         pass
-    place = {"CPU": settings.cpus, "GPU": settings.gpus * settings.tensor_parallel}
+    place = {"CPU": settings.cpus, "GPU": settings.gpus * settings.tensor_parallel_size}
     place |= settings.custom_resources
     bundle = {name: amount for name, amount in place.items() if amount}
     return placement_group([bundle] * settings.least, settings.placement.upper(), NAME)
@@ -47,7 +47,7 @@ async def reserved(group: PlacementGroup, settings: GeneratorConfig, limit_s: fl
     try:
         await asyncio.wait_for(group.ready(), limit_s)
     except TimeoutError:
-        need = f"{settings.cpus:g} CPUs and {settings.gpus * settings.tensor_parallel:g} GPUs"
+        need = f"{settings.cpus:g} CPUs and {settings.gpus * settings.tensor_parallel_size:g} GPUs"
         where = f" with {settings.node_resource}" if settings.node_resource else ""
         raise TimeoutError(
             f"no room on the nodes{where} for {settings.least} generator replicas of {need} each"
@@ -59,7 +59,7 @@ def place_options(group: PlacementGroup, index: int, settings: GeneratorConfig) 
     of those, and its allocator."""
     options: dict[str, Any] = {
         "num_cpus": settings.cpus,
-        "num_gpus": settings.gpus * settings.tensor_parallel,
+        "num_gpus": settings.gpus * settings.tensor_parallel_size,
         "resources": settings.custom_resources,
         "runtime_env": computing_env(settings.gpus),
     }

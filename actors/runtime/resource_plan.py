@@ -59,7 +59,7 @@ def generating_plan(config: Config) -> list[StageResources]:
         "generator" if fixed else f"generator (to {generator.most})",
         generator.least,
         generator.cpus,
-        generator.gpus * generator.tensor_parallel,
+        generator.gpus * generator.tensor_parallel_size,
         generator,
     )
     if generator.transport != "nccl":
@@ -114,7 +114,7 @@ def check_plan(plan: list[StageResources], nodes: Sequence[Mapping[str, float]])
             wanted = ", ".join(f"{amount:g} {name}" for name, amount in need.items() if amount)
             raise UserError(
                 f"no node of the cluster has room for one actor of the {share.stage} ({wanted}); "
-                "lower its cpus, gpus or tensor_parallel, or check its node_resource"
+                "lower its cpus, gpus or tensor_parallel_size, or check its node_resource"
             )
 
 

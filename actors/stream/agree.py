@@ -37,7 +37,7 @@ class Agree:
             self._be_attended()
         if table.num_rows:
             self.waiting.append(self._admissible(table))
-        size = self.config.training.batch
+        size = self.config.training.batch_size
         ready = pa.concat_tables(self.waiting) if self.waiting else SCORED.empty_table()
         while ready.num_rows >= size:
             yield self._weigh(ready.slice(0, size))

@@ -37,7 +37,7 @@ class Generate:
 
     async def __call__(self, slots: pa.Table) -> AsyncIterator[pa.Table]:
         (slot,) = slots["slot"].to_pylist()
-        tickets = await self.gate.admit.remote(self.stream, slot, self.config.rollout.chunk)
+        tickets = await self.gate.admit.remote(self.stream, slot, self.config.rollout.chunk_size)
         if not tickets:
             return
         prompts = self.prompts.take([ticket.row for ticket in tickets])

@@ -40,7 +40,7 @@ class Synthesizer(Generators):
     def __init__(self, config: Config, model_dir: Path) -> None:
         engine = config
         if not config.rollout.teacher_share:
-            engine = config.with_model(max_view_tokens=config.model.max_prompt_tokens)
+            engine = config.with_model(max_view_length=config.model.max_prompt_length)
         super().__init__(engine, model_dir, synthesis_plan(config))
         self.stages = config
         self.version = 0

@@ -41,13 +41,13 @@ PROMPTS = PROMPT.append(pa.field("left_out", pa.string()))
 
 def group_size(config: Config) -> int:
     """Requests that are sent to a replica together."""
-    return min(config.rollout.chunk, config.generator.max_sequences)
+    return min(config.rollout.chunk_size, config.generator.max_num_seqs)
 
 
 def groups_in_flight(config: Config) -> int:
     """Groups of requests that keep all replicas full."""
     generator = config.generator
-    return max(2, -(-FILL * generator.max_sequences // group_size(config))) * generator.replicas
+    return max(2, -(-FILL * generator.max_num_seqs // group_size(config))) * generator.replicas
 
 
 def blocks_in_flight(config: Config) -> int:
@@ -178,7 +178,7 @@ class ScoreBlock(Score):
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """``TRAJECTORY`` rows in, ``SCORED`` rows out."""
-        chunk = self.scorer.config.rollout.chunk
+        chunk = self.scorer.config.rollout.chunk_size
         parts = [
             super(ScoreBlock, self).__call__(table.slice(start, chunk))
             for start in range(0, max(1, table.num_rows), chunk)

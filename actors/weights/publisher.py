@@ -27,7 +27,7 @@ class PolicyPublisher:
     def __init__(
         self, config: Config, student: Student, teacher: TeacherWeights, store: Any
     ) -> None:
-        self.staleness = config.training.staleness
+        self.staleness = config.training.max_staleness
         self.student, self.teacher, self.store = student, teacher, store
         self.known: OrderedDict[int, dict[str, Tensor]] = OrderedDict()
         vocabulary = student.head_VH.shape[0]

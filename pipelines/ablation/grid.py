@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from unisd_core.common.errors import UserError, shorten
 from unisd_core.config.base import FrozenModel, dotted
 from unisd_core.config.load import find_named, load_config, read_mapping
+from unisd_core.config.renamed_keys import OLD_NAMES, renamed
 from unisd_core.config.run import Config
 
 GRIDS_DIR = Path(__file__).parents[1] / "grids"
@@ -98,11 +99,12 @@ def training_key(config: Config) -> str:
     and its resources.
 
     A setting that is added later, with a default that leaves runs as they were, does not change
-    the key. Whoever changes a default has to start the results anew.
+    the key, nor does one that is renamed, which counts under its old name. Whoever changes a default has to start the results anew.
     """
     kept = config.model_dump(
         mode="json", exclude={"name", "output_dir", *RESOURCES}, exclude_defaults=True
     )
+    kept = renamed(kept, OLD_NAMES)
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from pipelines.ablation.grid import Cell, training_key
 from unisd_core.common.errors import UserError, reason
-from unisd_core.config.load import load_config
+from unisd_core.config.load import load_saved_config
 from unisd_core.evaluation.comparison import ResultLine, SetOutcome, pack_outcomes, rows_digest
 
 logger = logging.getLogger(__name__)
@@ -68,10 +68,10 @@ def is_finished(cell: Cell) -> bool:
     folder = cell.folder.resolve()
     if not (folder / "summary.json").exists():
         return False
-    done = load_config(str(folder / "config.yaml"), [], folder)
-    if cell.config.rollout.max_completion_tokens == 0:
+    done = load_saved_config(folder / "config.yaml")
+    if cell.config.rollout.max_completion_length == 0:
         # The run filled in the task's own limit.
-        rollout = done.rollout.model_copy(update={"max_completion_tokens": 0})
+        rollout = done.rollout.model_copy(update={"max_completion_length": 0})
         done = done.model_copy(update={"rollout": rollout})
     return training_key(done) == cell.key
 
@@ -89,7 +89,7 @@ def collect(cell: Cell) -> ResultLine:
             preset=cell.preset,
             seed=cell.config.seed,
             steps=summary["steps"],
-            batch=cell.config.training.batch,
+            batch=cell.config.training.batch_size,
             test_sets={name: _outcome(cell, name) for name in summary["accuracy"]},
             seconds=round(summary["seconds"]["total"], 1),
             tokens={

@@ -28,7 +28,7 @@ def build_parser(description: str | None = None) -> argparse.ArgumentParser:
         help="name of a preset, or a YAML file; may be given several times, the last one wins",
     )
     parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings, as training.steps=20"
+        "overrides", nargs="*", metavar="key=value", help="settings, as training.max_steps=20"
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="print the resolved settings and stop"

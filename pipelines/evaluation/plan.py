@@ -42,7 +42,7 @@ class EvaluationPlan:
     sets: tuple[tuple[Task, str], ...]
     """Task and split."""
     completion_limit: int
-    """rollout.max_completion_tokens as given; 0 takes each task's own."""
+    """rollout.max_completion_length as given; 0 takes each task's own."""
     samples: int
     temperature: float
     pass_at: tuple[int, ...]
@@ -55,20 +55,20 @@ class EvaluationPlan:
     def make(cls, config: Config, args: argparse.Namespace) -> EvaluationPlan:
         """Check everything before an engine starts. Raises UserError naming the option."""
         sets = _choose_sets(args.tasks or config.task, config)
-        longest = max(task.max_completion_tokens for task, _ in sets)
+        longest = max(task.max_completion_length for task, _ in sets)
         saved = find_saved(args.weights, config) if args.weights else None
-        limit = config.rollout.max_completion_tokens
+        limit = config.rollout.max_completion_length
         config = with_completion_limit(saved.config if saved else config, longest)
         # There are no other views, so the engine need not read more than the student's prompts.
-        config = config.with_model(max_view_tokens=config.model.max_prompt_tokens)
+        config = config.with_model(max_view_length=config.model.max_prompt_length)
         model = open_model(config)
-        model.check_length("max_prompt_tokens")
+        model.check_length("max_prompt_length")
         base = None
         if saved and saved.base:
             base = open_model(config.with_model(path=saved.base)).folder
         temperature, pass_at = _decoding(args)
         adapter = saved.adapter if saved else None
-        label = _label(args.weights or config.model.path)
+        label = _label(args.weights or config.model.name_or_path)
         folder = args.out or Path(config.output_dir) / "evaluations" / label
         baseline = Path(args.baseline) if args.baseline else None
         if baseline is not None and not (baseline / "results.json").is_file():
@@ -96,7 +96,7 @@ class EvaluationPlan:
             )
             test_set = load_test_set(builder, split)
             if test_set.left_out:
-                limit = f"model.max_prompt_tokens={self.config.model.max_prompt_tokens}"
+                limit = f"model.max_prompt_length={self.config.model.max_prompt_length}"
                 report(f"{test_set.name}: {test_set.left_out} rows over {limit} left out")
             found.append((task, test_set))
         return found
@@ -114,7 +114,7 @@ class EvaluationPlan:
                     "name": task.name,
                     "data_dir": config.data_dir and str(Path(config.data_dir).resolve()),
                     "seed": config.task_seed,
-                    "own_rows": config.own_rows.model_dump(),
+                    "custom": config.custom.model_dump(),
                 },
             )
             for task, test_set in self.test_sets()
@@ -142,7 +142,7 @@ class EvaluationPlan:
                 "sets": [f"{task.name}:{split}" for task, split in self.sets],
                 "rows": config.evaluation.rows,
                 "task_seed": config.task_seed,
-                "limits": [config.model.max_prompt_tokens, self.completion_limit],
+                "limits": [config.model.max_prompt_length, self.completion_limit],
                 "decoding": [
                     self.samples,
                     self.temperature,
@@ -168,7 +168,7 @@ class EvaluationPlan:
 
     def sampling(self, task: Task, test_set: HeldOutSet, number: int) -> Sequence[Sampling]:
         """How the ``number``-th answer to each row is decoded; the same in every evaluation."""
-        limit = self.completion_limit or task.max_completion_tokens
+        limit = self.completion_limit or task.max_completion_length
         shared = Sampling(self.temperature, 1.0, limit, None, self.model.stop_token_ids)
         if not self.temperature:
             return [shared] * len(test_set.rows)
@@ -181,7 +181,7 @@ class EvaluationPlan:
 def _choose_sets(listed: str, config: Config) -> tuple[tuple[Task, str], ...]:
     sets: list[tuple[Task, str]] = []
     for name, _, split in (item.strip().partition(":") for item in listed.split(",")):
-        task = load_task(name, config.data_dir, config.task_seed, config.own_rows)
+        task = load_task(name, config.data_dir, config.task_seed, config.custom)
         if split and split not in task.test_splits:
             raise UserError(
                 f"--tasks {name}:{split}: no such test split; it has {', '.join(task.test_splits)}"

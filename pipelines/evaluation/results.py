@@ -70,7 +70,7 @@ class Scoreboard:
         plan = self.plan
         results = {
             "identity": plan.identity,
-            "model": plan.config.model.path,
+            "model": plan.config.model.name_or_path,
             "weights": plan.weights,
             "samples": plan.samples,
             "temperature": plan.temperature,

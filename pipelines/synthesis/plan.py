@@ -26,7 +26,7 @@ from unisd_core.views.builder import auxiliary_count
 
 _DECIDES = ("seed", "rollout", "views", "filter", "synthesis", "objective.agreement")
 """Settings on which rows depend, besides those of the model and the task."""
-_IRRELEVANT = ("rollout.chunk", "rollout.gold_share", "synthesis.export", "views.negatives")
+_IRRELEVANT = ("rollout.chunk_size", "rollout.gold_share", "synthesis.export", "views.negatives")
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ class SynthesisPlan:
         config = saved.config if saved else config
         _check(config)
         source = open_source(args.input, config)
-        config = with_completion_limit(config, source.task.max_completion_tokens)
+        config = with_completion_limit(config, source.task.max_completion_length)
         inventory = take_inventory(source)
         trained = weight_update(1, saved.adapter) if saved and saved.adapter else None
         config = _of_stages(config, inventory.references, trained is not None)
         model = open_model(config)
         config = with_more_engines(config, model.folder)
         viewed = auxiliary_count(config) or config.rollout.teacher_share
-        model.check_length("max_view_tokens" if viewed else "max_prompt_tokens")
+        model.check_length("max_view_length" if viewed else "max_prompt_length")
         return cls(config, model, trained, source, inventory, folder, args.weights or "")
 
     @property
@@ -78,11 +78,11 @@ class SynthesisPlan:
         settings = self.config.model_dump(mode="json")
         settings["objective.agreement"] = settings["objective"]["agreement"]
         decides = dotted({name: settings[name] for name in _DECIDES})
-        limits = ("max_prompt_tokens", "max_view_tokens")
+        limits = ("max_prompt_length", "max_view_length")
         return {
             "weights": self.weights,
             "references": self.inventory.references,
-            "own_rows.metric": self.config.own_rows.metric,
+            "custom.metric": self.config.custom.metric,
             **{f"model.{key}": settings["model"][key] for key in limits},
             **{k: v for k, v in decides if not k.startswith(_IRRELEVANT)},
         }
@@ -123,7 +123,7 @@ def _check(config: Config) -> None:
     if config.synthesis.keep and (auxiliary_count(config) < 2):
         raise UserError(
             "synthesis.keep chooses by the agreement of views; set objective.agreement.level=token "
-            "and views.count to 2 or more, or synthesis.keep=0"
+            "and views.num_auxiliary to 2 or more, or synthesis.keep=0"
         )
 
 

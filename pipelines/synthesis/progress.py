@@ -55,7 +55,7 @@ def finish(plan: SynthesisPlan, progress: Progress) -> None:
         plan.identity,
         {
             "input": plan.source.name,
-            "model": plan.config.model.path,
+            "model": plan.config.model.name_or_path,
             "weights": plan.given_weights,
         },
         session,

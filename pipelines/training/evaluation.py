@@ -34,7 +34,7 @@ def announce(setup: RunSetup, prompts: PromptTable, test_sets: list[HeldOutSet])
     left_out = ", ".join(f"{n} over {key}" for key, n in prompts.left_out.items() if n)
     report(render_plan(resource_plan(setup.config)))
     report(
-        f"{setup.config.name}: {setup.config.model.path} on {setup.task.name}, "
+        f"{setup.config.name}: {setup.config.model.name_or_path} on {setup.task.name}, "
         f"{prompts.table.num_rows} training rows" + (f" (left out: {left_out})" if left_out else "")
     )
     if prompts.counts:
@@ -44,7 +44,7 @@ def announce(setup: RunSetup, prompts: PromptTable, test_sets: list[HeldOutSet])
     for test_set in test_sets:
         if test_set.left_out:
             report(
-                f"{test_set.name}: {test_set.left_out} rows over model.max_prompt_tokens left out"
+                f"{test_set.name}: {test_set.left_out} rows over model.max_prompt_length left out"
             )
 
 

@@ -93,7 +93,7 @@ def finish(
         versions_published=outcome.pushes.published,
         replica_versions=tuple(report.version for report in outcome.replicas),
         staleness=Staleness(
-            limit=config.training.staleness,
+            limit=config.training.max_staleness,
             max=totals.staleness_max,
             mean=totals.staleness_sum / totals.rows if totals.rows else None,
         ),

@@ -24,7 +24,7 @@ def recover(config: Config, run: RunDir) -> None:
 
 
 def train(fleet: Fleet, run: RunDir) -> None:
-    """Let the fleet, which has begun, train until training.steps.
+    """Let the fleet, which has begun, train until training.max_steps.
 
     Raises Interrupted when a signal ended it earlier; the step it has come to is saved then.
     """
@@ -35,6 +35,6 @@ def train(fleet: Fleet, run: RunDir) -> None:
     step = checkpoints.newest_step(run.path / "checkpoints")
     raise Interrupted(
         stop.number,
-        f"stopped by {stop.number.name}: step {step} of {fleet.config.training.steps} is saved in "
-        f"{run.path}; the same command goes on from there",
+        f"stopped by {stop.number.name}: step {step} of {fleet.config.training.max_steps} is saved "
+        f"in {run.path}; the same command goes on from there",
     )

@@ -56,16 +56,16 @@ class RunSetup:
     @property
     def greedy(self) -> Sampling:
         """How test sets are decoded."""
-        return greedy(self.config.rollout.max_completion_tokens, self.model.stop_token_ids)
+        return greedy(self.config.rollout.max_completion_length, self.model.stop_token_ids)
 
 
 def prepare(config: Config) -> RunSetup:
     """Load and check everything cheap. Raises UserError for a model or task that cannot be used."""
-    task = load_task(config.task, config.data_dir, config.task_seed, config.own_rows)
+    task = load_task(config.task, config.data_dir, config.task_seed, config.custom)
     rows = split_training(task, config)
-    config = with_completion_limit(config, task.max_completion_tokens)
+    config = with_completion_limit(config, task.max_completion_length)
     model = open_model(config)
-    model.check_length("max_view_tokens")
+    model.check_length("max_view_length")
     return RunSetup(
         config, model, task, rows, ViewBuilder(model.tokenizer, task, config, model.stop_token_ids)
     )

@@ -18,7 +18,7 @@ class StatusLine(Follower):
 
     def __init__(self, config: Config, run_path: Path) -> None:
         super().__init__()
-        self.steps = config.training.steps
+        self.steps = config.training.max_steps
         self.path = run_path / "metrics.jsonl"
         self.began = time.time()
         self.first_step: int | None = None

@@ -37,7 +37,7 @@ class Validation(Follower):
     """Follows the checkpoints of a run.
 
     Each evaluation is a line of ``validation.jsonl``; the weights of the best one are kept, see
-    ``best_weights``. Does nothing where evaluation.every is 0.
+    ``best_weights``. Does nothing where evaluation.eval_steps is 0.
     """
 
     interval_s = 1.0
@@ -45,7 +45,7 @@ class Validation(Follower):
     def __init__(self, setup: RunSetup, fleet: Fleet, run_path: Path) -> None:
         super().__init__()
         self.setup, self.fleet, self.path = setup, fleet, run_path
-        self.every = setup.config.evaluation.every
+        self.every = setup.config.evaluation.eval_steps
         self.lines = _known_lines(run_path)
         self.seen = self.lines[-1]["step"] if self.lines else 0
         """Step up to which every checkpoint was looked at."""
@@ -152,7 +152,8 @@ def _measured(text: bytes) -> dict[str, Any] | None:
 
 
 def is_over(lines: list[dict[str, Any]], config: Config) -> bool:
-    """Whether the last evaluation.patience evaluations were all no better than an earlier one."""
-    patience = config.evaluation.patience
+    """Whether the last evaluation.early_stopping_patience evaluations were all no better than an
+    earlier one."""
+    patience = config.evaluation.early_stopping_patience
     recent = [line["best"] for line in lines[-patience:]]
     return 0 < patience < len(lines) and not any(recent)

@@ -72,11 +72,11 @@ class Workload:
         share = {"cpus": 0.01}
         return Config.model_validate(
             {
-                "rollout": {"chunk": self.chunk},
+                "rollout": {"chunk_size": self.chunk},
                 "training": {
-                    "batch": self.batch,
-                    "staleness": self.staleness,
-                    "steps": self.steps,
+                    "batch_size": self.batch,
+                    "max_staleness": self.staleness,
+                    "max_steps": self.steps,
                     "max_restarts": 0,
                 },
                 "generator": {
@@ -149,7 +149,7 @@ class SleepingScore:
     """Hands on rows with as many numbers as the views of a small model leave in them."""
 
     def __init__(self, config: Config, model_dir: str, *_: Any) -> None:
-        self.work, self.views = Workload.load(model_dir), config.views.count
+        self.work, self.views = Workload.load(model_dir), config.views.num_auxiliary
 
     def __call__(self, table: pa.Table) -> pa.Table:
         if table.num_rows == 0:

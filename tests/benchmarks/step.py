@@ -32,7 +32,7 @@ TOPICS = (
 WORK = {
     "W": ["--preset=sdft", "rollout.teacher_share=0"],
     "W*": [
-        "--preset=unisd_full", "rollout.teacher_share=0", "views.count=3", "scorer.workers=2",
+        "--preset=unisd_full", "rollout.teacher_share=0", "views.num_auxiliary=3", "scorer.workers=2",
     ],
 }  # fmt: skip
 
@@ -104,13 +104,13 @@ def ours(name: str, model: Path, rows: Path, out: Path, steps: int, settings: li
     run_name = name.replace("*", "-star")
     command = [
         sys.executable, str(ROOT / "pipelines" / "unisd_full.py"), *WORK[name],
-        f"name={run_name}", f"output_dir={out}", f"model.path={model}", "task=own_rows",
-        f"own_rows.train={rows}", "own_rows.test_rows=1", "evaluation.rows=1",
+        f"name={run_name}", f"output_dir={out}", f"model.name_or_path={model}", "task=custom",
+        f"custom.train={rows}", "custom.test_rows=1", "evaluation.rows=1",
         "evaluation.teacher_rows=0", "generator.kv_cache_gib=0.3",
-        f"rollout.max_completion_tokens={TOKENS}",
-        "rollout.temperature=0.9", "views.reference_format=appended", f"training.batch={BATCH}",
-        f"training.steps={steps}", "training.checkpoint_every=1000",
-        f"training.staleness={STALENESS}", "outputs.tensorboard=false", *settings,
+        f"rollout.max_completion_length={TOKENS}",
+        "rollout.temperature=0.9", "views.reference_format=appended", f"training.batch_size={BATCH}",
+        f"training.max_steps={steps}", "training.save_steps=1000",
+        f"training.max_staleness={STALENESS}", "outputs.tensorboard=false", *settings,
     ]  # fmt: skip
     began = time.time()
     process, memory = measured(command, out)

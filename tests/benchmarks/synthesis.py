@@ -71,9 +71,9 @@ def ours(count: int, out: Path) -> float:
     rows.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     command = [
         sys.executable, str(ROOT / "pipelines" / "synthesize.py"), "--preset=sdft",
-        f"--input={rows}", f"--output={out / 'data'}", f"model.path={MODEL}",
+        f"--input={rows}", f"--output={out / 'data'}", f"model.name_or_path={MODEL}",
         "rollout.temperature=0.9", "rollout.teacher_share=0",
-        f"rollout.max_completion_tokens={TOKENS}", f"generator.max_sequences={PLACES}",
+        f"rollout.max_completion_length={TOKENS}", f"generator.max_num_seqs={PLACES}",
         f"synthesis.shard_prompts={SHARD}", "objective.agreement.level=off",
     ]  # fmt: skip
     process = subprocess.Popen(

@@ -34,7 +34,7 @@ def test_an_engine_reads_under_an_adapter_while_it_samples(tmp_path: Path) -> No
 
     async def scenario() -> None:
         engine = Engine(folder, "float32", 2048, GeneratorConfig(kv_cache_gib=0.125))
-        await engine.start(lora.rank, adapters=2)
+        await engine.start(lora.r, adapters=2)
         try:
             adapter = await engine.load_adapter("v1", tmp_path / "adapter")
             sampling = Sampling(0.9, 1.0, 40, 1, ())

@@ -38,7 +38,7 @@ def main() -> int:
     out = args.out or Path(tempfile.mkdtemp(prefix="unisd-resume-"))
     out.mkdir(parents=True, exist_ok=True)
     model, steps = make_tiny_model(out / "model"), 3 * args.kills
-    options = ("training.checkpoint_every=1", "generator.replicas=1")
+    options = ("training.save_steps=1", "generator.replicas=1")
     whole, torn = (
         Job(command(model, out, name, steps, 0, *options), out / name) for name in ("whole", "torn")
     )

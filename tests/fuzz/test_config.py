@@ -84,8 +84,8 @@ def settings_tree(draw: DrawFn) -> dict[str, Any]:
 @fuzz(60)
 @given(st.lists(overrides(), min_size=1, max_size=3))
 @example(["training.learning_rate=1e400"])
-@example(["model.lora.targets=" + "[" * 3000])
-@example(["training.steps=" + "1" * 5000])
+@example(["model.lora.target_modules=" + "[" * 3000])
+@example(["training.max_steps=" + "1" * 5000])
 @example(['name=!!timestamp "x"'])
 @example(['data_dir="\\ud800"'])
 @example(["data_dir=\ud800"])
@@ -155,8 +155,8 @@ def test_damaged_grids(folder: Path, data: bytes) -> None:
     accepted("config: damaged grid", [path], lambda: load_grid(str(path), [], PRESETS_DIR))
 
 
-RUN = {"preset": "demo", "seeds": [0, 1], "settings": {"training": {"steps": 2}}, "label": "x"}
-GRID = {"name": "g", "task": "minitools", "common": {"training.steps": 3}, "runs": [RUN]}
+RUN = {"preset": "demo", "seeds": [0, 1], "settings": {"training": {"max_steps": 2}}, "label": "x"}
+GRID = {"name": "g", "task": "minitools", "common": {"training.max_steps": 3}, "runs": [RUN]}
 
 
 @fuzz(25)
@@ -217,7 +217,7 @@ def test_the_command_line_says_one_line(given: list[str], preset: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["task", "data_dir", "training.steps", "training.learning_rate", "model.dtype"]
+    "key", ["task", "data_dir", "training.max_steps", "training.learning_rate", "model.dtype"]
 )
 @pytest.mark.parametrize("text", NASTY_TEXTS)
 def test_every_nasty_text_as_every_kind_of_setting(folder: Path, text: str, key: str) -> None:

@@ -67,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def own_rows(path: Path, metric: str) -> list[Row]:
+def custom(path: Path, metric: str) -> list[Row]:
     settings = CustomConfig(train=str(path), test=str(path), metric=metric)  # type: ignore[arg-type]
     task = OwnRowsTask(settings)
     rows = task.rows("train")
@@ -93,7 +93,7 @@ def test_own_rows_with_other_fields(folder: Path, data: st.DataObject, metric: s
     lines = data.draw(st.lists(row, min_size=1, max_size=3))
     path = folder / "own.jsonl"
     path.write_text("\n".join(lines), encoding="utf-8")
-    accepted("rows: own, other fields", [path], lambda: own_rows(path, metric))
+    accepted("rows: own, other fields", [path], lambda: custom(path, metric))
 
 
 @fuzz(30)
@@ -103,7 +103,7 @@ def test_own_rows_of_model_like_text(folder: Path, data: st.DataObject, metric: 
     fields = {"prompt": data.draw(said), "reference": data.draw(said)}
     path = folder / "said.jsonl"
     path.write_text(json.dumps(fields), encoding="utf-8")
-    accepted("rows: own, odd texts", [path], lambda: own_rows(path, metric))
+    accepted("rows: own, odd texts", [path], lambda: custom(path, metric))
 
 
 @fuzz(40)
@@ -111,7 +111,7 @@ def test_own_rows_of_model_like_text(folder: Path, data: st.DataObject, metric: 
 def test_damaged_own_rows(folder: Path, data: st.DataObject, metric: str) -> None:
     path = folder / "damaged.jsonl"
     path.write_bytes(data.draw(damaged_bytes(json.dumps(OWN[metric]).encode() + b"\n")))
-    accepted("rows: own, damaged", [path], lambda: own_rows(path, metric))
+    accepted("rows: own, damaged", [path], lambda: custom(path, metric))
 
 
 @fuzz(15)
@@ -176,7 +176,7 @@ def test_only_rows_that_are_test_rows(tmp_path: Path) -> None:
 def test_no_file_in_the_place_of_the_rows(tmp_path: Path, how: str) -> None:
     for suffix in ("jsonl", "parquet", "csv"):
         path = misplace(tmp_path / "own" / f"rows.{suffix}", how)
-        accepted("rows: misplaced", [path], partial(own_rows, path, "exact_match"))
+        accepted("rows: misplaced", [path], partial(custom, path, "exact_match"))
     for task, (_, file, _) in BENCHMARKS.items():
         misplace(tmp_path / task / f"{file}.jsonl", how)
         accepted("rows: misplaced", [tmp_path], partial(benchmark, tmp_path, task))
@@ -206,4 +206,4 @@ def test_scores_of_model_text(folder: Path, data: st.DataObject, task: str) -> N
 def test_rows_nested_too_deep(tmp_path: Path) -> None:
     path = tmp_path / "deep.jsonl"
     path.write_text('{"prompt": ' + "[" * DEEP)
-    assert accepted("rows: own", [f"{path}:1"], lambda: own_rows(path, "exact_match")) is None
+    assert accepted("rows: own", [f"{path}:1"], lambda: custom(path, "exact_match")) is None

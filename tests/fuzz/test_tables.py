@@ -18,7 +18,7 @@ from hypothesis.strategies import DrawFn
 
 from tests.fuzz.damage import MISPLACED, damaged_bytes, misplace
 from tests.fuzz.harness import accepted, fuzz
-from tests.fuzz.test_rows import own_rows
+from tests.fuzz.test_rows import custom
 from unisd_core.evaluation.outcomes import Outcomes, read_outcomes, write_outcomes
 from unisd_core.tasks.base import Row
 from unisd_core.tasks.registry import load_task
@@ -88,7 +88,7 @@ OWN_BYTES = _bytes(pa.table({"prompt": ["a", "b"], "reference": ["c", "d"]}))
 def test_own_rows_of_other_types(folder: Path, table: pa.Table, metric: str) -> None:
     path = folder / "types.parquet"
     pq.write_table(table, path)
-    accepted("tables: own rows, other types", [path], lambda: own_rows(path, metric))
+    accepted("tables: own rows, other types", [path], lambda: custom(path, metric))
 
 
 @fuzz(40)
@@ -96,7 +96,7 @@ def test_own_rows_of_other_types(folder: Path, table: pa.Table, metric: str) -> 
 def test_damaged_own_rows(folder: Path, data: bytes) -> None:
     path = folder / "damaged.parquet"
     path.write_bytes(data)
-    accepted("tables: own rows, damaged", [path], lambda: own_rows(path, "exact_match"))
+    accepted("tables: own rows, damaged", [path], lambda: custom(path, "exact_match"))
 
 
 OUTCOMES = Outcomes(

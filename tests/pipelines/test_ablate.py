@@ -53,7 +53,7 @@ class Runner:
         if config.name in self.failing:
             return 3
         # A real run writes down the task's own limit.
-        rollout = config.rollout.model_copy(update={"max_completion_tokens": 77})
+        rollout = config.rollout.model_copy(update={"max_completion_length": 77})
         folder = Path(config.output_dir) / config.name
         (folder / "evaluation").mkdir(parents=True)
         (folder / "config.yaml").write_text(
@@ -64,7 +64,7 @@ class Runner:
             pq.write_table(table, folder / "evaluation" / f"{stage}-held.parquet")
         summary = {
             "accuracy": {"held": {}},
-            "steps": config.training.steps,
+            "steps": config.training.max_steps,
             "seconds": {"total": 12.34, "learn": 2.0},
             "tokens_per_second": {"learn": 50.0},
             "mechanisms": {"ema_distance": None},
@@ -85,7 +85,7 @@ def test_first_seeds_come_first_and_settings_override_in_order(grid: Path) -> No
     cells = load_grid(str(grid), ["data_dir=data"], PRESETS_DIR).cells
     assert [cell.name for cell in cells] == ["sdft-s0", "all-s0", "sdft-s1"]
     first, own, second = (cell.config for cell in cells)
-    assert (first.training.steps, own.training.steps) == (3, 4)
+    assert (first.training.max_steps, own.training.max_steps) == (3, 4)
     assert (first.seed, second.seed) == (0, 1)
     assert own.objective.features.layers == (0, -1)
     assert first.task == "cos_e" and first.data_dir == "data" and first.output_dir == "runs/small"
@@ -97,7 +97,7 @@ def test_the_key_ignores_where_and_on_what_a_cell_runs(grid: Path) -> None:
         return load_grid(str(grid), overrides, PRESETS_DIR).cells[0].key
 
     assert key("output_dir=x", "generator.replicas=2", "learner.cpus=2") == key()
-    assert key("training.steps=5") != key()
+    assert key("training.max_steps=5") != key()
 
 
 def test_a_finished_cell_is_one_line_and_is_not_run_again(grid: Path) -> None:

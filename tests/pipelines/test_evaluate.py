@@ -25,7 +25,7 @@ def make(tiny_model: Path, tmp_path: Path) -> Any:
 
     def plan(*arguments: str) -> EvaluationPlan:
         args = parser().parse_intermixed_args(
-            [*arguments, f"model.path={tiny_model}", "evaluation.rows=6"]
+            [*arguments, f"model.name_or_path={tiny_model}", "evaluation.rows=6"]
         )
         if args.out is None:
             args.out = str(tmp_path / "out")
@@ -101,6 +101,6 @@ def test_a_folder_belongs_to_one_model_and_decoding(make: Any) -> None:
 def test_a_mistake_is_one_line(
     capsys: pytest.CaptureFixture[str], tiny_model: Path, arguments: list[str], message: str
 ) -> None:
-    assert run_main(main, parser(), [*arguments, f"model.path={tiny_model}"]) == 2
+    assert run_main(main, parser(), [*arguments, f"model.name_or_path={tiny_model}"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert message in line

@@ -79,7 +79,7 @@ def test_every_preset_says_where_its_settings_come_from(name: str) -> None:
 
 
 def test_there_is_a_preset_for_each_of_the_papers_models() -> None:
-    paths = {preset(name).model.path for name in MODELS}
+    paths = {preset(name).model.name_or_path for name in MODELS}
     assert paths == {
         *(f"Qwen/Qwen2.5-{size}-Instruct" for size in ("0.5B", "1.5B", "3B", "7B")),
         "meta-llama/Llama-3.1-8B-Instruct",
@@ -91,7 +91,11 @@ def test_the_grid_runs_every_method_with_the_same_rows_batch_and_steps() -> None
     grid = load_grid("minitools", [], PRESETS_DIR)
     assert {cell.preset for cell in grid.cells} == set(NAMES) - {"demo"}
     budgets = {
-        (cell.config.training.steps, cell.config.training.batch, cell.config.evaluation.rows)
+        (
+            cell.config.training.max_steps,
+            cell.config.training.batch_size,
+            cell.config.evaluation.rows,
+        )
         for cell in grid.cells
     }
     assert len(budgets) == 1

@@ -17,7 +17,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))
 def test_every_run_gets_its_page_and_all_one_together(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("a", "b"):
-        write_run(Path("runs") / name, steps=2, model={"path": "nobody/nothing"})
+        write_run(Path("runs") / name, steps=2, model={"name_or_path": "nobody/nothing"})
     assert report_page.main([]) == 0
     assert {str(path) for path in Path("runs").rglob("*.html")} == {
         "runs/report.html", "runs/a/report.html", "runs/b/report.html",
@@ -36,7 +36,7 @@ def test_with_out_the_runs_are_left_alone(tmp_path: Path):
 
 
 def test_the_tokens_of_a_model_on_this_machine_are_text(tmp_path: Path, tiny_model: Path):
-    folder = write_run(tmp_path / "run", 1, model={"path": str(tiny_model)})
+    folder = write_run(tmp_path / "run", 1, model={"name_or_path": str(tiny_model)})
     assert report_page.main([str(folder)]) == 0
     page = (folder / "report.html").read_text()
     assert "tokens are shown as ids" not in page and "Prompt" in page

@@ -69,13 +69,13 @@ def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path) -> An
             parser(),
             [
                 f"--output={tmp_path / 'out'}",
-                f"model.path={tiny_model}",
-                "model.max_prompt_tokens=200",
-                "model.max_view_tokens=1000",
-                "rollout.max_completion_tokens=12",
-                "rollout.chunk=4",
-                "views.count=2",
-                "generator.max_sequences=4",
+                f"model.name_or_path={tiny_model}",
+                "model.max_prompt_length=200",
+                "model.max_view_length=1000",
+                "rollout.max_completion_length=12",
+                "rollout.chunk_size=4",
+                "views.num_auxiliary=2",
+                "generator.max_num_seqs=4",
                 "generator.threads=1",
                 "generator.cpus=0.2",
                 "scorer.cpus=0.2",
@@ -144,7 +144,7 @@ def test_a_killed_synthesis_goes_on_and_ends_as_an_undisturbed_one(
     assert run(given) == 0
     task = OwnRowsTask(CustomConfig(train=str(tmp_path / "out" / "train.jsonl"), test_rows=2))
     found = {row.uid: row.gold for row in [*task.rows("train"), *task.rows("test")]}
-    assert found == {f"own_rows/{row['uid']}/{row['sample']}": row["completion"] for row in rows}
+    assert found == {f"custom/{row['uid']}/{row['sample']}": row["completion"] for row in rows}
 
 
 def test_prompts_without_references_are_sampled_and_not_scored(
@@ -161,7 +161,7 @@ def test_prompts_without_references_are_sampled_and_not_scored(
     assert {row["source"] for row in rows} == {"student"}
     assert {row["agreement"] for row in rows} == {None}
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert summary["left_out"] == {"model.max_prompt_tokens": 1}
+    assert summary["left_out"] == {"model.max_prompt_length": 1}
     assert (summary["done"], summary["failed"], summary["mean_agreement"]) == (4, 0, None)
 
 
@@ -180,7 +180,7 @@ def test_prompts_without_references_are_sampled_and_not_scored(
         (["--input=hub:only"], "--input hub:only: write hub:OWNER/NAME:SPLIT"),
         (["--weights=nowhere"], "nowhere: neither a run folder"),
         (["--output=s3://key:secret@bucket/out"], "leave credentials out of the URL"),
-        (["model.max_prompt_tokens=4000"], "lower model.max_prompt_tokens"),
+        (["model.max_prompt_length=4000"], "lower model.max_prompt_length"),
     ],
 )
 def test_a_mistake_is_one_line(

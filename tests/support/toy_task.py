@@ -16,7 +16,7 @@ class ToyTask(Task):
 
     name = "toy"
     test_splits = ("test",)
-    max_completion_tokens = 16
+    max_completion_length = 16
 
     def rows(self, split: str) -> list[Row]:
         raise NotImplementedError

@@ -11,14 +11,14 @@ from unisd_core.config.base import Section
 
 class CustomConfig(Section):
     train: str | None = None
-    """JSONL or Parquet file with the training rows of task=own_rows (columns: README)."""
+    """JSONL or Parquet file with the training rows of task=custom (columns: README)."""
     test: str | None = None
     """File with the test rows; None sets test_rows of the training rows aside."""
     test_rows: int = Field(100, ge=1)
     """Rows set aside where there is no test file: those whose uids come first by digest."""
     metric: Literal["exact_match", "choice", "numeric", "json_call", "python_tests"] = "exact_match"
     """How an answer is compared with the row's."""
-    max_completion_tokens: int = Field(256, ge=1)
+    max_completion_length: int = Field(256, ge=1)
     """Decoding limit; it should fit every reference."""
 
 

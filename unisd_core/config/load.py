@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from unisd_core.common.errors import UserError, reason, shorten
+from unisd_core.config.renamed_keys import OLD_CUSTOM_TASK, RENAMED, renamed
 from unisd_core.config.run import Config
 from unisd_core.config.yaml_dialect import Dumper, Loader
 
@@ -37,7 +38,7 @@ class _Setting:
 def load_config(
     preset: str | Sequence[str] | None, overrides: Sequence[str], presets_dir: Path
 ) -> Config:
-    """Resolve presets and overrides such as ``training.steps=20`` to a checked ``Config``.
+    """Resolve presets and overrides such as ``training.max_steps=20`` to a checked ``Config``.
 
     Each preset is a name in ``presets_dir`` (``models/qwen2.5-7b`` in its subfolders) or a path to
     a YAML file; of several, later ones override earlier ones key by key; None starts from the
@@ -54,6 +55,10 @@ def load_config(
     for override in overrides:
         key, value = _parse_override(override)
         settings[key] = _Setting(value, "")
+    return _checked(settings)
+
+
+def _checked(settings: Mapping[str, _Setting]) -> Config:
     for key, setting in settings.items():
         if not _is_text(setting.value):
             raise UserError(
@@ -64,6 +69,22 @@ def load_config(
         return Config.model_validate_json(json.dumps(_nest(settings), default=str), strict=True)
     except ValidationError as error:
         raise UserError(_first_error(error, settings)) from None
+
+
+def load_saved_config(path: Path) -> Config:
+    """The configuration that a run wrote to ``path``, whatever its settings were called then.
+
+    Raises UserError for a file that is none and for the task that custom rows belonged to once.
+    """
+    data = renamed(read_mapping(path, "configuration"), RENAMED)
+    if data.get("task") == OLD_CUSTOM_TASK:
+        raise UserError(
+            f"{path}: task={OLD_CUSTOM_TASK} became task=custom, which names rows anew and so sets "
+            "others aside; start a new run"
+        )
+    return _checked(
+        {key: _Setting(value, f"{path}: ") for key, value in _flatten(data, f"{path}: ")}
+    )
 
 
 def dump_config(config: Config) -> str:
@@ -207,7 +228,7 @@ def _parse_override(override: str) -> tuple[str, Any]:
     key, equals, text = override.partition("=")
     if not equals:
         raise UserError(
-            f"'{shorten(override)}' is not an override; write key=value, as training.steps=20"
+            f"'{shorten(override)}' is not an override; write key=value, as training.max_steps=20"
         )
     info = _fields(Config).get(key)
     if info is None:
@@ -245,6 +266,10 @@ def _no_setting(key: str) -> str:
     if _is_section(key):
         example = next(leaf for leaf in leaves if leaf.startswith(f"{key}."))
         return f"{key} is a group of settings; set its keys, as {example}"
+    if key in RENAMED:
+        return f"{key} is now called {RENAMED[key]}; write that"
+    if key == OLD_CUSTOM_TASK:
+        return f"{key} is now called custom; write that"
     name = key.rpartition(".")[2]
     same_name = [leaf for leaf in leaves if leaf.rpartition(".")[2] == name]
     close = same_name or difflib.get_close_matches(key, leaves, n=1)

@@ -48,7 +48,7 @@ class ViewsConfig(Section):
     auxiliary: Literal["random", "retrieval", "induction"] = "retrieval"
     """Contexts of the auxiliary views: solved examples drawn at random, those of the most similar
     rows, or instructions the model wrote from solved examples."""
-    count: int = Field(3, ge=1)
+    num_auxiliary: int = Field(3, ge=1)
     """K, the number of auxiliary views whose agreement is measured. At 1 every agreement weight
     is 1."""
     embedding_model: str | None = None
@@ -61,7 +61,7 @@ class TeacherConfig(Section):
     kind: Literal["frozen", "ema", "live"] = "ema"
     """Weights of the teacher: the base model, a moving average of the student, or the student
     itself."""
-    ema_rate: float = Field(0.9, ge=0, le=1)
+    ema_decay: float = Field(0.9, ge=0, le=1)
     """beta in avg <- beta * avg + (1 - beta) * student, kept in float32 (paper, section 2.2)."""
     ema_every: int = Field(1, ge=1)
     """Optimizer steps between two updates of the average."""

@@ -17,27 +17,27 @@ from unisd_core.config.stages import GeneratorConfig, LearnerConfig, ScorerConfi
 
 
 class LoraConfig(Section):
-    rank: int = Field(16, ge=1)
+    r: int = Field(16, ge=1)
     """Rank r of the update BA of each adapted matrix."""
-    alpha: float = Field(32.0, gt=0)
+    lora_alpha: float = Field(32.0, gt=0)
     """Scale numerator: the update is multiplied by alpha / rank."""
-    targets: tuple[str, ...] = (
+    target_modules: tuple[str, ...] = (
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     )  # fmt: skip
     """Names of the linear layers that receive an adapter."""
 
 
 class ModelConfig(Section):
-    path: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    name_or_path: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
     """Hub id or local folder (safetensors, tokenizer with a chat template)."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Storage type of the frozen weights. Trained weights, their average and all reductions stay
     float32."""
     finetune: Literal["lora", "full"] = "lora"
     """What is trained: a low-rank adapter, or every weight. full pushes whole models (merged)."""
-    max_prompt_tokens: int = Field(512, ge=8)
+    max_prompt_length: int = Field(512, ge=8)
     """Rows whose student prompt is longer are left out and counted."""
-    max_view_tokens: int = Field(1536, ge=8)
+    max_view_length: int = Field(1536, ge=8)
     """Rows with a teacher, auxiliary or negative prompt longer than this are left out and
     counted."""
     lora: LoraConfig = LoraConfig()
@@ -50,29 +50,29 @@ class RolloutConfig(Section):
     """Nucleus mass; below 1 the sampled distribution is narrower than the reported log-probs."""
     top_k: int = Field(0, ge=0)
     """Sampling keeps this many most likely tokens; 0 keeps all."""
-    max_completion_tokens: int = Field(0, ge=0)
+    max_completion_length: int = Field(0, ge=0)
     """Sampling stops after this many tokens; 0 takes the task's own limit."""
     teacher_share: float = Field(0.0, ge=0, le=1)
     """Share of completions sampled by the model reading the reference."""
     gold_share: float = Field(0.0, ge=0, le=1)
     """Share of completions that are the reference itself. What neither share takes is sampled by
     the student."""
-    chunk: int = Field(8, ge=1)
-    """Rollouts that travel through the stream together. Must divide training.batch."""
+    chunk_size: int = Field(8, ge=1)
+    """Rollouts that travel through the stream together. Must divide training.batch_size."""
 
 
 class TrainingConfig(Section):
-    steps: int = Field(100, ge=1)
+    max_steps: int = Field(100, ge=1)
     """Optimizer steps of the run."""
-    batch: int = Field(16, ge=1)
+    batch_size: int = Field(16, ge=1)
     """B, rollouts per optimizer step over all learner workers."""
-    staleness: int = Field(2, ge=0)
+    max_staleness: int = Field(2, ge=0)
     """S: a row sampled by version v is never trained on after version v + S. 0 is synchronous."""
     learning_rate: float = Field(2e-5, gt=0)
     """Peak rate of AdamW."""
-    schedule: Literal["constant", "cosine"] = "cosine"
+    lr_scheduler_type: Literal["constant", "cosine"] = "cosine"
     """Shape of the rate after warm-up; cosine falls to a tenth of the peak."""
-    warmup: float = Field(0.1, ge=0, lt=1)
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)
     """Share of the steps over which the rate rises linearly."""
     weight_decay: float = Field(0.0, ge=0)
     """AdamW's decoupled decay."""
@@ -88,9 +88,9 @@ class TrainingConfig(Section):
     """Tokens per forward and backward pass of a learner worker; what rows begin with alike counts
     once. On CPU a thousand is 5 % faster than 512 and needs 0.8 GB more for a model of 135M
     parameters; raise it on a GPU."""
-    checkpoint_every: int = Field(10, ge=1)
+    save_steps: int = Field(10, ge=1)
     """Optimizer steps between two checkpoints."""
-    checkpoint_keep: int = Field(2, ge=1)
+    save_total_limit: int = Field(2, ge=1)
     """Newest checkpoints kept on disk."""
     checkpoint_mirror: str | None = None
     """fsspec URL, as s3://bucket/folder, to whose <run name> each complete checkpoint is copied. A
@@ -113,12 +113,12 @@ class EvaluationConfig(Section):
     """Training rows on which each view's accuracy is measured before training; 0 skips it."""
     require_better_teacher: bool = True
     """Stop before training when the teacher is no more accurate than the student."""
-    every: int = Field(0, ge=0)
+    eval_steps: int = Field(0, ge=0)
     """Optimizer steps between two evaluations on validation rows while training goes on; 0: none.
-    A multiple of training.checkpoint_every."""
+    A multiple of training.save_steps."""
     validation_rows: int = Field(32, ge=1)
     """every: training rows set aside to be evaluated on."""
-    patience: int = Field(0, ge=0)
+    early_stopping_patience: int = Field(0, ge=0)
     """every: evaluations in a row without a better accuracy after which training ends; 0: never."""
     select: Literal["last", "best"] = "last"
     """Which weights are the result: the last, or those with the best accuracy on validation
@@ -152,7 +152,7 @@ class Config(Section):
     """Registered task name."""
     data_dir: str | None = None
     """Folder with one subfolder of JSONL files per task; None reads the hub."""
-    own_rows: CustomConfig = CustomConfig()
+    custom: CustomConfig = CustomConfig()
     output_dir: str = "runs"
     """Parent of all run folders."""
     model: ModelConfig = ModelConfig()
@@ -181,15 +181,15 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        batch, terms = self.training.batch, self.objective
+        batch, terms = self.training.batch_size, self.objective
         if batch % self.learner.workers:
             raise ValueError(
-                f"training.batch ({batch}) must be a multiple of learner.workers "
+                f"training.batch_size ({batch}) must be a multiple of learner.workers "
                 f"({self.learner.workers})"
             )
-        if batch % self.rollout.chunk:
+        if batch % self.rollout.chunk_size:
             raise ValueError(
-                f"rollout.chunk ({self.rollout.chunk}) must divide training.batch ({batch})"
+                f"rollout.chunk_size ({self.rollout.chunk_size}) must divide training.batch_size ({batch})"
             )
         if self.rollout.teacher_share + self.rollout.gold_share > 1:
             raise ValueError("rollout.teacher_share and rollout.gold_share add up to more than 1")
@@ -204,14 +204,18 @@ class Config(Section):
             )
         if self.synthesis.keep > self.synthesis.samples:
             raise ValueError("synthesis.keep must be at most synthesis.samples")
-        every = self.evaluation.every
-        if every % self.training.checkpoint_every:
+        every = self.evaluation.eval_steps
+        if every % self.training.save_steps:
             raise ValueError(
-                f"evaluation.every ({every}) must be a multiple of training.checkpoint_every "
-                f"({self.training.checkpoint_every})"
+                f"evaluation.eval_steps ({every}) must be a multiple of training.save_steps "
+                f"({self.training.save_steps})"
             )
-        if not every and (self.evaluation.patience or self.evaluation.select == "best"):
-            raise ValueError("evaluation.patience and select=best need evaluation.every above 0")
+        if not every and (
+            self.evaluation.early_stopping_patience or self.evaluation.select == "best"
+        ):
+            raise ValueError(
+                "evaluation.early_stopping_patience and select=best need evaluation.eval_steps above 0"
+            )
         mirror = self.training.checkpoint_mirror or ""
         if "@" in mirror.partition("://")[2].partition("/")[0]:
             raise ValueError(

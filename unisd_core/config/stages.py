@@ -39,18 +39,18 @@ class GeneratorConfig(PlacementConfig):
     """Logical CPUs a replica reserves in Ray."""
     gpus: float = Field(0.0, ge=0)
     """GPUs a replica reserves for each of its tensor-parallel ranks; 0 runs the CPU engine."""
-    tensor_parallel: int = Field(1, ge=1)
+    tensor_parallel_size: int = Field(1, ge=1)
     """GPUs one engine is split over."""
     threads: int = Field(0, ge=0)
     """Compute threads of a CPU engine; 0 takes all cores the process may use."""
     own_process: bool = False
     """A CPU engine computes in a process of its own, as one on GPUs always does, and not on a
     thread of the replica's, where it starts sooner and takes less memory."""
-    max_sequences: int = Field(64, ge=1)
+    max_num_seqs: int = Field(64, ge=1)
     """Rollouts one engine keeps in flight."""
     kv_cache_gib: float = Field(1.0, gt=0)
     """Memory for keys and values on CPU, GiB."""
-    gpu_memory: float = Field(0.5, gt=0, le=1)
+    gpu_memory_utilization: float = Field(0.5, gt=0, le=1)
     """Share of GPU memory the engine may take."""
     transport: Literal["auto", "adapter", "merged", "nccl"] = "auto"
     """How new weights reach an engine: a LoRA adapter under a new name, merged weights in place
@@ -112,7 +112,7 @@ class ScorerConfig(PlacementConfig):
 
 class LearnerConfig(PlacementConfig):
     workers: int = Field(1, ge=1)
-    """Data-parallel training processes; must divide training.batch."""
+    """Data-parallel training processes; must divide training.batch_size."""
     cpus: float = Field(0.5, gt=0)
     """Logical CPUs each reserves."""
     gpus: float = Field(0.0, ge=0)

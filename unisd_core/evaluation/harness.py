@@ -64,7 +64,7 @@ def export_test_set(
         "doc_to_target": "",
         "generation_kwargs": {
             "until": [],
-            "max_gen_toks": task.max_completion_tokens,
+            "max_gen_toks": task.max_completion_length,
             "do_sample": False,
         },
         "metric_list": [
@@ -83,7 +83,7 @@ def export_test_set(
 def score_document(document: dict[str, Any], completion: str) -> dict[str, float]:
     """The harness's metrics of one completion: ``correct`` and ``extracted``, each 0 or 1."""
     arguments = json.loads(document["task"])
-    arguments["own_rows"] = CustomConfig(**arguments["own_rows"])
+    arguments["custom"] = CustomConfig(**arguments["custom"])
     task = load_task(**arguments)
     score = task.score(Row(**json.loads(document["row"])), completion)
     return {"correct": float(score.correct), "extracted": float(score.extracted)}

@@ -19,7 +19,7 @@ class HeldOutSet:
     rows: list[Row]
     prompts: list[list[int]]
     left_out: int
-    """Rows of the sample whose prompt is longer than model.max_prompt_tokens."""
+    """Rows of the sample whose prompt is longer than model.max_prompt_length."""
 
 
 def load_test_set(builder: ViewBuilder, split: str) -> HeldOutSet:
@@ -34,14 +34,14 @@ def load_test_set(builder: ViewBuilder, split: str) -> HeldOutSet:
 def with_prompts(builder: ViewBuilder, name: str, rows: Sequence[Row]) -> HeldOutSet:
     """``rows`` with their prompts, under ``name``, less those that are too long.
 
-    Raises UserError when no prompt fits model.max_prompt_tokens.
+    Raises UserError when no prompt fits model.max_prompt_length.
     """
-    limit = builder.config.model.max_prompt_tokens
+    limit = builder.config.model.max_prompt_length
     pairs = [(row, builder.prompt(row)) for row in rows]
     fitting = [(row, ids) for row, ids in pairs if len(ids) <= limit]
     if not fitting:
         raise UserError(
-            f"{name}: none of {len(pairs)} prompts has at most model.max_prompt_tokens={limit} "
+            f"{name}: none of {len(pairs)} prompts has at most model.max_prompt_length={limit} "
             "tokens; raise it"
         )
     return HeldOutSet(

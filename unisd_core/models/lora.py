@@ -37,7 +37,7 @@ def add_lora(model: PreTrainedModel, lora: LoraConfig, seed: int) -> PeftModel:
     reads the head's weight, so the head stays as it is.
     """
     head = model.get_output_embeddings()
-    for target in lora.targets:
+    for target in lora.target_modules:
         layers = [
             layer
             for name, layer in model.named_modules()
@@ -45,11 +45,11 @@ def add_lora(model: PreTrainedModel, lora: LoraConfig, seed: int) -> PeftModel:
         ]
         if not layers:
             raise UserError(
-                f"model.lora.targets: {target} names no layer of {type(model).__name__}; remove it"
+                f"model.lora.target_modules: {target} names no layer of {type(model).__name__}; remove it"
             )
         if any(layer is head or type(layer) is not nn.Linear for layer in layers):
             raise UserError(
-                f"model.lora.targets: {target} is not a plain hidden linear layer; remove it"
+                f"model.lora.target_modules: {target} is not a plain hidden linear layer; remove it"
             )
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
@@ -161,10 +161,10 @@ def _save_model(
 
 def _peft_config(lora: LoraConfig) -> PeftLoraConfig:
     config = PeftLoraConfig(
-        r=lora.rank,
+        r=lora.r,
         # PEFT and vLLM declare a whole number but only divide by the rank, so a fraction serves.
-        lora_alpha=int(lora.alpha) if lora.alpha.is_integer() else lora.alpha,
-        target_modules=list(lora.targets),
+        lora_alpha=int(lora.lora_alpha) if lora.lora_alpha.is_integer() else lora.lora_alpha,
+        target_modules=list(lora.target_modules),
         lora_dropout=0.0,
         bias="none",
         task_type="CAUSAL_LM",

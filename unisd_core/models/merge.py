@@ -35,7 +35,7 @@ def merged_weights(
     the base has those. The rest of a module comes along, as it may be fused with what is adapted.
     Raises UserError when a tensor of ``state`` has no weight to go to.
     """
-    scale = lora.alpha / lora.rank
+    scale = lora.lora_alpha / lora.r
     unused = set(state)
     # model.layers.0.mlp of base_model.model.model.layers.0.mlp.up_proj.lora_A.weight
     modules = {_parent(_parent(_parent(key.removeprefix(_PREFIX)))) for key in state}

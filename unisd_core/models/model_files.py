@@ -35,17 +35,17 @@ class ModelFiles:
         """Raise UserError when the longest prompt, config.model's ``key``, and its completion do
         not fit the model."""
         model = self.config.model
-        tokens = getattr(model, key) + self.config.rollout.max_completion_tokens
+        tokens = getattr(model, key) + self.config.rollout.max_completion_length
         if self.longest is not None and tokens > self.longest:
             raise UserError(
                 f"model.{key} plus the completion limit is {tokens}, "
-                f"{model.path} reads {self.longest}; lower model.{key}"
+                f"{model.name_or_path} reads {self.longest}; lower model.{key}"
             )
 
 
 def open_model(config: Config) -> ModelFiles:
     """Find the model and load its tokenizer. Raises UserError for one that cannot be used."""
-    folder = text_model(resolve_model(config.model.path))
+    folder = text_model(resolve_model(config.model.name_or_path))
     tokenizer = load_tokenizer(folder)
     model_config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     check_vocabulary(tokenizer, model_config)
@@ -59,8 +59,8 @@ def open_model(config: Config) -> ModelFiles:
 
 
 def with_completion_limit(config: Config, tokens: int) -> Config:
-    """``config`` with the tasks' own limit where rollout.max_completion_tokens is 0."""
-    if config.rollout.max_completion_tokens:
+    """``config`` with the tasks' own limit where rollout.max_completion_length is 0."""
+    if config.rollout.max_completion_length:
         return config
-    rollout = config.rollout.model_copy(update={"max_completion_tokens": tokens})
+    rollout = config.rollout.model_copy(update={"max_completion_length": tokens})
     return config.model_copy(update={"rollout": rollout})

@@ -11,12 +11,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from unisd_core.common.errors import UserError, reason
-from unisd_core.config.load import load_config
+from unisd_core.config.load import load_saved_config
 from unisd_core.config.run import Config, LoraConfig
 
 _PLAIN = {"bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False}
 """What an adapter must be to be read as W + (alpha / rank) B A."""
-_LIMITS = {"max_prompt_tokens", "max_view_tokens"}
+_LIMITS = {"max_prompt_length", "max_view_length"}
 """What of a run's model section may be set anew where its weights are used."""
 _EMPTY = ("rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform")
 
@@ -30,24 +30,26 @@ class SavedWeights:
     config: Config
     adapter: dict[str, Tensor] | None
     base: str | None = None
-    """What a whole model of a run was trained from, as model.path; None where nothing says."""
+    """What a whole model of a run was trained from, as model.name_or_path; None where nothing says."""
 
 
 def find_saved(path: str, config: Config) -> SavedWeights:
     """What ``path`` holds: a finished run (its ``adapter/`` or ``model/``), an adapter in PEFT's
-    format, to be used on config.model.path, or a whole model folder.
+    format, to be used on config.model.name_or_path, or a whole model folder.
 
     Raises UserError, naming the file, where it is none of them.
     """
     folder = Path(path).expanduser()
     if (folder / "config.yaml").is_file():
-        run = load_config(str((folder / "config.yaml").resolve()), [], folder)
+        run = load_saved_config((folder / "config.yaml").resolve())
         given = {key: getattr(config.model, key) for key in _LIMITS & config.model.model_fields_set}
         config = config.model_copy(update={"model": run.model.model_copy(update=given)})
         for name in ("adapter", "model"):
             if (folder / name).is_dir():
                 found = find_saved(str(folder / name), config)
-                return replace(found, base=run.model.path if found.adapter is None else None)
+                return replace(
+                    found, base=run.model.name_or_path if found.adapter is None else None
+                )
         raise UserError(f"{path}: this run has no trained weights yet; finish it first")
     if (folder / "adapter_config.json").is_file():
         tensors, lora = read_adapter(folder)
@@ -77,9 +79,9 @@ def _read_lora(file: Path) -> LoraConfig:
             if fields.get(key):
                 raise ValueError(f"{key} is not supported")
         return LoraConfig(
-            rank=fields["r"],
-            alpha=float(fields["lora_alpha"]),
-            targets=tuple(sorted(fields["target_modules"])),
+            r=fields["r"],
+            lora_alpha=float(fields["lora_alpha"]),
+            target_modules=tuple(sorted(fields["target_modules"])),
         )
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(f"{file}: cannot be used as a LoRA adapter ({reason(error)})") from None

@@ -47,7 +47,7 @@ def load_trained_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     if isinstance(model, PeftModel):
         load_adapter_state(model, state)
         return
-    advice = "use the model.path they were trained from"
+    advice = "use the model.name_or_path they were trained from"
     write_all(dict(model.named_parameters()), state, "weights", advice)
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.load import changed_keys, dump_config, load_config
+from unisd_core.config.load import changed_keys, dump_config, load_saved_config
 from unisd_core.config.run import Config, OutputsConfig
 from unisd_core.reporting.sinks import Sinks, check_sinks
 
@@ -27,9 +27,9 @@ logger = logging.getLogger(__name__)
 
 MAY_CHANGE = (
     "evaluation.bootstrap", "evaluation.require", "evaluation.teacher_rows", "generator.",
-    "learner.", "objective.chunk_tokens", "output", "scorer.", "training.checkpoint",
+    "learner.", "objective.chunk_tokens", "output", "scorer.", "training.checkpoint_mirror",
     "training.max_bad_batches", "training.max_restarts", "training.micro_batch_tokens",
-    "training.skip_grad_norm", "training.steps", "training.stop", "training.stream",
+    "training.max_steps", "training.save_", "training.skip_grad_norm", "training.stop", "training.stream",
 )  # fmt: skip
 """Prefixes of the keys with which a run may be resumed under other values: they change how long it
 goes on and what it runs on, not what was trained so far."""
@@ -141,7 +141,7 @@ def _check_owner(path: Path, config: Config, resume: bool) -> None:
     if not resume and (path / "summary.json").exists():
         raise UserError(f"{path}: this run is finished; {advice}")
     try:
-        before = load_config(str(file), [], path)
+        before = load_saved_config(file)
     except UserError as error:
         if resume:
             raise

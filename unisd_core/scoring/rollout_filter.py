@@ -67,7 +67,7 @@ class RolloutFilter:
 def _reader(config: Config, model_dir: str) -> Readable:
     from unisd_core.models.load import load_tokenizer
 
-    task = load_task(config.task, config.data_dir, config.task_seed, config.own_rows)
+    task = load_task(config.task, config.data_dir, config.task_seed, config.custom)
     rows = split_training(task, config).train
     tokenizer = load_tokenizer(Path(model_dir))
 

@@ -73,7 +73,7 @@ class TeacherScorer:
         self.version = 0
         # Other teachers say something else each time. At staleness 0 the last bits must not depend
         # on what was read before, with which the batches of views change.
-        keeps = config.teacher.kind == "frozen" and config.training.staleness > 0
+        keeps = config.teacher.kind == "frozen" and config.training.max_staleness > 0
         self.cache = ScoreCache(int(config.scorer.cache_mib * 2**20) if keeps else 0)
         if self.idle:
             return

@@ -1,4 +1,4 @@
-"""The rows that were kept as training data: what TRL, ``datasets`` and task=own_rows read."""
+"""The rows that were kept as training data: what TRL, ``datasets`` and task=custom read."""
 
 from __future__ import annotations
 

@@ -49,10 +49,10 @@ class PromptReader:
         teacher = self.builder.teacher(row) if taught else []
         view_ids = [teacher, *(self.builder.auxiliary(row, text) for text in texts)]
         left_out = None
-        if len(prompt_ids) > model.max_prompt_tokens:
-            left_out = "model.max_prompt_tokens"
-        elif max(map(len, view_ids)) > model.max_view_tokens:
-            left_out = "model.max_view_tokens"
+        if len(prompt_ids) > model.max_prompt_length:
+            left_out = "model.max_prompt_length"
+        elif max(map(len, view_ids)) > model.max_view_length:
+            left_out = "model.max_view_length"
         return {
             "uid": row.uid,
             "row": number,

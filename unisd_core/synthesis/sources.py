@@ -43,7 +43,7 @@ class PromptSource(ABC):
     def task(self) -> Task:
         """Shows a row as a solved example and reads answers."""
         config = self.config
-        return load_task(config.task, config.data_dir, config.task_seed, config.own_rows)
+        return load_task(config.task, config.data_dir, config.task_seed, config.custom)
 
     @abstractmethod
     def stream(self) -> Iterator[Row]:
@@ -86,7 +86,7 @@ class RecordSource(PromptSource):
 
     @cached_property
     def task(self) -> OwnRowsTask:
-        return OwnRowsTask(self.config.own_rows)
+        return OwnRowsTask(self.config.custom)
 
     def row(self, record: Record) -> Row:
         """The row of ``record`` under its own uid or, without one, a digest of its texts."""

@@ -60,7 +60,7 @@ class Task(ABC):
     name: str
     test_splits: tuple[str, ...]
     """Names of the held-out sets, in the order they are reported."""
-    max_completion_tokens: int
+    max_completion_length: int
     """Decoding limit that fits every gold answer."""
     trains: bool = True
     """Whether there is a training split; without one the set only exists to be tested on."""

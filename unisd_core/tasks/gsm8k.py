@@ -27,7 +27,7 @@ class Gsm8k(Task):
 
     name = "gsm8k"
     test_splits = ("test",)
-    max_completion_tokens = 512
+    max_completion_length = 512
 
     def __init__(self, data_dir: str | None) -> None:
         self._data_dir = data_dir

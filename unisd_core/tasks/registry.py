@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from unisd_core.common.errors import UserError
 from unisd_core.config.data import CustomConfig
+from unisd_core.config.renamed_keys import OLD_CUSTOM_TASK
 from unisd_core.tasks.base import Task
 from unisd_core.tasks.code.data import HUMANEVAL, MBPP
 from unisd_core.tasks.code.task import CodeTask
@@ -41,18 +42,19 @@ from other settings and stand beside it."""
 
 
 def load_task(
-    name: str, data_dir: str | None, seed: int, own_rows: CustomConfig | None = None
+    name: str, data_dir: str | None, seed: int, custom: CustomConfig | None = None
 ) -> Task:
     """The task called ``name``; rows are read when first asked for.
 
     ``data_dir`` is a folder with one subfolder of JSONL files per task, or None for the hub;
-    generated tasks ignore it. ``seed`` fixes option order and generated rows. ``own_rows`` says
+    generated tasks ignore it. ``seed`` fixes option order and generated rows. ``custom`` says
     where the rows of the task of that name are. Raises UserError for an unknown name.
     """
     if name == OwnRowsTask.name:
-        return OwnRowsTask(own_rows or CustomConfig())
+        return OwnRowsTask(custom or CustomConfig())
+    if name == OLD_CUSTOM_TASK:
+        raise UserError(f"task={name} is now called task=custom; write that")
     if name not in TASKS:
         names = ", ".join(sorted([*TASKS, OwnRowsTask.name]))
         raise UserError(f"task: unknown name {name!r}; choose one of {names}")
     return TASKS[name](data_dir, seed)
-

@@ -16,7 +16,7 @@ class TrainingRows(NamedTuple):
 
     train: list[Row]
     validation: list[Row]
-    """Neither trained on nor shown as an example; empty where evaluation.every is 0."""
+    """Neither trained on nor shown as an example; empty where evaluation.eval_steps is 0."""
 
 
 def split_training(task: Task, config: Config) -> TrainingRows:
@@ -25,7 +25,7 @@ def split_training(task: Task, config: Config) -> TrainingRows:
     Raises UserError when no training row is left.
     """
     rows = task.rows("train")
-    count = config.evaluation.validation_rows if config.evaluation.every else 0
+    count = config.evaluation.validation_rows if config.evaluation.eval_steps else 0
     if len(rows) <= count:
         raise UserError(
             f"task {task.name}: {len(rows)} training rows are too few to set "

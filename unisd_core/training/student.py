@@ -288,10 +288,10 @@ def _leave_unread(model: nn.Module, layers: tuple[int, ...]) -> None:
 def learning_rate(settings: TrainingConfig, step: int) -> float:
     """Rate of the step that makes version ``step + 1``: linear warm-up, then constant or cosine
     to a tenth."""
-    warmup = settings.warmup * settings.steps
+    warmup = settings.warmup_ratio * settings.max_steps
     if step < warmup:
         return settings.learning_rate * (step + 1) / (math.floor(warmup) + 1)
-    if settings.schedule == "constant":
+    if settings.lr_scheduler_type == "constant":
         return settings.learning_rate
-    progress = (step - warmup) / max(1.0, settings.steps - warmup)
+    progress = (step - warmup) / max(1.0, settings.max_steps - warmup)
     return settings.learning_rate * (0.55 + 0.45 * math.cos(math.pi * progress))

@@ -84,7 +84,7 @@ class TeacherWeights:
 
     def __init__(self, settings: config.TeacherConfig, initial: Mapping[str, Tensor]) -> None:
         self._moves = settings.kind != "frozen" and settings.follows == "trained"
-        self._rate = settings.ema_rate if settings.kind == "ema" else 0.0
+        self._rate = settings.ema_decay if settings.kind == "ema" else 0.0
         self._every = settings.ema_every if settings.kind == "ema" else 1
         self._average = AdapterAverage(initial)
 

@@ -37,7 +37,7 @@ CHAT_TURN_FOLLOW_UP = "Correct. {hint}Answer the same request again, in the same
 AUXILIARY_CONTEXT = "{context}\n\nTask to solve:\n{prompt}"
 """User turn of an auxiliary view (method, section 4)."""
 
-_LIMITS = ("model.max_prompt_tokens", "model.max_view_tokens", "rollout.max_completion_tokens")
+_LIMITS = ("model.max_prompt_length", "model.max_view_length", "rollout.max_completion_length")
 
 
 def auxiliary_count(config: Config) -> int:
@@ -47,7 +47,7 @@ def auxiliary_count(config: Config) -> int:
         or config.filter.min_agreement > 0
         or config.filter.lowest_agreement > 0
     )
-    return config.views.count if used else 0
+    return config.views.num_auxiliary if used else 0
 
 
 def needs_teacher(config: Config) -> bool:
@@ -87,7 +87,7 @@ class ViewBuilder:
         template = tokenizer.chat_template
         if not template:
             raise UserError(
-                f"model.path={config.model.path}: the tokenizer has no chat template; "
+                f"model.name_or_path={config.model.name_or_path}: the tokenizer has no chat template; "
                 "use an instruction-tuned model"
             )
         self.task = task
@@ -169,8 +169,8 @@ def build_prompts(
     ``gold_ids`` the reference as a completion, and ``negative_ids``, when
     objective.contrastive.weight > 0, the teacher's view with each wrong reference. A row
     without any stays in: it only lacks the contrastive term, and all methods train on the
-    same rows. Rows longer than model.max_prompt_tokens or model.max_view_tokens, or, with
-    rollout.gold_share > 0, with references longer than rollout.max_completion_tokens, are left
+    same rows. Rows longer than model.max_prompt_length or model.max_view_length, or, with
+    rollout.gold_share > 0, with references longer than rollout.max_completion_length, are left
     out and counted; a negative view that is longer is left off its row.
 
     ``writing`` lets the model write instructions and wrong references; the latter only for
@@ -207,7 +207,7 @@ def build_prompts(
         wrong = wrong_references(asked, task, settings, config.seed, writing, wanted)
     for entry, references in zip(kept, wrong.rows, strict=True):
         negatives = [builder.teacher(reference) for reference in references]
-        limit = config.model.max_view_tokens
+        limit = config.model.max_view_length
         entry["negative_ids"] = [ids for ids in negatives if len(ids) <= limit]
     if not kept:
         reasons = ", ".join(f"{count} over {key}" for key, count in left_out.items())
@@ -224,13 +224,13 @@ def _keep(
     entry: dict[str, Any], config: Config, kept: list[dict[str, Any]], left_out: dict[str, int]
 ) -> None:
     """Append ``entry`` to ``kept``, or count in ``left_out`` the first limit it exceeds."""
-    limit = config.rollout.max_completion_tokens
-    if len(entry["prompt_ids"]) > config.model.max_prompt_tokens:
-        left_out["model.max_prompt_tokens"] += 1
-    elif max(map(len, entry["view_ids"])) > config.model.max_view_tokens:
-        left_out["model.max_view_tokens"] += 1
+    limit = config.rollout.max_completion_length
+    if len(entry["prompt_ids"]) > config.model.max_prompt_length:
+        left_out["model.max_prompt_length"] += 1
+    elif max(map(len, entry["view_ids"])) > config.model.max_view_length:
+        left_out["model.max_view_length"] += 1
     elif config.rollout.gold_share > 0 and 0 < limit < len(entry["gold_ids"]):
-        left_out["rollout.max_completion_tokens"] += 1
+        left_out["rollout.max_completion_length"] += 1
     else:
         kept.append(entry)
 

@@ -31,7 +31,7 @@ class Contexts(NamedTuple):
 def build_contexts(
     rows: Sequence[Row], task: Task, views: ViewsConfig, seed: int, writing: Writing | None = None
 ) -> Contexts:
-    """K = ``views.count`` context texts for each row, each an example or instruction under a
+    """K = ``views.num_auxiliary`` context texts for each row, each an example or instruction under a
     header.
 
     Contexts are independent of the order of ``rows`` and never show a row's own question
@@ -45,16 +45,16 @@ def build_contexts(
                 "views.auxiliary=induction needs the model to write instructions, and no "
                 "generator is at hand here; choose random or retrieval"
             )
-        induced = induced_contexts(pool, rows, views.count, views.induction, seed, writing)
+        induced = induced_contexts(pool, rows, views.num_auxiliary, views.induction, seed, writing)
         texts = [
             [*_headed(INSTRUCTION_HEADER, instructions), *_headed(EXAMPLE_HEADER, examples)]
             for instructions, examples in zip(induced.instructions, induced.examples, strict=True)
         ]
         return Contexts(texts, induced.counts)
     if views.auxiliary == "random":
-        examples = random_examples(pool, rows, views.count, seed)
+        examples = random_examples(pool, rows, views.num_auxiliary, seed)
     else:
-        examples = retrieved_examples(pool, rows, views.count, views.embedding_model)
+        examples = retrieved_examples(pool, rows, views.num_auxiliary, views.embedding_model)
     return Contexts([_headed(EXAMPLE_HEADER, found) for found in examples], {})
 
 

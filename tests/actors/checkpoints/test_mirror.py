@@ -151,7 +151,7 @@ def config(**settings: Any) -> Config:
 
 def test_the_place_belongs_to_one_configuration(mirror: CheckpointMirror, url: str) -> None:
     mirror.claim(config())
-    mirror.claim(config(output_dir="/elsewhere", training={"steps": 7}))
+    mirror.claim(config(output_dir="/elsewhere", training={"max_steps": 7}))
     with pytest.raises(UserError, match=r"holds a run trial with another seed; .*name="):
         mirror.claim(config(seed=1))
     CheckpointMirror(url, "other").claim(config(seed=1))

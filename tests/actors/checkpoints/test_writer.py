@@ -62,7 +62,7 @@ def test_submit_does_not_wait_for_the_disk_but_wait_does(tmp_path: Path, disk: S
 
 
 def test_a_second_write_waits_for_the_first(tmp_path: Path, disk: SlowDisk) -> None:
-    writer = writer_in(tmp_path, checkpoint_keep=9)
+    writer = writer_in(tmp_path, save_total_limit=9)
 
     def two() -> None:
         writer.submit(make(1))
@@ -111,7 +111,7 @@ def test_an_error_is_raised_once_by_the_next_call(
 
 def test_each_checkpoint_is_copied_to_the_mirror(tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
-    settings = {"checkpoint_mirror": mirror.as_uri(), "checkpoint_keep": 2}
+    settings = {"checkpoint_mirror": mirror.as_uri(), "save_total_limit": 2}
     writer = writer_in(tmp_path / "run", **settings)
     for version in range(4):
         writer.submit(make(version))

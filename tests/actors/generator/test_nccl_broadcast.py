@@ -37,7 +37,7 @@ class Replica:
 
 def config(**model: Any) -> Config:
     return Config.model_validate(
-        {"model": model, "generator": {"transport": "nccl", "gpus": 1, "tensor_parallel": 2}}
+        {"model": model, "generator": {"transport": "nccl", "gpus": 1, "tensor_parallel_size": 2}}
     )
 
 

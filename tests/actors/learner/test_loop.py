@@ -53,11 +53,11 @@ def start(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (tmp_path / run).mkdir(exist_ok=True)
         for earlier in begun:
             earlier.writer.wait()
-        training = {"batch": BATCH, "learning_rate": 1e-2, "checkpoint_every": 1, "staleness": 1}
+        training = {"batch_size": BATCH, "learning_rate": 1e-2, "save_steps": 1, "max_staleness": 1}
         training |= settings.pop("training", {})
         tree = {
             "training": training,
-            "rollout": {"chunk": BATCH},
+            "rollout": {"chunk_size": BATCH},
             "outputs": {"tensorboard": False},
             # Threads are set for the whole process, so also for the tests that come after.
             "learner": {"threads": 1},
@@ -149,7 +149,7 @@ def test_heads_are_kept_while_rows_may_have_been_read_with_them(start) -> None:
         heads = learner.student.teacher_heads
         # A row of version v - 1 (staleness 1) may still come.
         assert {version, version + 1} <= heads.keys()
-        assert len(heads) <= 2 * (learner.config.training.staleness + 1) + 1
+        assert len(heads) <= 2 * (learner.config.training.max_staleness + 1) + 1
     assert not torch.equal(learner.student.teacher_heads[6], base)
     assert torch.equal(learner.student.teacher_heads[6], learner.student.head_VH)
 
@@ -167,7 +167,7 @@ def test_a_teacher_that_stays_keeps_the_one_head_it_has(start, teacher) -> None:
 
 
 def test_a_seldom_moved_teacher_keeps_the_head_of_its_last_move(start) -> None:
-    settings = {"teacher": {"kind": "ema", "ema_rate": 0.5, "ema_every": 5}}
+    settings = {"teacher": {"kind": "ema", "ema_decay": 0.5, "ema_every": 5}}
     learner = start(model={"finetune": "full"}, **settings)
     for version in range(9):
         learner.step(batch(version, teacher_version=0 if version < 5 else 5))
@@ -181,7 +181,7 @@ def test_a_row_read_with_an_unknown_head_is_an_error(start) -> None:
 
 
 def test_a_full_run_resumes_with_the_head_of_its_teacher(start) -> None:
-    settings = {"model": {"finetune": "full"}, "teacher": {"kind": "ema", "ema_rate": 0.5}}
+    settings = {"model": {"finetune": "full"}, "teacher": {"kind": "ema", "ema_decay": 0.5}}
     first = start("one", **settings)
     first.step(batch(0))
     resumed = start("one", **settings)
@@ -206,7 +206,7 @@ def newest_of(learner: Learner) -> checkpoints.Checkpoint:
 
 @pytest.mark.parametrize("steps", [0, 2, 3])
 def test_the_first_and_the_last_checkpoint_are_complete_on_return(start, steps: int) -> None:
-    learner = start(training={"checkpoint_every": 2})
+    learner = start(training={"save_steps": 2})
     assert newest_of(learner).version == 0
     for version in range(steps):
         learner.step(batch(version))
@@ -218,8 +218,8 @@ def test_the_first_and_the_last_checkpoint_are_complete_on_return(start, steps: 
 def test_steps_taken_during_a_write_do_not_change_what_is_written(
     start, monkeypatch: pytest.MonkeyPatch, finetune: str
 ) -> None:
-    teacher = {"kind": "ema", "ema_rate": 0.5}
-    learner = start(model={"finetune": finetune}, teacher=teacher, training={"checkpoint_every": 2})
+    teacher = {"kind": "ema", "ema_decay": 0.5}
+    learner = start(model={"finetune": finetune}, teacher=teacher, training={"save_steps": 2})
     save, free = checkpoints.save, threading.Event()
 
     def slow(*arguments: Any) -> Path:

@@ -54,9 +54,9 @@ class Run:
         self.gate = Gate(rows=30, batch=BATCH, staleness=0, steps=9, seed=0)
         self.door = Handle(self.gate)
         tree = {
-            "training": {"batch": BATCH, "steps": 9, "staleness": 0, "checkpoint_every": 1,
+            "training": {"batch_size": BATCH, "max_steps": 9, "max_staleness": 0, "save_steps": 1,
                          "learning_rate": 1e-3, **training},
-            "rollout": {"chunk": BATCH},
+            "rollout": {"chunk_size": BATCH},
             "outputs": {"tensorboard": False},
             "learner": {"threads": 1},
         }  # fmt: skip

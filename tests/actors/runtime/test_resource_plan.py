@@ -23,14 +23,18 @@ def test_a_plan_that_does_not_fit_is_refused_with_the_keys_to_lower():
 
 
 def test_a_gpu_plan_needs_gpus():
-    plan = resource_plan(Config.model_validate({"generator": {"gpus": 1.0, "tensor_parallel": 2}}))
+    plan = resource_plan(
+        Config.model_validate({"generator": {"gpus": 1.0, "tensor_parallel_size": 2}})
+    )
     with pytest.raises(UserError, match=r"needs 2\.0 GPUs"):
         check_plan(plan, [{"CPU": 64.0}])
     assert "generator" in render_plan(plan)
 
 
 def test_one_replica_must_fit_on_one_node():
-    plan = resource_plan(Config.model_validate({"generator": {"gpus": 1.0, "tensor_parallel": 2}}))
+    plan = resource_plan(
+        Config.model_validate({"generator": {"gpus": 1.0, "tensor_parallel_size": 2}})
+    )
     check_plan(plan, [{"CPU": 8.0, "GPU": 2.0}])
     with pytest.raises(
         UserError, match=r"no node .* one actor of the generator \(0\.5 CPU, 2 GPU\)"
@@ -52,7 +56,7 @@ def test_a_stage_needs_a_node_of_its_kind():
 def test_a_dry_run_prints_settings_and_plan_without_torch_or_ray():
     code = (
         "import sys\n"
-        "sys.argv = ['unisd_full', '--preset', 'demo', '--dry-run', 'training.steps=3']\n"
+        "sys.argv = ['unisd_full', '--preset', 'demo', '--dry-run', 'training.max_steps=3']\n"
         "import runpy\n"
         "try: runpy.run_module('pipelines.unisd_full', run_name='__main__')\n"
         "except SystemExit as end: assert not end.code, end.code\n"

@@ -55,7 +55,11 @@ def agree(monkeypatch):
 
 
 def config(**changes) -> Config:
-    base = {"views": {"count": 2}, "training": {"batch": 4}, "rollout": {"chunk": 2}}
+    base = {
+        "views": {"num_auxiliary": 2},
+        "training": {"batch_size": 4},
+        "rollout": {"chunk_size": 2},
+    }
     return Config.model_validate(base | changes)
 
 
@@ -91,7 +95,7 @@ def test_refused_and_filtered_rows_are_replaced_by_later_ones(agree):
 
 
 def test_one_view_weighs_every_token_the_same(agree):
-    stage, _ = agree(config(views={"count": 1}))
+    stage, _ = agree(config(views={"num_auxiliary": 1}))
     (batch,) = list(stage(scored(4, auxiliary=1)))
     assert set(np.concatenate(batch["token_weights"].to_pylist())) == {1.0}
 
@@ -106,7 +110,7 @@ def test_an_empty_completion_is_left_out():
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 @pytest.mark.parametrize("filters", [{}, {"min_agreement": 0.1, "lowest_agreement": 0.25}])
 def test_a_view_without_a_number_costs_its_own_row_only(agree, poison, filters):
-    settings = config(filter=filters, rollout={"chunk": 1})
+    settings = config(filter=filters, rollout={"chunk_size": 1})
     clean = scored(5)
     rows = clean.to_pylist()
     rows[2]["auxiliary_logprobs"][1][0] = poison
@@ -146,7 +150,7 @@ def test_a_run_whose_rows_are_all_lost_ends_with_their_reason(monkeypatch, reaso
     gate = Gate(rows=9, batch=4, staleness=0, steps=3, seed=0)
     door = Gated(gate)
     filters = {"drop_truncated": True, "min_tokens": 99 if reason == "too short" else 0}
-    settings = config(rollout={"chunk": 4}, filter=filters)
+    settings = config(rollout={"chunk_size": 4}, filter=filters)
     stage = Agree(settings, door, "no model folder", watch=None)
     stage.attended = True  # which needs an actor
     stream = door.open_stream.remote()

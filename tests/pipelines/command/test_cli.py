@@ -35,21 +35,21 @@ def test_overrides_and_flags_may_stand_anywhere() -> None:
     seen: dict[str, object] = {}
 
     def main(config: Config, args: argparse.Namespace) -> None:
-        seen.update(steps=config.training.steps, seed=config.seed)
+        seen.update(steps=config.training.max_steps, seed=config.seed)
         seen.update(resume=args.resume, dry_run=args.dry_run)
 
-    argv = ["seed=4", "--preset", "demo", "--resume", "training.steps=3"]
+    argv = ["seed=4", "--preset", "demo", "--resume", "training.max_steps=3"]
     assert run_main(main, argv=argv) == 0
     assert seen == {"steps": 3, "seed": 4, "resume": True, "dry_run": False}
 
 
 def test_the_later_of_two_presets_wins() -> None:
     seen: list[Config] = []
-    argv = ["--preset", "demo", "training.steps=3", "--preset=models/qwen2.5-0.5b"]
+    argv = ["--preset", "demo", "training.max_steps=3", "--preset=models/qwen2.5-0.5b"]
     assert run_main(lambda config, args: seen.append(config), argv=argv) == 0
     config = seen[0]
-    assert (config.name, config.training.steps) == ("demo", 3)
-    assert config.model.path == "Qwen/Qwen2.5-0.5B-Instruct"
+    assert (config.name, config.training.max_steps) == ("demo", 3)
+    assert config.model.name_or_path == "Qwen/Qwen2.5-0.5B-Instruct"
 
 
 def test_the_exit_code_of_main_is_returned() -> None:
@@ -93,8 +93,8 @@ def test_debug_shows_the_traceback_too(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_a_wrong_setting_is_a_user_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_main(failing(AssertionError()), argv=["views.count=0"]) == 2
-    assert capsys.readouterr().err == "error: views.count=0: K must be at least 1\n"
+    assert run_main(failing(AssertionError()), argv=["views.num_auxiliary=0"]) == 2
+    assert capsys.readouterr().err == "error: views.num_auxiliary=0: K must be at least 1\n"
 
 
 def test_an_interrupt_is_one_line_and_code_130(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ def fail(capsys, tmp_path, monkeypatch, tiny_model):
     def run(*overrides: str) -> str:
         arguments = [
             "--preset=demo",
-            f"model.path={tiny_model}",
+            f"model.name_or_path={tiny_model}",
             f"output_dir={tmp_path / 'runs'}",
             *overrides,
         ]
@@ -58,15 +58,15 @@ def row(number: int, **changes) -> str:
 
 
 def test_unknown_key(fail):
-    assert "training.step" in (line := fail("training.step=3")) and "training.steps" in line
+    assert "training.step" in (line := fail("training.step=3")) and "training.max_steps" in line
 
 
 def test_wrong_type(fail):
-    assert "training.steps" in (line := fail("training.steps=many")) and "many" in line
+    assert "training.max_steps" in (line := fail("training.max_steps=many")) and "many" in line
 
 
 def test_no_views(fail):
-    assert "K must be at least 1" in fail("views.count=0")
+    assert "K must be at least 1" in fail("views.num_auxiliary=0")
 
 
 def test_unknown_task(fail):
@@ -100,7 +100,7 @@ def test_empty_task(fail, tmp_path):
 
 
 def test_absent_model_folder(fail, tmp_path):
-    assert str(tmp_path / "nothing") in fail(f"model.path={tmp_path / 'nothing'}")
+    assert str(tmp_path / "nothing") in fail(f"model.name_or_path={tmp_path / 'nothing'}")
 
 
 def test_model_without_chat_template(fail, tiny_model, tmp_path):
@@ -110,7 +110,7 @@ def test_model_without_chat_template(fail, tiny_model, tmp_path):
     settings = json.loads((folder / "tokenizer_config.json").read_text())
     settings.pop("chat_template", None)
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    assert "chat template" in fail(f"model.path={folder}")
+    assert "chat template" in fail(f"model.name_or_path={folder}")
 
 
 def test_tokenizer_with_more_ids_than_the_model(fail, tiny_model, tmp_path):
@@ -119,17 +119,17 @@ def test_tokenizer_with_more_ids_than_the_model(fail, tiny_model, tmp_path):
     settings = json.loads((folder / "config.json").read_text())
     settings["vocab_size"] = 100
     (folder / "config.json").write_text(json.dumps(settings))
-    line = fail(f"model.path={folder}")
+    line = fail(f"model.name_or_path={folder}")
     assert "ends at 99" in line and "vocabulary" in line
 
 
 def test_limits_beyond_the_model(fail):
-    line = fail("model.max_view_tokens=100000")
-    assert "2048" in line and "model.max_view_tokens" in line
+    line = fail("model.max_view_length=100000")
+    assert "2048" in line and "model.max_view_length" in line
 
 
 def test_a_cluster_that_is_too_small(fail):
-    assert "1.7 CPUs but the cluster has 1.0" in fail("model.max_view_tokens=1900")
+    assert "1.7 CPUs but the cluster has 1.0" in fail("model.max_view_length=1900")
 
 
 def test_a_mirror_that_cannot_be_reached(fail):

@@ -28,28 +28,28 @@ def load(*overrides: str) -> Config:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("views.count=0", "views.count=0: K must be at least 1"),
-        ("training.step=20", "training.step is not a setting; did you mean training.steps?"),
+        ("views.num_auxiliary=0", "views.num_auxiliary=0: K must be at least 1"),
+        ("training.step=20", "training.step is not a setting; did you mean training.max_steps?"),
         ("learning_rate=1", "learning_rate is not a setting; did you mean training.learning_rate?"),
         ("qwertz=1", "qwertz is not a setting; --dry-run prints every setting"),
-        ("training=3", "training is a group of settings; set its keys, as training.steps"),
-        ("training.steps=many", "training.steps=many: steps must be a whole number"),
-        ("training.steps=2.5", "training.steps=2.5: steps must be a whole number"),
-        ("training.steps=true", "training.steps=true: steps must be a whole number"),
-        ("training.steps=", "training.steps=null: steps must be a whole number"),
+        ("training=3", "training is a group of settings; set its keys, as training.max_steps"),
+        ("training.max_steps=many", "training.max_steps=many: steps must be a whole number"),
+        ("training.max_steps=2.5", "training.max_steps=2.5: steps must be a whole number"),
+        ("training.max_steps=true", "training.max_steps=true: steps must be a whole number"),
+        ("training.max_steps=", "training.max_steps=null: steps must be a whole number"),
         ("rollout.top_p=1.5", "rollout.top_p=1.5: top_p must be at most 1.0"),
         ("rollout.temperature=0", "rollout.temperature=0: temperature must be above 0.0"),
         ("training.learning_rate=1e400", "learning_rate must be a finite number"),
-        ("training.steps=" + "1" * 5000, "steps must be a whole number"),
+        ("training.max_steps=" + "1" * 5000, "steps must be a whole number"),
         ("training.learning_rate=.inf", "learning_rate must be a number"),
         ("objective.divergence.clip=x", "clip must be a number or null"),
         ("filter.drop_truncated=yes", "drop_truncated must be true or false"),
         ("teacher.kind=emma", "kind must be one of 'frozen', 'ema' or 'live'"),
-        ("model.lora.targets=q_proj", "targets must be a list such as [a, b]"),
-        ("model.lora.targets=[q_proj, 1]", "targets must be text"),
+        ("model.lora.target_modules=q_proj", "targets must be a list such as [a, b]"),
+        ("model.lora.target_modules=[q_proj, 1]", "targets must be text"),
         ("name=a/b", "name must be text that matches"),
-        ("training.batch=12", "rollout.chunk (8) must divide training.batch (12)"),
-        ("training.steps", "'training.steps' is not an override; write key=value"),
+        ("training.batch_size=12", "rollout.chunk_size (8) must divide training.batch_size (12)"),
+        ("training.max_steps", "'training.max_steps' is not an override; write key=value"),
     ],
 )
 def test_a_wrong_override_is_one_line_that_names_key_and_remedy(
@@ -65,14 +65,14 @@ def test_a_wrong_override_is_one_line_that_names_key_and_remedy(
     ("override", "key", "value"),
     [
         ("training.learning_rate=1e-3", ("training", "learning_rate"), 1e-3),
-        ("training.steps=020", ("training", "steps"), 20),
+        ("training.max_steps=020", ("training", "steps"), 20),
         ("objective.agreement.level=off", ("objective", "agreement", "level"), "off"),
         ("objective.divergence.clip=None", ("objective", "divergence", "clip"), None),
         ("objective.divergence.clip=null", ("objective", "divergence", "clip"), None),
         ("name=2024", ("name",), "2024"),
         ("name=2026-01-02", ("name",), "2026-01-02"),
         ("data_dir=7", ("data_dir",), "7"),
-        ("model.lora.targets=[q_proj]", ("model", "lora", "targets"), ("q_proj",)),
+        ("model.lora.target_modules=[q_proj]", ("model", "lora", "targets"), ("q_proj",)),
         ("objective.divergence.alpha=1", ("objective", "divergence", "alpha"), 1.0),
     ],
 )
@@ -89,10 +89,10 @@ def test_override_values_have_the_type_of_their_setting(
 def test_the_command_line_wins_over_a_preset_and_a_preset_over_its_base(tmp_path: Path) -> None:
     preset(tmp_path, "root", "training: {steps: 1, batch: 8, staleness: 3}\nseed: 5\n")
     preset(tmp_path, "leaf", "base: root\ntraining:\n  steps: 2\n  batch: 16\n")
-    config = load_config("leaf", ["training.steps=3"], tmp_path)
-    assert config.training.steps == 3
-    assert config.training.batch == 16
-    assert config.training.staleness == 3
+    config = load_config("leaf", ["training.max_steps=3"], tmp_path)
+    assert config.training.max_steps == 3
+    assert config.training.batch_size == 16
+    assert config.training.max_staleness == 3
     assert config.seed == 5
 
 
@@ -111,10 +111,10 @@ def test_of_several_presets_the_later_one_wins_key_by_key(tmp_path: Path) -> Non
     preset(tmp_path, "one", "base: root\ntraining: {steps: 2, batch: 8}\n")
     preset(tmp_path, "two", "training: {batch: 16}\nname: two\n")
     config = load_config(["one", "two"], ["name=mine"], tmp_path)
-    assert (config.seed, config.training.steps, config.training.batch) == (5, 2, 16)
+    assert (config.seed, config.training.max_steps, config.training.batch_size) == (5, 2, 16)
     assert config.name == "mine"
     turned = load_config(["two", "one"], [], tmp_path)
-    assert (turned.name, turned.training.batch) == ("two", 8)
+    assert (turned.name, turned.training.batch_size) == ("two", 8)
     assert load_config([], [], tmp_path) == load_config(None, [], tmp_path) == Config()
     assert load_config(["one"], [], tmp_path) == load_config("one", [], tmp_path)
 
@@ -145,7 +145,7 @@ def test_a_name_with_a_slash_lies_below_the_presets_or_is_a_path(
         ("training:\n  step: 1\n", "training.step is not a setting"),
         ("training: 3\n", "training is a group of settings"),
         ("training:\n", "training is a group of settings"),
-        ("training:\n  steps: x\n", "training.steps=x: steps must be a whole number"),
+        ("training:\n  steps: x\n", "training.max_steps=x: steps must be a whole number"),
         ("seed: 1\nseed: 2\n", "key 'seed' appears twice"),
         ("- 1\n", "a preset is a mapping"),
         ("seed: [1\n", "line 2: not valid YAML"),
@@ -210,8 +210,8 @@ def test_every_preset_in_a_subfolder_loads_after_another_and_leaves_its_name(nam
 def test_a_model_preset_bounds_what_it_counts_on(name: str) -> None:
     config = load_config(f"models/{name}", [], PRESETS_DIR)
     # A longer row would be a micro-batch of its own, beyond the limit.
-    row = config.model.max_prompt_tokens + config.rollout.max_completion_tokens
-    view = config.model.max_view_tokens + config.rollout.max_completion_tokens
+    row = config.model.max_prompt_length + config.rollout.max_completion_length
+    view = config.model.max_view_length + config.rollout.max_completion_length
     assert config.training.micro_batch_tokens >= row
     assert config.scorer.batch_tokens >= view
     shared = config.generator.gpus + config.scorer.gpus
@@ -231,7 +231,7 @@ def test_the_full_method_runs_every_mechanism(name: str) -> None:
     assert objective.contrastive.weight >= 0.1
     assert objective.features.weight >= 0.1
     assert config.teacher.kind == "ema"
-    assert config.views.count >= 2
+    assert config.views.num_auxiliary >= 2
 
 
 # Names that one YAML reader or another takes for a number, a date or a truth value.
@@ -268,14 +268,18 @@ def test_a_dumped_configuration_loads_back_unchanged(
 
 
 def test_the_digest_follows_the_settings_and_nothing_else() -> None:
-    assert config_sha256(load("training.steps=7")) == config_sha256(load("training.steps=7"))
-    assert config_sha256(load("training.steps=7")) != config_sha256(load("training.steps=8"))
+    assert config_sha256(load("training.max_steps=7")) == config_sha256(
+        load("training.max_steps=7")
+    )
+    assert config_sha256(load("training.max_steps=7")) != config_sha256(
+        load("training.max_steps=8")
+    )
     assert len(config_sha256(load())) == 64
 
 
 def test_changed_keys_names_what_differs() -> None:
-    after = load("training.steps=7", "objective.divergence.clip=null")
-    assert changed_keys(load(), after) == ["objective.divergence.clip", "training.steps"]
+    after = load("training.max_steps=7", "objective.divergence.clip=null")
+    assert changed_keys(load(), after) == ["objective.divergence.clip", "training.max_steps"]
     assert changed_keys(after, after) == []
 
 

@@ -15,7 +15,7 @@ ARGUMENTS = {
     "name": "minitools",
     "data_dir": None,
     "seed": 0,
-    "own_rows": CustomConfig().model_dump(),
+    "custom": CustomConfig().model_dump(),
 }
 
 

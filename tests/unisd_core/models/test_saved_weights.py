@@ -38,14 +38,16 @@ def changed(adapter: Path, folder: Path, **fields: Any) -> Path:
 def test_an_adapter_brings_its_own_shape(adapter: Path) -> None:
     found = find_saved(str(adapter), Config())
     assert found.config.model.lora == LORA
-    assert found.config.model.path == Config().model.path
+    assert found.config.model.name_or_path == Config().model.name_or_path
     assert found.adapter is not None
     assert {tensor.dtype for tensor in found.adapter.values()} == {torch.float32}
     assert all(".lora_" in name for name in found.adapter)
 
 
 def test_a_run_brings_the_model_it_was_trained_from(adapter: Path, tmp_path: Path) -> None:
-    run = Config.model_validate({"model": {"path": "other/model", "lora": LORA.model_dump()}})
+    run = Config.model_validate(
+        {"model": {"name_or_path": "other/model", "lora": LORA.model_dump()}}
+    )
     (tmp_path / "config.yaml").write_text(dump_config(run))
     with pytest.raises(UserError, match="no trained weights yet"):
         find_saved(str(tmp_path), Config())
@@ -53,9 +55,9 @@ def test_a_run_brings_the_model_it_was_trained_from(adapter: Path, tmp_path: Pat
     found = find_saved(str(tmp_path), Config())
     assert found.config.model == run.model
     assert found.adapter is not None
-    longer = Config.model_validate({"model": {"max_prompt_tokens": 900, "dtype": "bfloat16"}})
+    longer = Config.model_validate({"model": {"max_prompt_length": 900, "dtype": "bfloat16"}})
     kept = find_saved(str(tmp_path), longer).config.model
-    assert kept == run.model.model_copy(update={"max_prompt_tokens": 900})
+    assert kept == run.model.model_copy(update={"max_prompt_length": 900})
 
 
 def test_a_whole_model_has_no_adapter(adapter: Path, tiny_model: Path, tmp_path: Path) -> None:
@@ -64,7 +66,7 @@ def test_a_whole_model_has_no_adapter(adapter: Path, tiny_model: Path, tmp_path:
     save_merged(tiny_model, state, LORA, tmp_path / "merged")
     found = find_saved(str(tmp_path / "merged"), Config())
     assert found.adapter is None
-    assert found.config.model.path == str(tmp_path / "merged")
+    assert found.config.model.name_or_path == str(tmp_path / "merged")
 
 
 @pytest.mark.parametrize(

@@ -67,12 +67,12 @@ def test_another_configuration_is_refused_unless_resumed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     RunDir.create(configure(tmp_path))
-    other = configure(tmp_path, training={"steps": 7})
+    other = configure(tmp_path, training={"max_steps": 7})
     with pytest.raises(UserError, match=r"another training\.steps; choose another name=\.\.\. or"):
         RunDir.create(other)
     run = RunDir.create(other, resume=True)
     assert load_config(str(run.path / "config.yaml"), [], tmp_path) == other
-    assert "other values of training.steps" in caplog.text
+    assert "other values of training.max_steps" in caplog.text
 
 
 @pytest.mark.parametrize("resume", [False, True])

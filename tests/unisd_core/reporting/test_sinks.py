@@ -51,7 +51,7 @@ def configure(folder: Path, **outputs: Any) -> Config:
             "name": "trial",
             "output_dir": str(folder),
             "outputs": {"tensorboard": False, **outputs},
-            "training": {"steps": 7},
+            "training": {"max_steps": 7},
         }
     )
 
@@ -64,7 +64,7 @@ def test_wandb_gets_settings_and_finite_scalars_under_our_own_step(
     run.close()
     (init, settings), define, log, finish = calls()
     assert (init, settings["project"], settings["name"]) == ("init", "project", "trial")
-    assert settings["config"]["training.steps"] == 7
+    assert settings["config"]["training.max_steps"] == 7
     assert settings["dir"] == str(run.path)
     assert define == ["define", "*", "step"]
     assert log == ["log", {"loss": 0.5, "step": 3}]
@@ -129,6 +129,6 @@ def test_mlflow_keeps_a_resumed_run_in_files_of_the_run(
     experiment = client.get_experiment_by_name("experiment")
     (found,) = client.search_runs([experiment.experiment_id])
     assert (found.info.run_name, found.info.status) == ("trial", "FINISHED")
-    assert found.data.params["training.steps"] == "7"
+    assert found.data.params["training.max_steps"] == "7"
     history = client.get_metric_history(found.info.run_id, "loss")
     assert [(point.step, point.value) for point in history] == [(1, 0.5), (2, 1.0)]

@@ -16,7 +16,7 @@ from unisd_core.scoring.scorer import TeacherScorer, View, in_batches
 
 
 def config(**changes) -> Config:
-    return Config.model_validate({"views": {"count": 2}, **changes})
+    return Config.model_validate({"views": {"num_auxiliary": 2}, **changes})
 
 
 def plain_logprobs(model, prompt, completion):
@@ -159,7 +159,10 @@ def test_a_frozen_teacher_reads_nothing_twice(tiny_model, table):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"teacher": {"kind": "ema"}}, {"teacher": {"kind": "frozen"}, "training": {"staleness": 0}}],
+    [
+        {"teacher": {"kind": "ema"}},
+        {"teacher": {"kind": "frozen"}, "training": {"max_staleness": 0}},
+    ],
 )
 def test_a_teacher_that_moves_and_a_reproducible_run_read_again(tiny_model, table, changes):
     scorer = TeacherScorer(config(**changes), str(tiny_model))

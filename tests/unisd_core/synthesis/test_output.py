@@ -103,7 +103,7 @@ def test_the_export_is_read_as_rows_of_ones_own(tmp_path: Path, columns: str, ki
         "train"
     )
     assert [(row.uid, row.prompt, row.gold) for row in rows] == [
-        (f"own_rows/{uid}/1", f"Where is {uid}?", f"Here is {uid}.") for uid in "abc"
+        (f"custom/{uid}/1", f"Where is {uid}?", f"Here is {uid}.") for uid in "abc"
     ]
 
 
@@ -122,7 +122,7 @@ def test_nothing_is_exported_where_nothing_is_wanted(folder: OutputFolder) -> No
 
 def test_the_card_says_what_is_there(folder: OutputFolder) -> None:
     account = Account(
-        prompts=5, left_out={"model.max_prompt_tokens": 1}, sampled=8,
+        prompts=5, left_out={"model.max_prompt_length": 1}, sampled=8,
         dropped={"near-duplicate": 2, "truncated": 3}, kept=3, kept_tokens=40, scored=2,
         agreement=1.5,
     )  # fmt: skip
@@ -139,7 +139,7 @@ def test_the_card_says_what_is_there(folder: OutputFolder) -> None:
     lines = [line.split() for line in text.splitlines() if line.split()]
     counts = {" ".join(words): number for *words, number in lines}
     assert counts["dropped: near-duplicate"] == "2"
-    assert counts["left out: model.max_prompt_tokens"] == "1"
+    assert counts["left out: model.max_prompt_length"] == "1"
     assert "some/model with the weights of runs/demo" in text
     assert "rollout.temperature: 0.9" in text and "license" in text
 

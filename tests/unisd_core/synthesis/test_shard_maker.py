@@ -32,8 +32,8 @@ TEXTS = [
 def config(**changes: Any) -> Config:
     base: dict[str, Any] = {
         "synthesis": {"samples": 3, **changes.pop("synthesis", {})},
-        "own_rows": {"metric": "numeric"},
-        "views": {"count": 2},
+        "custom": {"metric": "numeric"},
+        "views": {"num_auxiliary": 2},
     }
     return Config.model_validate(base | changes)
 
@@ -207,10 +207,10 @@ def test_every_prompt_is_accounted_for(make: Any, tiny_model: Path, tmp_path: Pa
     found = survey(OutputFolder(str(tmp_path / "out")))
     assert found.done.tolist() == [uid_digest("q1")]
 
-    changes["finish_reason"] = {1: f"{LEFT_OUT}model.max_prompt_tokens"}
+    changes["finish_reason"] = {1: f"{LEFT_OUT}model.max_prompt_length"}
     account, rows = make(block(tiny_model, **changes).slice(1, 1))
     assert (account.prompts, account.sampled, rows) == (1, 0, [])
-    assert account.left_out == {"model.max_prompt_tokens": 1}
+    assert account.left_out == {"model.max_prompt_length": 1}
 
 
 def test_a_block_that_is_written_again_has_the_same_bytes(make: Any, tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_a_block_that_is_written_again_has_the_same_bytes(make: Any, tmp_path: P
 
 def test_prompts_are_read_with_examples_of_their_block(tiny_model: Path, tmp_path: Path) -> None:
     settings = config(synthesis={"shard_prompts": 4})
-    settings = settings.with_model(max_prompt_tokens=200, max_view_tokens=1000)
+    settings = settings.with_model(max_prompt_length=200, max_view_length=1000)
     rows = source(tmp_path, settings, 9)
     reader = PromptReader(settings, str(tiny_model), rows, 2)
     builder = ViewBuilder(load_tokenizer(tiny_model), rows.task, settings)
@@ -237,6 +237,6 @@ def test_prompts_are_read_with_examples_of_their_block(tiny_model: Path, tmp_pat
     # The last block has one row, which borrows examples of those before it.
     (last,) = reader.read(8, 9, [8])
     assert len(last["view_ids"]) == 3
-    tight = settings.with_model(max_prompt_tokens=8)
+    tight = settings.with_model(max_prompt_length=8)
     (long,) = PromptReader(tight, str(tiny_model), rows, 0).read(8, 9, [8])
-    assert long["left_out"] == "model.max_prompt_tokens"
+    assert long["left_out"] == "model.max_prompt_length"

@@ -55,7 +55,7 @@ def test_gold_fits_the_decoding_limit(smollm2_tokenizer: Any, name: str, split: 
     golds = [row.gold for row in task.rows(split)]
     lengths = [len(ids) for ids in smollm2_tokenizer(golds).input_ids]
     # One more token ends the turn.
-    assert max(lengths) + 1 <= task.max_completion_tokens
+    assert max(lengths) + 1 <= task.max_completion_length
 
 
 GPQA = {"main": 448, "diamond": 198, "extended": 546}
@@ -79,7 +79,7 @@ def test_gpqa_loads_and_its_references_score_as_they_should(
         wrong = task.wrong_reference(row, rng)
         if wrong is None or task.score(row, wrong.gold).correct:
             right_wrong.append(row.uid)
-        if len(smollm2_tokenizer(row.gold).input_ids) + 1 > task.max_completion_tokens:
+        if len(smollm2_tokenizer(row.gold).input_ids) + 1 > task.max_completion_length:
             too_long.append(row.uid)
     assert misread == []
     assert right_wrong == []

@@ -93,7 +93,7 @@ def test_live_is_the_student_exactly() -> None:
 
 
 def test_ema_moves_every_so_many_steps() -> None:
-    teacher = make_teacher(TeacherConfig(kind="ema", ema_rate=0.5, ema_every=3), adapter(0.0))
+    teacher = make_teacher(TeacherConfig(kind="ema", ema_decay=0.5, ema_every=3), adapter(0.0))
     updated = [teacher.after_step(step, adapter(1.0)) for step in range(1, 7)]
     assert updated == [False, False, True, False, False, True]
     assert value(teacher.state()) == pytest.approx(0.75)
@@ -101,7 +101,7 @@ def test_ema_moves_every_so_many_steps() -> None:
 
 
 def test_a_restored_teacher_continues_bit_for_bit() -> None:
-    settings = TeacherConfig(kind="ema", ema_rate=0.9)
+    settings = TeacherConfig(kind="ema", ema_decay=0.9)
     undisturbed = make_teacher(settings, adapter(1.0))
     undisturbed.after_step(1, adapter(3.0))
     restored = make_teacher(settings, adapter(7.0))
@@ -116,7 +116,7 @@ def test_a_restored_teacher_continues_bit_for_bit() -> None:
 def test_an_average_that_follows_the_frozen_weights_is_inert(kind: str) -> None:
     students = [adapter(float(step)) for step in range(2, 6)]
     inert, moving = (
-        make_teacher(TeacherConfig(kind=kind, ema_rate=0.5, follows=follows), adapter(1.0))
+        make_teacher(TeacherConfig(kind=kind, ema_decay=0.5, follows=follows), adapter(1.0))
         for follows in ("frozen", "trained")
     )
     assert not any(inert.after_step(step, s) for step, s in enumerate(students, 1))
@@ -129,7 +129,7 @@ def test_an_average_that_follows_the_frozen_weights_is_inert(kind: str) -> None:
 
 @pytest.mark.parametrize(("rate", "expected"), [(0.0, 3.0), (1.0, 1.0), (0.75, 1.5)])
 def test_the_rate_of_the_settings_is_the_share_that_is_kept(rate: float, expected: float) -> None:
-    teacher = make_teacher(TeacherConfig(kind="ema", ema_rate=rate), adapter(1.0))
+    teacher = make_teacher(TeacherConfig(kind="ema", ema_decay=rate), adapter(1.0))
     assert teacher.after_step(1, adapter(3.0))
     assert value(teacher.state()) == pytest.approx(expected)
     assert (teacher.metrics(adapter(3.0))["teacher_moved"] > 0) == (rate < 1)

@@ -108,7 +108,7 @@ def test_a_model_without_chat_template_is_named() -> None:
 
 
 def test_views_come_in_the_order_teacher_auxiliary() -> None:
-    prompts = build(ROWS, views={"count": 3, "negatives": {"per_row": 2}})
+    prompts = build(ROWS, views={"num_auxiliary": 3, "negatives": {"per_row": 2}})
     assert prompts.table.schema == PROMPT
     assert set(prompts.left_out.values()) == {0}
     assert prompts.counts == {"negatives.rule": 16}
@@ -154,7 +154,9 @@ def test_the_teacher_is_read_by_each_of_three_terms(term: str) -> None:
 
 
 def test_a_row_without_wrong_reference_stays_and_lacks_the_negative_view() -> None:
-    table = build([*ROWS, toy_row("only", "question 9", "only gold")], views={"count": 2}).table
+    table = build(
+        [*ROWS, toy_row("only", "question 9", "only gold")], views={"num_auxiliary": 2}
+    ).table
     assert [len(views) for views in table["negative_ids"].to_pylist()] == [1] * 8 + [0]
 
 
@@ -183,10 +185,10 @@ def test_the_gold_completion_is_tokenised_alone_where_the_template_rewrites_the_
 
 def test_references_over_the_completion_limit_are_left_out_where_they_are_trained_on() -> None:
     rows = [*ROWS, toy_row("long", "question", "g" * 20)]
-    limit = {"max_completion_tokens": len("gold-00")}
+    limit = {"max_completion_length": len("gold-00")}
     assert build(rows, rollout=limit).table.num_rows == 9
     prompts = build(rows, rollout={**limit, "gold_share": 0.5})
-    assert prompts.left_out["rollout.max_completion_tokens"] == 1
+    assert prompts.left_out["rollout.max_completion_length"] == 1
     assert prompts.table["uid"].to_pylist() == [row.uid for row in ROWS]
 
 
@@ -235,13 +237,13 @@ def test_long_rows_are_left_out_and_counted_by_limit() -> None:
     rows = [*ROWS, toy_row("p", "x" * 300, "gold"), toy_row("v", "y", "z" * 400)]
     prompts = build(
         rows,
-        model={"max_prompt_tokens": 200, "max_view_tokens": 400},
+        model={"max_prompt_length": 200, "max_view_length": 400},
         objective={"agreement": {"level": "off"}},
     )
     assert prompts.left_out == {
-        "model.max_prompt_tokens": 1,
-        "model.max_view_tokens": 1,
-        "rollout.max_completion_tokens": 0,
+        "model.max_prompt_length": 1,
+        "model.max_view_length": 1,
+        "rollout.max_completion_length": 0,
     }
     assert prompts.table["uid"].to_pylist() == [row.uid for row in ROWS]
     assert prompts.table["row"].to_pylist() == list(range(8))
@@ -249,9 +251,9 @@ def test_long_rows_are_left_out_and_counted_by_limit() -> None:
 
 def test_the_limits_are_inclusive() -> None:
     ids = builder(Config()).prompt(ROWS[0])
-    assert build(ROWS, model={"max_prompt_tokens": len(ids)}).table.num_rows == 8
-    with pytest.raises(UserError, match=r"no row is left of 8 \(8 over model\.max_prompt_tokens"):
-        build(ROWS, model={"max_prompt_tokens": len(ids) - 1})
+    assert build(ROWS, model={"max_prompt_length": len(ids)}).table.num_rows == 8
+    with pytest.raises(UserError, match=r"no row is left of 8 \(8 over model\.max_prompt_length"):
+        build(ROWS, model={"max_prompt_length": len(ids) - 1})
 
 
 def test_a_uid_that_occurs_twice_is_refused() -> None:

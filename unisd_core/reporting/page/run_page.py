@@ -57,7 +57,7 @@ def run_page(run: RunRecord, decode: Decode | None) -> str:
 
 def facts(run: RunRecord) -> list[tuple[str, str]]:
     """Short facts under the headline."""
-    steps = run.settings.get("training.steps")
+    steps = run.settings.get("training.max_steps")
     found = [("steps", f"{run.step:,}" + (f" of {steps:,}" if is_number(steps) else ""))]
     if run.seconds:
         found.append(("wall time", duration(run.seconds.total)))
@@ -163,7 +163,7 @@ def staleness(run: RunRecord, found: Trajectories) -> list[Markup]:
         )
     ]  # fmt: skip
     if found.ages:
-        oldest = max(*found.ages, int(run.settings.get("training.staleness") or 0))
+        oldest = max(*found.ages, int(run.settings.get("training.max_staleness") or 0))
         bars = [
             Bar(age - 0.5, age + 0.5, found.ages.get(age, 0), str(age))
             for age in range(min(0, *found.ages), min(oldest, 100) + 1)

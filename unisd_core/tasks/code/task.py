@@ -38,7 +38,7 @@ _NOTES = """Notes:
 class CodeTask(Task):
     """Rows of one dataset, read from ``data_dir`` or, when None, the hub."""
 
-    max_completion_tokens = 512
+    max_completion_length = 512
 
     def __init__(self, dataset: Dataset, data_dir: str | None) -> None:
         self.name = dataset.name

@@ -28,13 +28,13 @@ METRICS: dict[str, Callable[[], Metric]] = {
 
 
 class OwnRowsTask(Task):
-    """Rows of ``own_rows.train`` and ``own_rows.test``, prompts and references as they stand."""
+    """Rows of ``custom.train`` and ``custom.test``, prompts and references as they stand."""
 
-    name = "own_rows"
+    name = "custom"
     test_splits = ("test",)
 
     def __init__(self, settings: CustomConfig) -> None:
-        self.max_completion_tokens = settings.max_completion_tokens
+        self.max_completion_length = settings.max_completion_length
         self._settings = settings
         self._metric = METRICS[settings.metric]()
         self._rows: dict[str, list[Row]] = {}
@@ -53,15 +53,15 @@ class OwnRowsTask(Task):
         count = self._settings.test_rows
         if count >= len(rows):
             raise UserError(
-                f"own_rows.test_rows: {count} rows cannot be set aside of the {len(rows)} in "
-                f"{self._settings.train}; lower it or give own_rows.test"
+                f"custom.test_rows: {count} rows cannot be set aside of the {len(rows)} in "
+                f"{self._settings.train}; lower it or give custom.test"
             )
         train, test = set_aside(rows, count, "")
         return {"train": train, "test": test}
 
     def _read(self, split: str, path: str | None) -> list[Row]:
         if path is None:
-            raise UserError(f"own_rows.{split}: not set; give a .jsonl or .parquet file of rows")
+            raise UserError(f"custom.{split}: not set; give a .jsonl or .parquet file of rows")
         rows: list[Row] = []
         places: dict[str, str] = {}
         for record in read_file(Path(path)):
@@ -76,7 +76,7 @@ class OwnRowsTask(Task):
         for row, score in zip(rows, self.score_many(rows, [r.gold for r in rows]), strict=True):
             if not score.correct:
                 raise UserError(
-                    f"{places[row.uid]}: own_rows.metric={self._settings.metric} does not score "
+                    f"{places[row.uid]}: custom.metric={self._settings.metric} does not score "
                     "the reference as right; fix the row or choose another metric"
                 )
         return rows
@@ -87,7 +87,7 @@ class OwnRowsTask(Task):
         prompt, reference = record.text("prompt"), record.text("reference")
         uid = record.optional_text("uid") or _digest(f"{prompt}\0{reference}")[:16]
         return Row(
-            uid=f"own_rows/{uid}",
+            uid=f"custom/{uid}",
             prompt=prompt,
             gold=reference,
             answer=self._metric.answer(record, record.optional_text("answer") or reference),

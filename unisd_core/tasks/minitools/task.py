@@ -19,7 +19,7 @@ class MiniTools(Task):
 
     name = "minitools"
     test_splits = ("seen", "unseen")
-    max_completion_tokens = 64
+    max_completion_length = 64
 
     def __init__(self, seed: int) -> None:
         self._seed = seed

@@ -39,7 +39,7 @@ class Dataset:
 
     name: str
     test_splits: tuple[str, ...]
-    max_completion_tokens: int
+    max_completion_length: int
     explains: bool
     """Whether references hold an explanation, so that the prompt asks for one."""
     from_hub: Callable[[str], list[Record]]

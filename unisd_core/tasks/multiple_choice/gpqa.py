@@ -71,7 +71,7 @@ def _record(record: Record) -> Record:
 GPQA = Dataset(
     name="gpqa",
     test_splits=("main", "diamond", "extended"),
-    max_completion_tokens=320,
+    max_completion_length=320,
     explains=True,
     from_hub=_from_hub,
     from_folder=_from_archive,

@@ -39,7 +39,7 @@ class MultipleChoice(Task):
         self.test_splits = dataset.test_splits
         self.trains = dataset.trains
         self.private = dataset.private
-        self.max_completion_tokens = dataset.max_completion_tokens
+        self.max_completion_length = dataset.max_completion_length
         self._dataset = dataset
         self._data_dir = data_dir
         self._seed = seed

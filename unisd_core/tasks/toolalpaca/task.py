@@ -26,7 +26,7 @@ class ToolAlpaca(Task):
     """
 
     name = "toolalpaca"
-    max_completion_tokens = 512
+    max_completion_length = 512
 
     def __init__(self, data_dir: str | None) -> None:
         self.test_splits = ("test",) if data_dir is None else ("test", *FOLDER_ONLY)

@@ -78,7 +78,9 @@ def write_run(
 ) -> Path:
     """A run of ``steps`` steps in ``folder``; ``rows``: with trajectories."""
     folder.mkdir(parents=True)
-    config = Config.model_validate({"name": folder.name, "training": {"steps": steps}, **settings})
+    config = Config.model_validate(
+        {"name": folder.name, "training": {"max_steps": steps}, **settings}
+    )
     (folder / "config.yaml").write_text(dump_config(config))
     write_lines(folder / "metrics.jsonl", [line(step) for step in range(1, steps + 1)])
     validated = [

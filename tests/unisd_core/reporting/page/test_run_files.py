@@ -87,7 +87,7 @@ def test_settings_off_their_default_stand_beside_it(tmp_path: Path):
     run = read_run(write_run(tmp_path / "set", steps=3, seed=7))
     changed = changed_settings(run.settings)
     assert changed["seed"] == (7, 0)
-    assert "training.batch" not in changed
+    assert "training.batch_size" not in changed
 
 
 @pytest.mark.parametrize(

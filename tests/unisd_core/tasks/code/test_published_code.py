@@ -81,4 +81,4 @@ def test_gold_fits_the_decoding_limit(
     golds = [row.gold for row in task.rows(split)]
     lengths = [len(ids) for ids in smollm2_tokenizer(golds).input_ids]
     # One more token ends the turn.
-    assert max(lengths) + 1 <= task.max_completion_tokens
+    assert max(lengths) + 1 <= task.max_completion_length

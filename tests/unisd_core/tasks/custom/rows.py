@@ -26,7 +26,7 @@ def write_rows(path: Path, *rows: dict[str, Any]) -> str:
 
 def own_task(train: str | None, metric: str = "exact_match", **settings: Any) -> Task:
     section = CustomConfig.model_validate({"train": train, "metric": metric, **settings})
-    return load_task("own_rows", None, 0, section)
+    return load_task("custom", None, 0, section)
 
 
 def task_of(tmp_path: Path, metric: str, *rows: dict[str, Any]) -> tuple[Task, list[Row]]:

@@ -29,7 +29,7 @@ def test_rows_are_taken_as_they_stand(tmp_path: Path, suffix: str) -> None:
     task = own_task(path, test=path)
     france, norway = task.rows("train")
     assert (france.prompt, france.gold) == ("Capital of France?", "Paris")
-    assert (france.uid, france.hint, france.category) == ("own_rows/f", "On the Seine.", "Europe")
+    assert (france.uid, france.hint, france.category) == ("custom/f", "On the Seine.", "Europe")
     assert (norway.hint, norway.category) == ("", "")
     assert task.demonstration(norway) == "Capital of Norway?\nOslo"
     assert task.rows("test") == task.rows("train")
@@ -56,14 +56,14 @@ def test_without_a_test_file_rows_are_set_aside(tmp_path: Path) -> None:
     write_rows(tmp_path / "a.jsonl", *reversed(rows), {"prompt": "new", "reference": "new"})
     again = own_task(path, test_rows=10).rows("test")
     assert len({row.uid for row in test} - {row.uid for row in again}) <= 1
-    with pytest.raises(UserError, match=r"own_rows\.test_rows: 51 .*of the 51 in .*a\.jsonl"):
+    with pytest.raises(UserError, match=r"custom\.test_rows: 51 .*of the 51 in .*a\.jsonl"):
         own_task(path, test_rows=51).rows("train")
 
 
 def test_a_set_without_training_rows_can_be_tested_on(tmp_path: Path) -> None:
     task = own_task(None, test=write_rows(tmp_path / "a.jsonl", *CAPITALS))
     assert len(task.rows("test")) == 3
-    with pytest.raises(UserError, match=r"own_rows\.train: not set"):
+    with pytest.raises(UserError, match=r"custom\.train: not set"):
         task.rows("train")
 
 
@@ -96,7 +96,7 @@ def test_a_set_without_training_rows_can_be_tested_on(tmp_path: Path) -> None:
         (
             "python_tests",
             {"prompt": "x", "reference": "def f(): return 1", "tests": "assert f() == 2"},
-            "own_rows.metric=python_tests does not score the reference as right",
+            "custom.metric=python_tests does not score the reference as right",
         ),
     ],
 )

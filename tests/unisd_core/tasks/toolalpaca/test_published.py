@@ -92,4 +92,4 @@ def test_gold_fits_the_decoding_limit(smollm2_tokenizer: Any, split: str) -> Non
     task = load_task("toolalpaca", DATA_DIR, 0)
     lengths = [len(ids) for ids in smollm2_tokenizer([r.gold for r in task.rows(split)]).input_ids]
     # One more token ends the turn.
-    assert max(lengths) + 1 <= task.max_completion_tokens
+    assert max(lengths) + 1 <= task.max_completion_length
