@@ -99,7 +99,8 @@ def training_key(config: Config) -> str:
     and its resources.
 
     A setting that is added later, with a default that leaves runs as they were, does not change
-    the key, nor does one that is renamed, which counts under its old name. Whoever changes a default has to start the results anew.
+    the key, nor does one that is renamed, which counts under its old name. Whoever changes a
+    default has to start the results anew.
     """
     kept = config.model_dump(
         mode="json", exclude={"name", "output_dir", *RESOURCES}, exclude_defaults=True

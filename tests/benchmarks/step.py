@@ -32,7 +32,8 @@ TOPICS = (
 WORK = {
     "W": ["--preset=sdft", "rollout.teacher_share=0"],
     "W*": [
-        "--preset=unisd_full", "rollout.teacher_share=0", "views.num_auxiliary=3", "scorer.workers=2",
+        "--preset=unisd_full", "rollout.teacher_share=0", "views.num_auxiliary=3",
+        "scorer.workers=2",
     ],
 }  # fmt: skip
 
@@ -108,7 +109,8 @@ def ours(name: str, model: Path, rows: Path, out: Path, steps: int, settings: li
         f"custom.train={rows}", "custom.test_rows=1", "evaluation.rows=1",
         "evaluation.teacher_rows=0", "generator.kv_cache_gib=0.3",
         f"rollout.max_completion_length={TOKENS}",
-        "rollout.temperature=0.9", "views.reference_format=appended", f"training.batch_size={BATCH}",
+        "rollout.temperature=0.9", "views.reference_format=appended",
+        f"training.batch_size={BATCH}",
         f"training.max_steps={steps}", "training.save_steps=1000",
         f"training.max_staleness={STALENESS}", "outputs.tensorboard=false", *settings,
     ]  # fmt: skip

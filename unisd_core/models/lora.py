@@ -45,7 +45,8 @@ def add_lora(model: PreTrainedModel, lora: LoraConfig, seed: int) -> PeftModel:
         ]
         if not layers:
             raise UserError(
-                f"model.lora.target_modules: {target} names no layer of {type(model).__name__}; remove it"
+                f"model.lora.target_modules: {target} names no layer of {type(model).__name__}; "
+                f"remove it"
             )
         if any(layer is head or type(layer) is not nn.Linear for layer in layers):
             raise UserError(

@@ -30,7 +30,8 @@ class SavedWeights:
     config: Config
     adapter: dict[str, Tensor] | None
     base: str | None = None
-    """What a whole model of a run was trained from, as model.name_or_path; None where nothing says."""
+    """What a whole model of a run was trained from, as model.name_or_path; None where nothing
+    says."""
 
 
 def find_saved(path: str, config: Config) -> SavedWeights:

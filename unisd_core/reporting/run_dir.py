@@ -29,7 +29,8 @@ MAY_CHANGE = (
     "evaluation.bootstrap", "evaluation.require", "evaluation.teacher_rows", "generator.",
     "learner.", "objective.chunk_tokens", "output", "scorer.", "training.checkpoint_mirror",
     "training.max_bad_batches", "training.max_restarts", "training.micro_batch_tokens",
-    "training.max_steps", "training.save_", "training.skip_grad_norm", "training.stop", "training.stream",
+    "training.max_steps", "training.save_", "training.skip_grad_norm", "training.stop",
+    "training.stream",
 )  # fmt: skip
 """Prefixes of the keys with which a run may be resumed under other values: they change how long it
 goes on and what it runs on, not what was trained so far."""

@@ -87,7 +87,8 @@ class ViewBuilder:
         template = tokenizer.chat_template
         if not template:
             raise UserError(
-                f"model.name_or_path={config.model.name_or_path}: the tokenizer has no chat template; "
+                f"model.name_or_path={config.model.name_or_path}: the tokenizer has no chat "
+                f"template; "
                 "use an instruction-tuned model"
             )
         self.task = task

@@ -31,8 +31,8 @@ class Contexts(NamedTuple):
 def build_contexts(
     rows: Sequence[Row], task: Task, views: ViewsConfig, seed: int, writing: Writing | None = None
 ) -> Contexts:
-    """K = ``views.num_auxiliary`` context texts for each row, each an example or instruction under a
-    header.
+    """K = ``views.num_auxiliary`` context texts for each row, each an example or instruction under
+    a header.
 
     Contexts are independent of the order of ``rows`` and never show a row's own question
     or its gold answer (see ``ExamplePool`` for golds that many rows share). Raises UserError when

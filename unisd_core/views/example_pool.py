@@ -64,8 +64,10 @@ class ExamplePool:
     def too_few(self, row: Row, count: int) -> UserError:
         """The error for a row that ``choose`` could not serve from a complete ranking."""
         return UserError(
-            f"row {row.uid}: fewer than views.num_auxiliary={count} of the {len(self.rows)} rows can be "
-            "examples for it (others have the same question or answer); lower views.num_auxiliary or "
+            f"row {row.uid}: fewer than views.num_auxiliary={count} of the {len(self.rows)} rows "
+            f"can be "
+            "examples for it (others have the same question or answer); lower views.num_auxiliary "
+            "or "
             "use more rows"
         )
 
