@@ -1,4 +1,4 @@
-"""What lives on the cluster. Knows Ray; asks unisd_core for every number."""
+"""Everything that lives on the cluster. Knows Ray; leaves the method to unisd_core."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What every test may use: a tiny model on disk. No test reaches for the network."""
+"""Fixtures of every test: a tiny model on disk. No test reaches for the network."""
 
 from __future__ import annotations
 

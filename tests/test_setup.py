@@ -1,4 +1,4 @@
-"""What ``make setup`` promises, without installing anything."""
+"""Promises of ``make setup``, without installing anything."""
 
 from __future__ import annotations
 

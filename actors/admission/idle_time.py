@@ -1,4 +1,4 @@
-"""Who waits for whom: how long the learner, and how long the generators, had nothing to do."""
+"""Idle time: how long the learner, and how long the generators, had nothing to do."""
 
 from __future__ import annotations
 

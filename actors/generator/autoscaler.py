@@ -1,4 +1,4 @@
-"""How many replicas: the pool grows while the learner waits, and shrinks while the generators do.
+"""Autoscaler: the pool grows while the learner waits, and shrinks while the generators do.
 
 A replica that is asked for and finds no room is a demand that Ray's autoscaler sees; it joins when
 a node has come. What is decided, and why, is an incident.

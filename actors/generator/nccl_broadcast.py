@@ -1,4 +1,4 @@
-"""Whole weights to all replicas at once, over NCCL, by vLLM's own weight transfer.
+"""Broadcast of whole weights to all replicas at once, over NCCL, by vLLM's own weight transfer.
 
 One process with a GPU of its own is rank 0 and the replicas' GPUs are the other ranks. What a push
 costs then hardly depends on how many replicas there are. A group lasts while its members do; who

@@ -1,4 +1,4 @@
-"""What actors say to each other. Plain data, no behaviour."""
+"""Messages between actors. Plain data, no behaviour."""
 
 from __future__ import annotations
 

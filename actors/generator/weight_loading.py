@@ -1,4 +1,4 @@
-"""How a new policy version gets into one engine: two transports behind one call.
+"""Transports that load a new policy version into one engine: two behind one call.
 
 ``AdapterTransport`` loads the LoRA adapter under a name that is never used
 again; rollouts in flight finish under the version they began with.

@@ -1,4 +1,4 @@
-"""What a run measures for Prometheus: every metric in one table, set by one-line calls.
+"""Metrics of a run for Prometheus: all of them in one table, set by one-line calls.
 
 Ray exports them with the prefix ``ray_`` and the labels of the process (node, worker); counters end
 in ``_total``. Outside of Ray a call only checks the name. ``cluster/grafana.json`` draws them.

@@ -1,4 +1,4 @@
-"""Where actors stand: packed on few nodes or spread over many, or only on nodes of one kind.
+"""Placement of actors: packed on few nodes or spread over many, or only on nodes of one kind.
 
 The replicas that a run needs stand in one placement group, as the learners do by Ray Train's. Ray
 reserves the group as a whole, so that a run either has room for its replicas or says that it has

@@ -20,7 +20,7 @@ from unisd_core.config.run import Config
 
 
 class Score:
-    """Reads each completion through the teacher's views (architecture, step 3).
+    """Reads each completion through the teacher's views.
 
     Tells the watch when it begins and ends, which replaces it where it hangs; Ray Data then gives
     the chunk to its successor.

@@ -1,4 +1,4 @@
-"""What a pipeline says to the person who runs it."""
+"""Console: the lines a pipeline prints for the person who runs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is evaluated on what, and where the outcome goes."""
+"""Evaluation plan: model, weights, tasks, and the folder of the outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is synthesised from what, checked before anything starts."""
+"""Synthesis plan: prompts, weights and output, checked before anything starts."""
 
 from __future__ import annotations
 

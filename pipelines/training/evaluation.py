@@ -1,4 +1,4 @@
-"""What a run says before and after training: the plan, the views' accuracy, evaluations."""
+"""Evaluation before and after training: the plan, the views' accuracy, test sets."""
 
 from __future__ import annotations
 

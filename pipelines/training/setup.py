@@ -1,4 +1,4 @@
-"""What a run needs before any actor starts: model folder, task, tokenizer, views, limits."""
+"""Setup of a run before any actor starts: model folder, task, tokenizer, views, limits."""
 
 from __future__ import annotations
 

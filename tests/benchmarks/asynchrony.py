@@ -1,4 +1,4 @@
-"""What generating ahead brings when lengths have a long tail: python -m tests.benchmarks.asynchrony
+"""Gain of generating ahead when lengths have a long tail: python -m tests.benchmarks.asynchrony
 
 Engines sleep by a log-normal distribution of lengths (sigma 1). Steps a second at staleness limits
 0 to 4 against the synchronous loop (limit 0) and against engines that are never idle; and whether

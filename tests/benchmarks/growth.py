@@ -1,4 +1,4 @@
-"""How the cost of each part grows: python -m tests.benchmarks.growth
+"""Growth of the cost of each part: python -m tests.benchmarks.growth
 
 Doubles one size at a time and fits a power to the seconds. 1 is linear; what is above is worse.
 """

@@ -1,4 +1,4 @@
-"""What the loop itself costs, with engines that sleep: python -m tests.benchmarks.orchestration
+"""Cost of the loop itself, with engines that sleep: python -m tests.benchmarks.orchestration
 
 Step time against the floor for 1 to 64 replicas, admissions per second of the gate, and the push of
 an adapter to 64 replicas.

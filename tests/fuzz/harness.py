@@ -1,4 +1,4 @@
-"""What one fuzzed input may do: return in time, or raise a UserError that says where it is wrong.
+"""Fuzz harness: an input must return in time, or raise a UserError that says where it is wrong.
 
 Inputs are counted by kind; ``conftest.py`` prints the counts.
 """

@@ -1,4 +1,4 @@
-"""What a model writes: every reader of it returns, in time, whatever the text."""
+"""Readers of what a model writes: each returns, in time, whatever the text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an evaluation is made of, and what it refuses before an engine starts."""
+"""Parts of an evaluation, and input it refuses before an engine starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is true of a ledger at any time."""
+"""Invariants of a ledger at any time."""
 
 from __future__ import annotations
 

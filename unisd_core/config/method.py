@@ -62,7 +62,8 @@ class TeacherConfig(Section):
     """Weights of the teacher: the base model, a moving average of the student, or the student
     itself."""
     ema_decay: float = Field(0.9, ge=0, le=1)
-    """beta in avg <- beta * avg + (1 - beta) * student, kept in float32 (paper, section 2.2)."""
+    """beta in avg <- beta * avg + (1 - beta) * student, kept in float32 (paper, section on
+    EMA teachers)."""
     ema_every: int = Field(1, ge=1)
     """Optimizer steps between two updates of the average."""
     follows: Literal["trained", "frozen"] = "trained"

@@ -1,4 +1,4 @@
-"""How far a trained model moved from its base on the same text, token by token."""
+"""Distance of a trained model from its base on the same text, token by token."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def model_distance(
     """Token divergence between two models, and both perplexities, from one reading by each.
 
     On the trained model's completions ``base`` is the retention, and on the base model's
-    ``trained`` is the reverse pass (method, section 6). The models share a device and a
-    vocabulary. Arithmetic is float32, or float64 for float64 states; in float32 rounding leaves
-    up to about 1e-7 where the two are equal.
+    ``trained`` is the reverse pass (docs/evaluation.md, "Perplexity"). The models share a device
+    and a vocabulary. Arithmetic is float32, or float64 for float64 states; in float32 rounding
+    leaves up to about 1e-7 where the two are equal.
 
     Raises ValueError for vocabularies of different size, UserError when no text can be read.
     """

@@ -1,4 +1,4 @@
-"""What a model answered on one test set, row by row, and the Parquet file that holds it."""
+"""Outcomes: a model's answers on one test set, row by row, and the Parquet file that holds them."""
 
 from __future__ import annotations
 

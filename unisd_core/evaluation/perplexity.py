@@ -1,5 +1,5 @@
 """Perplexity of completions under a model: how well it fits the references, and how close a
-trained model stayed to its base (method, section 6)."""
+trained model stayed to its base (docs/evaluation.md, "Perplexity")."""
 
 from __future__ import annotations
 

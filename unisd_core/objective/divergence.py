@@ -50,12 +50,12 @@ def linear_divergence(
     Hidden states are final ones (after the last norm) at the positions that predict ``token_N``.
     ``alpha`` 0 is KL(teacher || student), 1 is KL(student || teacher), between is the JSD with
     mass alpha on the teacher; both distributions are softened by ``temperature`` without a
-    squared-temperature factor. ``clip`` bounds one token's divergence in nats (section 2.5), after
-    ``clip_entries`` has bounded the contribution of each vocabulary entry (OPSD), which may leave
-    a divergence below 0. ``teacher_head_VH`` defaults to the student's head, whose gradient (if it
-    is trained) comes from the student's logits alone. ``logprob_grad=False`` saves one matrix
-    product per chunk where the log-probs are only reported. Arithmetic is float32, or float64 for
-    float64 hidden states.
+    squared-temperature factor. ``clip`` bounds one token's divergence in nats (paper, section on
+    clipping), after ``clip_entries`` has bounded the contribution of each vocabulary entry (OPSD),
+    which may leave a divergence below 0. ``teacher_head_VH`` defaults to the student's head, whose
+    gradient (if it is trained) comes from the student's logits alone. ``logprob_grad=False`` saves
+    one matrix product per chunk where the log-probs are only reported. Arithmetic is float32, or
+    float64 for float64 hidden states.
 
     Raises ValueError on shapes that do not fit.
     """

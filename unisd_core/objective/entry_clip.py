@@ -1,6 +1,6 @@
 """Divergences whose contributions are bounded per vocabulary entry before the sum (OPSD).
 
-UniSD bounds the sum (paper, section 2.5); this bounds each summand. Entry v contributes
+UniSD bounds the sum (paper, section on clipping); this bounds each summand. Entry v contributes
 min(e_v, bound) and passes no gradient where the bound acts. Arguments are overwritten, as in
 ``logit_terms``.
 """

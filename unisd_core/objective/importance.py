@@ -1,4 +1,4 @@
-"""Importance correction of rows that an older version of the student sampled (section 1.6).
+"""Importance correction of rows that an older version of the student sampled.
 
 Log-probs of the sampled tokens only, at temperature 1; the engine reported the older ones.
 """

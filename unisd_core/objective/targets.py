@@ -1,4 +1,4 @@
-"""What the student is compared with: a teacher's hidden states, or its k most likely tokens.
+"""Targets of the student: a teacher's hidden states, or its k most likely tokens.
 
 A target turns one chunk of the student's log-probs into divergences and their gradient in
 the student's logits. Targets hold scratch buffers for the largest chunk and nothing of autograd.

@@ -1,4 +1,4 @@
-"""What a run cost: time, tokens and memory as measured, energy and carbon as estimated."""
+"""Cost of a run: time, tokens and memory as measured, energy and carbon as estimated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the scalars of a run go beside ``metrics.jsonl``: TensorBoard, MLflow, Weights & Biases.
+"""Sinks for the scalars of a run beside ``metrics.jsonl``: TensorBoard, MLflow, Weights & Biases.
 
 Each library is imported when its sink is opened. A service that fails later costs its copy of the
 numbers and not the run: the sink is closed with a warning.

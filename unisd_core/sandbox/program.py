@@ -1,4 +1,4 @@
-"""What goes into the sandbox and what comes out."""
+"""Program and Verdict: the input of the sandbox and its outcome."""
 
 from __future__ import annotations
 

@@ -15,8 +15,9 @@ from unisd_core.views.builder import auxiliary_count
 def with_agreement_weights(
     table: pa.Table, config: Config, batch: int, scale: float | None
 ) -> tuple[pa.Table, float | None]:
-    """``table`` (``SCORED``) with the weights over all its rows (paper, section 2.1), and the scale
-    they were divided by; ``scale`` is that of the batch before. Weights are 1 without views."""
+    """``table`` (``SCORED``) with the weights over all its rows (paper, section on multi-teacher
+    agreement), and the scale they were divided by; ``scale`` is that of the batch before.
+    Weights are 1 without views."""
     lengths = [len(ids) for ids in table["completion_ids"]]
     tokens, sequences = [np.ones(length) for length in lengths], np.ones(len(lengths))
     if auxiliary_count(config):

@@ -1,4 +1,4 @@
-"""Which scored rollouts are left out of training, and why; knows one chunk at a time, no Ray.
+"""Rollout filter: leaves scored rollouts out of training, and says why; one chunk at a time.
 
 Everything is decided from the chunk itself, so that the outcome does not depend on timing.
 """

@@ -1,4 +1,4 @@
-"""What a frozen teacher said of tokens it has read before: read once, however often they come.
+"""Cache of a frozen teacher's scores, so that no tokens are read twice.
 
 References that are rollouts come once an epoch, and rows that a restart hands out again may have
 the same completion. The oldest entries go when the bound is reached.

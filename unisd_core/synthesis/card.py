@@ -1,4 +1,4 @@
-"""What an output says of itself: ``summary.json`` for programs and ``README.md`` for people."""
+"""Data card of an output: ``summary.json`` for programs and ``README.md`` for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which prompts there are and which are still to be done, as numbers only."""
+"""Inventory of a synthesis: all prompts, and those still to be done, as numbers only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which completions of a block are kept, and the file they are written to; no Ray."""
+"""Shard maker: selects the completions of a block to keep and writes their file; no Ray."""
 
 from __future__ import annotations
 

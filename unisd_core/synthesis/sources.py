@@ -1,4 +1,4 @@
-"""Where prompts come from: a file, a hub data set or a task; read as a stream or by row number.
+"""Sources of prompts: a file, a hub data set or a task; read as a stream or by row number.
 
 Each reads no more than it is asked for (Parquet: a row group), and travels to other processes
 without its rows.

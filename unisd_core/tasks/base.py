@@ -1,4 +1,4 @@
-"""What a task is: rows with reference answers, and how an answer is read and scored."""
+"""Task: rows with reference answers, and the reading and scoring of an answer."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ class Task(ABC):
     @abstractmethod
     def wrong_reference(self, row: Row, rng: random.Random) -> Row | None:
         """``row`` with ``gold`` and ``hint`` replaced by a plausible wrong answer in the same
-        template (paper, section 2.3), or None where no rule applies. The result never scores as
-        correct."""
+        template (docs/method.md, "Wrong references"), or None where no rule applies. The result
+        never scores as correct."""
 
     def negative_request(self, row: Row, rng: random.Random, number: int) -> NegativeRequest | None:
         """How a model is asked for a wrong answer to ``row``, or None where only

@@ -1,4 +1,4 @@
-"""Where rows come from: JSONL files in a folder, or a dataset on the hub.
+"""Sources of rows: JSONL files in a folder, or a dataset on the hub.
 
 Both give the same records, plain dicts keyed by field name, each with the place it was
 read from, so that every complaint about a row can name it.

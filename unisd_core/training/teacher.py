@@ -79,7 +79,7 @@ class TeacherWeights:
 
     Frozen is an average that is never updated, live one that forgets everything at each step.
     With ``follows`` frozen the average is told nothing of the trained tensors, as in the released
-    code, and never moves (method, section 8, B1).
+    code, and never moves (docs/method.md, "Differences from the paper and its released code").
     """
 
     def __init__(self, settings: config.TeacherConfig, initial: Mapping[str, Tensor]) -> None:

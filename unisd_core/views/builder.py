@@ -1,4 +1,4 @@
-"""What the student and each view of the teacher read, as token ids made once.
+"""Prompts of the student and of each view of the teacher, as token ids made once.
 
 Later stages append a completion's ids to these prompts and never render text again, so
 the boundary between prompt and completion is the same in every view.
@@ -29,13 +29,13 @@ APPENDED_REFERENCE = (
     "{prompt}\n\nThis is an example response to the question:\n{reference}\n\n"
     "Study the example response with care, then answer the question in your own way."
 )
-"""Teacher's user turn under reference_format=appended (method, section 4)."""
+"""Teacher's user turn under reference_format=appended (docs/method.md, "Views")."""
 
 CHAT_TURN_FOLLOW_UP = "Correct. {hint}Answer the same request again, in the same format."
 """Teacher's second user turn under reference_format=chat_turn, before the repeated prompt."""
 
 AUXILIARY_CONTEXT = "{context}\n\nTask to solve:\n{prompt}"
-"""User turn of an auxiliary view (method, section 4)."""
+"""User turn of an auxiliary view (docs/method.md, "Auxiliary contexts")."""
 
 _LIMITS = ("model.max_prompt_length", "model.max_view_length", "rollout.max_completion_length")
 
@@ -110,7 +110,7 @@ class ViewBuilder:
         """The primary teacher's view: the prompt with ``row.gold`` and ``row.hint``.
 
         Given a row with a wrong reference it is the negative view, so that nothing but the
-        reference differs (method, section 2.3).
+        reference differs (docs/method.md, "Wrong references").
         """
         # An explanation that is part of the answer is not told twice.
         hint = "" if row.hint in row.gold else row.hint

@@ -1,4 +1,4 @@
-"""Which rows may serve as a solved example for another row without giving its answer away."""
+"""Example pool: rows that may be shown, solved, to another row without giving its answer away."""
 
 from __future__ import annotations
 

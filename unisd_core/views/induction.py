@@ -1,4 +1,4 @@
-"""Auxiliary contexts the model writes: general instructions (method, section 2.1, "induction").
+"""Auxiliary contexts the model writes: instructions (docs/method.md, "Auxiliary contexts").
 
 Unlike a solved example, an instruction passes through the model, which may copy an answer into
 it. So it is checked twice: when written, against the examples it was written from, and

@@ -1,4 +1,5 @@
-"""Wrong references for the contrastive term (method, section 2.3), by rule or by the model."""
+"""Wrong references for the contrastive term, by rule or by the model (docs/method.md, "Wrong
+references")."""
 
 from __future__ import annotations
 

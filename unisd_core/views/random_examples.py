@@ -1,4 +1,4 @@
-"""Auxiliary contexts from K other rows drawn at random (method, section 2.1, "random")."""
+"""Auxiliary contexts from K other rows drawn at random (docs/method.md, "Auxiliary contexts")."""
 
 from __future__ import annotations
 

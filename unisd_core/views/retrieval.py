@@ -1,4 +1,4 @@
-"""Auxiliary contexts from the most similar other rows (method, section 2.1, "retrieval").
+"""Auxiliary contexts from the most similar other rows (docs/method.md, "Auxiliary contexts").
 
 BM25 needs no model and no network and is the default; sentence embeddings, as in the
 paper, are used when a model is named.

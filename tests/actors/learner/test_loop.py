@@ -1,4 +1,4 @@
-"""What the learner carries from one batch to the next, without Ray: thresholds, heads,
+"""State the learner carries from one batch to the next, without Ray: thresholds, heads,
 checkpoints."""
 
 from __future__ import annotations

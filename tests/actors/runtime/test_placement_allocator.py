@@ -1,4 +1,4 @@
-"""Which allocator actors that compute are given, and that it is the one they then use."""
+"""The allocator that computing actors are given is the one they use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the generating stage makes of prompts and answers."""
+"""The generating stage, from prompts to rows with answers."""
 
 from __future__ import annotations
 

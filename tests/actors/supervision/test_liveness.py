@@ -1,4 +1,4 @@
-"""Who coordinates and gives no sign of life is replaced; who answers is left alone."""
+"""Coordinating actors without a sign of life are replaced; those that answer are left alone."""
 
 from __future__ import annotations
 

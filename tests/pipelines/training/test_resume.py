@@ -1,4 +1,4 @@
-"""What a run says and does before it trains, about the checkpoints it finds."""
+"""Checkpoints a run finds before it trains: what it says of them and does with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What works ahead of a learner lets it go first."""
+"""Processes that work ahead of a learner let it go first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold for a model of any supported architecture, without an engine."""
+"""Properties of a model of any supported architecture, without an engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a program may have left behind, found from outside the sandbox."""
+"""Traces a program may have left behind, found from outside the sandbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of a block and what is written of it, without Ray."""
+"""Completions of a block: those that are kept, and the file they are written to, without Ray."""
 
 from __future__ import annotations
 

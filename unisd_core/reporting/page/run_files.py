@@ -1,4 +1,4 @@
-"""What a run's folder says, as far as it can be read.
+"""Files of a run's folder, as far as they can be read.
 
 A run may still be going on, have been killed, or be of an older release: torn lines are left out,
 and what is missing or of another form is None.

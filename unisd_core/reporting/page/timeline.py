@@ -1,4 +1,4 @@
-"""When each stage was at work."""
+"""Timeline: the times at which each stage was at work."""
 
 from __future__ import annotations
 

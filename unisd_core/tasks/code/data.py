@@ -1,4 +1,4 @@
-"""What is read from a row of MBPP or HumanEval, and where the rows are kept."""
+"""MBPP and HumanEval: the fields that are read from a row, and the places of the rows."""
 
 from __future__ import annotations
 

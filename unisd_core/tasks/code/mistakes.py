@@ -12,7 +12,7 @@ MISTAKES = {
     "missing-edge-case": "one special case is not taken care of",
     "wrong-return": "in some cases the wrong value is returned",
 }
-"""Kind -> what is wrong with the solution (method, section 2.3)."""
+"""Kind -> what is wrong with the solution (docs/method.md, "Wrong references")."""
 
 _PROMPT = """{prompt}
 

@@ -1,4 +1,4 @@
-"""Small mistakes made in a right program, one at a time (method, section 2.3)."""
+"""Small mistakes made in a right program, one at a time (docs/method.md, "Wrong references")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a metric is, and those that compare a text, a letter or a number."""
+"""Metric: its interface, and the metrics that compare a text, a letter or a number."""
 
 from __future__ import annotations
 

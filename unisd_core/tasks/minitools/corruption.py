@@ -1,4 +1,4 @@
-"""Wrong calls in the right template, for the negative view (paper, section 2.3)."""
+"""Wrong calls in the right template, for the negative view (docs/method.md, "Wrong references")."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ MISTAKES = {
     "wrong-interpretation": "it misunderstands the request and does something else",
     "extra-call": "it makes one more call that nobody asked for",
 }
-"""Kind -> what is wrong with the answer (method, section 2.3)."""
+"""Kind -> what is wrong with the answer (docs/method.md, "Wrong references")."""
 
 _PROMPT = """{prompt}
 

@@ -1,4 +1,5 @@
-"""What an argument of a tool can be: how it is documented, drawn and said in a request."""
+"""Kinds of arguments of a tool: their documentation, their random values, their words in a
+request."""
 
 from __future__ import annotations
 

@@ -102,7 +102,8 @@ class MultipleChoice(Task):
         )
 
     def wrong_reference(self, row: Row, rng: random.Random) -> Row | None:
-        """A wrong letter argued for in the template of the reference (paper, section 2.3).
+        """A wrong letter argued for in the template of the reference (docs/method.md, "Wrong
+        references").
 
         Where the explanation names the right option, that text and the wrong option's text
         change places, which keeps its length and style; otherwise a neutral sentence names the

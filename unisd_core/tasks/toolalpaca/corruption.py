@@ -1,4 +1,4 @@
-"""Wrong calls made by rule from the right ones (paper, section 2.3)."""
+"""Wrong calls made by rule from the right ones (docs/method.md, "Wrong references")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rows begin with alike is read once, and nothing else changes."""
+"""Common prefixes of rows are computed once, and nothing else changes."""
 
 from __future__ import annotations
 
