@@ -1,0 +1,1 @@
+"""Admission: which prompts may be sampled now, and what became of each."""

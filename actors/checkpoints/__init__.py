@@ -1,0 +1,1 @@
+"""Checkpoints: written, verified, pruned and mirrored beside the training."""

@@ -1,0 +1,1 @@
+"""Generators: vLLM replicas, the pool that routes requests to them, and new weights on arrival."""

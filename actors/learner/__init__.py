@@ -1,0 +1,1 @@
+"""Learner: the Ray Train workers that take one optimizer step per batch."""

@@ -1,0 +1,1 @@
+"""Runtime: Ray session, remote calls, reserved resources, placement and metrics."""

@@ -1,0 +1,1 @@
+"""Stream: the Ray Data stages Generate, Score and Agree."""

@@ -1,0 +1,1 @@
+"""Supervision: incidents, liveness of actors, and replacement of those that hang."""

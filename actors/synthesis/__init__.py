@@ -1,0 +1,1 @@
+"""Data synthesis: its stages, and the actors they use."""

@@ -1,0 +1,1 @@
+"""Weights: policy versions on their way from the learner to replicas and scorers."""

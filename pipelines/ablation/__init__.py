@@ -1,0 +1,1 @@
+"""Ablation: grids of runs, their results and their figure."""

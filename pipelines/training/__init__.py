@@ -1,0 +1,1 @@
+"""Parts of a training run: setup, evaluation, validation, result."""

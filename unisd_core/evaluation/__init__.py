@@ -1,0 +1,1 @@
+"""Evaluation: outcomes on test sets, intervals, comparisons, perplexities."""

@@ -1,0 +1,1 @@
+"""The objective: every term of the loss, with its own file."""

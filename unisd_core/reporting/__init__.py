@@ -1,0 +1,1 @@
+"""Reporting: a run's folder, metrics, summary and pages."""

@@ -1,0 +1,1 @@
+"""Scoring: views of the teacher on sampled completions, agreement weights and filters."""

@@ -1,0 +1,1 @@
+"""Views: the prompts under which student and teacher read the same completion."""

@@ -1,0 +1,1 @@
+"""Multiple-choice tasks: a prompt with lettered options, the letter as metric."""
