@@ -26,6 +26,7 @@ from actors.runtime.calls import START_TIMEOUT_S, ActorByName, ask, coordinator_
 from actors.runtime.placement import scorer_options
 from actors.runtime.resource_plan import COORDINATOR_CPUS, resource_plan
 from actors.stream.agree import Agree
+from actors.stream.dataset import fixed_stage
 from actors.stream.generate import Generate
 from actors.stream.score import Score
 from actors.supervision.liveness import LivenessProbe
@@ -195,13 +196,3 @@ class FleetReport:
 
     replicas: list[ReplicaReport]
     pushes: PushStatus
-
-
-def fixed_stage(actors: int, queue: int | None = None) -> dict[str, Any]:
-    """A stage of a fixed number of actors that takes each chunk whole.
-
-    Ray Data looks for finished chunks every 0.1 s and needs two looks for one, so that an actor
-    takes at most ``queue`` chunks in 0.2 s (default: twice its calls at a time).
-    """
-    compute = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=queue)
-    return {"batch_size": None, "batch_format": "pyarrow", "compute": compute}

@@ -7,14 +7,11 @@ a node has come. What is decided, and why, is an incident.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ray.exceptions import RayError
 
 from actors.admission.idle_time import IdleShares
-
-if TYPE_CHECKING:
-    from actors.generator.pool import GeneratorPool
 
 WAITS = 0.5
 """Share of the time that one side must have waited, the other one less than half of that."""
@@ -31,7 +28,7 @@ def wanted_change(idle: IdleShares, replicas: int, joining: int, least: int, mos
     return 0
 
 
-async def follow(pool: GeneratorPool, gate: Any, every_s: float) -> None:
+async def follow(pool: Any, gate: Any, every_s: float) -> None:
     """Ask the gate every ``every_s`` seconds who waited, and let replicas join or leave."""
     settings = pool.config.generator
     while True:

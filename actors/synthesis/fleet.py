@@ -11,12 +11,12 @@ import ray.data
 from ray.data import Dataset
 from ray.exceptions import RayError
 
-from actors.fleet import fixed_stage
 from actors.generator.group import Generators
 from actors.generator.types import Sampling
 from actors.runtime.calls import START_TIMEOUT_S, ActorByName, ask, coordinator_actor
 from actors.runtime.placement import scorer_options
 from actors.runtime.resource_plan import COORDINATOR_CPUS, synthesis_plan
+from actors.stream.dataset import fixed_stage
 from actors.synthesis.stages import (
     ReadPrompts,
     Sample,

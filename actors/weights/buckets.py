@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
-from torch import Tensor
 
 from actors.runtime.calls import ask
 from actors.weights.update import Probe, WeightUpdate

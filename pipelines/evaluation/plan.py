@@ -65,7 +65,7 @@ class EvaluationPlan:
         model.check_length("max_prompt_length")
         base = None
         if saved and saved.base:
-            base = open_model(config.with_model(path=saved.base)).folder
+            base = open_model(config.with_model(name_or_path=saved.base)).folder
         temperature, pass_at = _decoding(args)
         adapter = saved.adapter if saved else None
         label = _label(args.weights or config.model.name_or_path)

@@ -160,7 +160,7 @@ def _of_stages(config: Config, references: bool, trained: bool) -> Config:
     # The views read with the weights that sample. At staleness 0 a replica would take one group
     # of requests at a time.
     teacher = config.teacher.model_copy(update={"kind": "live" if trained else "frozen"})
-    training = config.training.model_copy(update={"staleness": 1})
+    training = config.training.model_copy(update={"max_staleness": 1})
     changes = {
         "objective": objective,
         "rollout": rollout,

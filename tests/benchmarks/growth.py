@@ -53,7 +53,7 @@ def scoring(views: int = 2, rows: int = 4, times: int = 1) -> Callable[[], None]
     lengths = tuple(times * length for length in (VIEWS[0], *[VIEWS[1]] * views, VIEWS[-1]))
     table = trajectories(lengths, rows)
     config = settings(full=True)
-    views_of = config.views.model_copy(update={"count": views})
+    views_of = config.views.model_copy(update={"num_auxiliary": views})
     scorer = TeacherScorer(config.model_copy(update={"views": views_of}), str(model()))
     return lambda: scorer.score(table)
 

@@ -123,7 +123,7 @@ def test_a_killed_synthesis_ends_with_every_prompt_once(prompts: Path, tmp_path:
 
 def test_an_adapter_samples_and_its_rows_can_be_trained_on(prompts: Path, tmp_path: Path) -> None:
     model, out = make_tiny_model(tmp_path / "model"), tmp_path / "out"
-    lora = LoraConfig(rank=4, alpha=8.0, targets=("q_proj",))
+    lora = LoraConfig(r=4, lora_alpha=8.0, target_modules=("q_proj",))
     weights = load_file(model / "model.safetensors")
     generator = torch.Generator().manual_seed(0)
     state = {}

@@ -93,7 +93,7 @@ def test_validation_of_a_torn_run(folder: Path, data: bytes) -> None:
     (folder / LINES).write_bytes(data)
     lines = always("run files: validation", _known_lines, folder)
     assert max((one["accuracy"] for one in lines), default=-1) is not None
-    settings = {"every": 10, "patience": 1}
+    settings = {"eval_steps": 10, "early_stopping_patience": 1}
     assert is_over(lines, Config.model_validate({"evaluation": settings})) in (True, False)
 
 

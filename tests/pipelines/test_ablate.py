@@ -20,14 +20,14 @@ GRID = """
 name: small
 task: cos_e
 common:
-  training: {steps: 3, learning_rate: 2e-3}
+  training: {max_steps: 3, learning_rate: 2e-3}
   objective: {agreement: {level: off}}
 runs:
   - {preset: sdft, seeds: [0, 1]}
   - preset: unisd_full
     label: all
     seeds: [0]
-    settings: {training: {steps: 4}, objective: {features: {layers: [0, -1]}}}
+    settings: {training: {max_steps: 4}, objective: {features: {layers: [0, -1]}}}
 """
 
 
@@ -233,7 +233,7 @@ def test_mistakes_on_the_command_line_are_one_line(
     [
         ("common:", "comon:", "comon is no key here; known are name, task"),
         ("seeds: [0, 1]", "sedes: [0]", "runs.0.seeds is missing"),
-        ("steps: 3", "stepz: 3", "training.stepz is not a setting"),
+        ("max_steps: 3", "stepz: 3", "training.stepz is not a setting"),
         ("seeds: [0, 1]", "seeds: [0, 0]", "two runs are named sdft-s0"),
         ("task: cos_e", "task: cos_e\ntask: arc_easy", "key 'task' appears twice"),
         ("preset: sdft", "preset: sdtf", "did you mean sdft?"),

@@ -35,17 +35,10 @@ def file_graph() -> dict[str, set[str]]:
     return {name: set(imported(path)) & FILES.keys() for name, path in FILES.items()}
 
 
-def room(module: str) -> str:
-    """The folder that holds a module; a file beside folders stands for itself."""
-    return module if FILES[module].name == "__init__.py" else module.rpartition(".")[0]
-
-
-def room_graph() -> dict[str, set[str]]:
-    """The same between folders."""
-    graph: dict[str, set[str]] = {room(name): set() for name in FILES}
-    for name, others in file_graph().items():
-        graph[room(name)] |= {room(other) for other in others} - {room(name)}
-    return graph
+def first_room(module: str) -> str:
+    """The first folder within its package that holds a module, as ``unisd_core.tasks``; a file
+    beside the folders stands for itself."""
+    return ".".join(module.split(".")[:2])
 
 
 def circle(graph: Mapping[str, set[str]]) -> list[str]:

@@ -56,7 +56,7 @@ def find_saved(path: str, config: Config) -> SavedWeights:
         tensors, lora = read_adapter(folder)
         return SavedWeights(config.with_model(lora=lora), tensors)
     if (folder / "config.json").is_file():
-        return SavedWeights(config.with_model(path=str(folder.resolve())), None)
+        return SavedWeights(config.with_model(name_or_path=str(folder.resolve())), None)
     raise UserError(f"{path}: neither a run folder nor an adapter nor a model; give one of them")
 
 

@@ -128,7 +128,7 @@ def put(value: Any, *keys: str) -> Callable[[dict[str, Any]], None]:
         (put(True, "version"), "version"),
         (put(1, "version"), "is of step 1"),
         (put("?", "ledger", "outcomes"), "ledger.outcomes"),
-        (put("/w==", "ledger", "outcomes"), "255 is not a valid End"),
+        (put("/w==", "ledger", "outcomes"), "255 is not a valid Outcome"),
         (put([1, 2], "ledger", "order"), "ledger.order"),
         (put({"x": 1}, "ledger", "attempts"), "ledger.attempts"),
         (put([], "totals"), "totals"),

@@ -155,7 +155,7 @@ def test_past_the_limit_the_run_ends_with_an_error_that_names_the_file(start) ->
 
 
 def test_weights_that_one_step_has_blown_up_end_the_run(start) -> None:
-    run = start(max_bad_batches=1, learning_rate=1e30, warmup=0.0)
+    run = start(max_bad_batches=1, learning_rate=1e30, warmup_ratio=0.0)
     run.step()
     assert run.learner.version == 1
     run.step()

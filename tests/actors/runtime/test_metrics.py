@@ -74,7 +74,7 @@ def test_exported_names_follow_prometheus() -> None:
 def set_somewhere() -> dict[str, set[str]]:
     """Labels of every metric that the actors set, read from their source."""
     found: dict[str, set[str]] = {}
-    for path in (ROOT / "actors").glob("*.py"):
+    for path in (ROOT / "actors").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "record":
                 name = ast.literal_eval(node.args[0])

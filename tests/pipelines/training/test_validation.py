@@ -22,7 +22,7 @@ from unisd_core.tasks.splits import split_training
 
 
 def config(**evaluation: int | str) -> Config:
-    settings = {"every": 10, "validation_rows": 4, **evaluation}
+    settings = {"eval_steps": 10, "validation_rows": 4, **evaluation}
     return Config.model_validate({"evaluation": settings})
 
 
@@ -35,7 +35,7 @@ def test_training_ends_when_the_best_accuracy_is_patience_evaluations_old(
         for number, value in enumerate(accuracies)
     ]
     since_best = next((n for n, line in enumerate(reversed(lines)) if line["best"]), 0)
-    assert is_over(lines, config(patience=patience)) == (0 < patience <= since_best)
+    assert is_over(lines, config(early_stopping_patience=patience)) == (0 < patience <= since_best)
 
 
 def test_the_best_weights_are_those_of_the_last_line_that_was_best(tmp_path: Path) -> None:
@@ -112,9 +112,11 @@ def test_too_few_rows_are_an_error_that_names_the_setting() -> None:
         split_training(Rows(4), config())
 
 
-@pytest.mark.parametrize("evaluation", [{"every": 5}, {"every": 0, "patience": 1}])
+@pytest.mark.parametrize(
+    "evaluation", [{"eval_steps": 5}, {"eval_steps": 0, "early_stopping_patience": 1}]
+)
 def test_settings_that_contradict_each_other_are_refused(evaluation: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=r"evaluation\.(every|patience)"):
+    with pytest.raises(ValueError, match=r"evaluation\.(eval_steps|early_stopping_patience)"):
         config(**evaluation)
 
 
@@ -122,7 +124,7 @@ class Measured(Validation):
     """Validation that notes which steps it measures; every accuracy is the same."""
 
     def __init__(self, run_path: Path, every: int) -> None:
-        setup: Any = SimpleNamespace(config=config(every=every), validation_set=lambda: "rows")
+        setup: Any = SimpleNamespace(config=config(eval_steps=every), validation_set=lambda: "rows")
         super().__init__(setup, SimpleNamespace(), run_path)  # type: ignore[arg-type]
 
     def _measure(self, test_set: Any, step: int) -> dict[str, Any]:

@@ -33,20 +33,20 @@ def load(*overrides: str) -> Config:
         ("learning_rate=1", "learning_rate is not a setting; did you mean training.learning_rate?"),
         ("qwertz=1", "qwertz is not a setting; --dry-run prints every setting"),
         ("training=3", "training is a group of settings; set its keys, as training.max_steps"),
-        ("training.max_steps=many", "training.max_steps=many: steps must be a whole number"),
-        ("training.max_steps=2.5", "training.max_steps=2.5: steps must be a whole number"),
-        ("training.max_steps=true", "training.max_steps=true: steps must be a whole number"),
-        ("training.max_steps=", "training.max_steps=null: steps must be a whole number"),
+        ("training.max_steps=many", "training.max_steps=many: max_steps must be a whole number"),
+        ("training.max_steps=2.5", "training.max_steps=2.5: max_steps must be a whole number"),
+        ("training.max_steps=true", "training.max_steps=true: max_steps must be a whole number"),
+        ("training.max_steps=", "training.max_steps=null: max_steps must be a whole number"),
         ("rollout.top_p=1.5", "rollout.top_p=1.5: top_p must be at most 1.0"),
         ("rollout.temperature=0", "rollout.temperature=0: temperature must be above 0.0"),
         ("training.learning_rate=1e400", "learning_rate must be a finite number"),
-        ("training.max_steps=" + "1" * 5000, "steps must be a whole number"),
+        ("training.max_steps=" + "1" * 5000, "max_steps must be a whole number"),
         ("training.learning_rate=.inf", "learning_rate must be a number"),
         ("objective.divergence.clip=x", "clip must be a number or null"),
         ("filter.drop_truncated=yes", "drop_truncated must be true or false"),
         ("teacher.kind=emma", "kind must be one of 'frozen', 'ema' or 'live'"),
-        ("model.lora.target_modules=q_proj", "targets must be a list such as [a, b]"),
-        ("model.lora.target_modules=[q_proj, 1]", "targets must be text"),
+        ("model.lora.target_modules=q_proj", "target_modules must be a list such as [a, b]"),
+        ("model.lora.target_modules=[q_proj, 1]", "target_modules must be text"),
         ("name=a/b", "name must be text that matches"),
         ("training.batch_size=12", "rollout.chunk_size (8) must divide training.batch_size (12)"),
         ("training.max_steps", "'training.max_steps' is not an override; write key=value"),
@@ -65,14 +65,14 @@ def test_a_wrong_override_is_one_line_that_names_key_and_remedy(
     ("override", "key", "value"),
     [
         ("training.learning_rate=1e-3", ("training", "learning_rate"), 1e-3),
-        ("training.max_steps=020", ("training", "steps"), 20),
+        ("training.max_steps=020", ("training", "max_steps"), 20),
         ("objective.agreement.level=off", ("objective", "agreement", "level"), "off"),
         ("objective.divergence.clip=None", ("objective", "divergence", "clip"), None),
         ("objective.divergence.clip=null", ("objective", "divergence", "clip"), None),
         ("name=2024", ("name",), "2024"),
         ("name=2026-01-02", ("name",), "2026-01-02"),
         ("data_dir=7", ("data_dir",), "7"),
-        ("model.lora.target_modules=[q_proj]", ("model", "lora", "targets"), ("q_proj",)),
+        ("model.lora.target_modules=[q_proj]", ("model", "lora", "target_modules"), ("q_proj",)),
         ("objective.divergence.alpha=1", ("objective", "divergence", "alpha"), 1.0),
     ],
 )
@@ -87,8 +87,8 @@ def test_override_values_have_the_type_of_their_setting(
 
 
 def test_the_command_line_wins_over_a_preset_and_a_preset_over_its_base(tmp_path: Path) -> None:
-    preset(tmp_path, "root", "training: {steps: 1, batch: 8, staleness: 3}\nseed: 5\n")
-    preset(tmp_path, "leaf", "base: root\ntraining:\n  steps: 2\n  batch: 16\n")
+    preset(tmp_path, "root", "training: {max_steps: 1, batch_size: 8, max_staleness: 3}\nseed: 5\n")
+    preset(tmp_path, "leaf", "base: root\ntraining:\n  max_steps: 2\n  batch_size: 16\n")
     config = load_config("leaf", ["training.max_steps=3"], tmp_path)
     assert config.training.max_steps == 3
     assert config.training.batch_size == 16
@@ -107,9 +107,9 @@ def test_a_path_is_a_preset_and_its_base_may_lie_beside_it_or_in_the_presets(
 
 
 def test_of_several_presets_the_later_one_wins_key_by_key(tmp_path: Path) -> None:
-    preset(tmp_path, "root", "seed: 5\ntraining: {steps: 1}\n")
-    preset(tmp_path, "one", "base: root\ntraining: {steps: 2, batch: 8}\n")
-    preset(tmp_path, "two", "training: {batch: 16}\nname: two\n")
+    preset(tmp_path, "root", "seed: 5\ntraining: {max_steps: 1}\n")
+    preset(tmp_path, "one", "base: root\ntraining: {max_steps: 2, batch_size: 8}\n")
+    preset(tmp_path, "two", "training: {batch_size: 16}\nname: two\n")
     config = load_config(["one", "two"], ["name=mine"], tmp_path)
     assert (config.seed, config.training.max_steps, config.training.batch_size) == (5, 2, 16)
     assert config.name == "mine"
@@ -145,7 +145,7 @@ def test_a_name_with_a_slash_lies_below_the_presets_or_is_a_path(
         ("training:\n  step: 1\n", "training.step is not a setting"),
         ("training: 3\n", "training is a group of settings"),
         ("training:\n", "training is a group of settings"),
-        ("training:\n  steps: x\n", "training.max_steps=x: steps must be a whole number"),
+        ("training:\n  max_steps: x\n", "training.max_steps=x: max_steps must be a whole number"),
         ("seed: 1\nseed: 2\n", "key 'seed' appears twice"),
         ("- 1\n", "a preset is a mapping"),
         ("seed: [1\n", "line 2: not valid YAML"),

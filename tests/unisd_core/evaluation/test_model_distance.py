@@ -46,7 +46,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Reader, Reader]:
 
 
 def trained_model(folder: Path) -> torch.nn.Module:
-    model = add_lora(load_base(folder), LoraConfig(rank=4), seed=0).eval()
+    model = add_lora(load_base(folder), LoraConfig(r=4), seed=0).eval()
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(1)
         for name, parameter in model.named_parameters():

@@ -22,7 +22,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @torch.inference_mode()
 def test_one_module_is_read_with_its_adapter_on_and_off(folder: Path) -> None:
     base_BTH = hidden_states(load_base(folder), IDS_BT)
-    model = add_lora(load_base(folder), LoraConfig(rank=4), seed=0).eval()
+    model = add_lora(load_base(folder), LoraConfig(r=4), seed=0).eval()
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             parameter.normal_(std=0.2)
@@ -38,7 +38,7 @@ def test_one_module_is_read_with_its_adapter_on_and_off(folder: Path) -> None:
 
 
 def test_a_model_in_training_is_not_read(tiny_model: Path) -> None:
-    model = add_lora(load_base(tiny_model), LoraConfig(rank=4), seed=0)
+    model = add_lora(load_base(tiny_model), LoraConfig(r=4), seed=0)
     readers = [reader(model), base_reader(model)]
     model.train()
     for each in readers:

@@ -40,7 +40,7 @@ def test_hidden_state_times_head_is_the_models_logits(
 ) -> None:
     model = load_base(make_tiny_model(tmp_path / "m", tie_word_embeddings=tied))
     if wrapped:
-        model = add_lora(model, LoraConfig(rank=4), seed=0)
+        model = add_lora(model, LoraConfig(r=4), seed=0)
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=0.1)
@@ -61,7 +61,7 @@ def test_right_padding_does_not_touch_the_tokens_before_it(tiny_model: Path) -> 
 
 
 def test_gradients_reach_the_adapter_through_the_backbone(tiny_model: Path) -> None:
-    model = add_lora(load_base(tiny_model), LoraConfig(rank=4), seed=0)
+    model = add_lora(load_base(tiny_model), LoraConfig(r=4), seed=0)
     hidden_states(model, IDS_BT).square().mean().backward()
     grads = [p.grad for n, p in model.named_parameters() if "lora_B" in n]
     assert all(g is not None and g.abs().sum() > 0 for g in grads)
@@ -173,7 +173,7 @@ def test_layers_are_embeddings_outputs_of_blocks_and_the_last_norm(
             lambda _, __, out: outputs.append(out[0] if isinstance(out, tuple) else out)
         )
     if wrapped:
-        model = add_lora(model, LoraConfig(rank=4), seed=0)
+        model = add_lora(model, LoraConfig(r=4), seed=0)
     final_BTH, states = layer_states(model, IDS_BT, (1, 0, -1, 2))
     # The rows, which have nothing in common, were read one behind the other.
     first_block_BTH = outputs[0].view_as(final_BTH)
@@ -194,7 +194,7 @@ def test_no_layers_cost_nothing_and_unknown_ones_are_named(tiny_model: Path) -> 
 
 
 def test_gradients_reach_the_adapter_through_an_inner_layer(tiny_model: Path) -> None:
-    model = add_lora(load_base(tiny_model), LoraConfig(rank=4), seed=0)
+    model = add_lora(load_base(tiny_model), LoraConfig(r=4), seed=0)
     layer_states(model, IDS_BT, (1,))[1][0].square().mean().backward()
     reached = {n for n, p in model.named_parameters() if p.grad is not None}
     assert any(".layers.0." in name for name in reached)

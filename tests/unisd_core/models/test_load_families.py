@@ -24,7 +24,7 @@ from unisd_core.models.lora import adapter_state, add_lora, load_adapter_state, 
 from unisd_core.objective.divergence import linear_divergence
 from unisd_core.views.builder import ViewBuilder
 
-LORA = LoraConfig(rank=4, alpha=6.0)
+LORA = LoraConfig(r=4, lora_alpha=6.0)
 # Longer than Gemma's sliding window and than the length Llama's rope is stretched from.
 IDS_BT = torch.randint(11, 250, (2, 300), generator=torch.Generator().manual_seed(0))
 
@@ -92,7 +92,7 @@ def test_a_merged_checkpoint_is_the_model_with_its_adapter(folder: Path, tmp_pat
         name: tensor + 0.05 * torch.randn(tensor.shape, generator=generator)
         for name, tensor in adapter_state(model).items()
     }
-    assert len(state) == 2 * len(LORA.targets) * 2
+    assert len(state) == 2 * len(LORA.target_modules) * 2
     before = logits(model)
     load_adapter_state(model, state)
     adapted = logits(model)
@@ -158,7 +158,7 @@ def test_a_step_of_the_divergence_moves_every_target_and_lowers_it(folder: Path)
         values.append(float(loss.detach()))
         loss.backward()
         ends = {n: p.grad for n, p in model.named_parameters() if "lora_B" in n}
-        assert len(ends) == 2 * len(LORA.targets)
+        assert len(ends) == 2 * len(LORA.target_modules)
         assert all(grad is not None and grad.abs().max() > 0 for grad in ends.values())
         optimizer.step()
         optimizer.zero_grad()

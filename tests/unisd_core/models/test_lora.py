@@ -26,7 +26,7 @@ from unisd_core.models.lora import (
 )
 from unisd_core.models.merge import merged_weights
 
-LORA = LoraConfig(rank=4, alpha=6.0)
+LORA = LoraConfig(r=4, lora_alpha=6.0)
 IDS_BT = torch.arange(8, 40).reshape(2, 16)
 
 
@@ -55,7 +55,7 @@ def test_a_new_adapter_changes_nothing_and_only_it_is_trainable(tiny_model: Path
     assert torch.equal(logits(model), before)
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
     assert trainable and all("lora_" in name for name in trainable)
-    assert len(trainable) == 2 * len(LORA.targets) * 2
+    assert len(trainable) == 2 * len(LORA.target_modules) * 2
 
 
 def test_initial_adapter_depends_on_the_seed_alone(tiny_model: Path) -> None:
@@ -83,8 +83,8 @@ def test_adapter_is_float32_over_a_bfloat16_base(tiny_model: Path) -> None:
 
 @pytest.mark.parametrize("target", ["lm_head", "embed_tokens", "no_such_proj"])
 def test_targets_that_cannot_be_adapted_are_refused(tiny_model: Path, target: str) -> None:
-    with pytest.raises(UserError, match=rf"model\.lora\.targets: {target}"):
-        add_lora(load_base(tiny_model), LoraConfig(targets=("q_proj", target)), seed=0)
+    with pytest.raises(UserError, match=rf"model\.lora\.target_modules: {target}"):
+        add_lora(load_base(tiny_model), LoraConfig(target_modules=("q_proj", target)), seed=0)
 
 
 def test_state_is_a_copy_and_loads_in_place(trained: PeftModel) -> None:
@@ -131,7 +131,7 @@ def test_equal_states_give_equal_files(
     for file in (tmp_path / "a").iterdir():
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
     fields = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
-    assert fields["target_modules"] == sorted(LORA.targets)
+    assert fields["target_modules"] == sorted(LORA.target_modules)
 
 
 def test_merging_agrees_with_peft_and_with_the_unmerged_forward(
@@ -172,7 +172,7 @@ def test_merged_weight_is_the_formula(
         merged_weights(
             {"layers.0.q_proj.weight": weight, "layers.0.q_proj.bias": other},
             {f"{stem}.lora_A.weight": a, f"{stem}.lora_B.weight": b},
-            LoraConfig(rank=rank, alpha=alpha),
+            LoraConfig(r=rank, lora_alpha=alpha),
         )
     )
     expected = weight.double() + alpha / rank * (b.double() @ a.double())
@@ -196,14 +196,14 @@ def test_what_may_be_fused_with_an_adapted_layer_comes_along() -> None:
     layers = ("attn.q", "attn.k", "mlp.up", "mlp.down", "norm")
     base = {f"model.0.{layer}.weight": torch.ones(2, 2) for layer in layers}
     state = {f"base_model.model.model.0.attn.q.lora_{s}.weight": torch.ones(2, 2) for s in "AB"}
-    some = dict(merged_weights(base, state, LoraConfig(rank=2), everything=False))
+    some = dict(merged_weights(base, state, LoraConfig(r=2), everything=False))
     assert set(some) == {"model.0.attn.q.weight", "model.0.attn.k.weight"}
 
 
 def test_an_adapter_without_a_weight_to_go_to_is_an_error() -> None:
     state = {f"base_model.model.gone.lora_{side}.weight": torch.zeros(2, 2) for side in ("A", "B")}
     with pytest.raises(UserError, match="gone"):
-        list(merged_weights({"here.weight": torch.zeros(2, 2)}, state, LoraConfig(rank=2)))
+        list(merged_weights({"here.weight": torch.zeros(2, 2)}, state, LoraConfig(r=2)))
 
 
 def test_sharded_bfloat16_base_merges_into_one_float32_file(

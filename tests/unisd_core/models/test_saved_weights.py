@@ -14,7 +14,7 @@ from unisd_core.models.load import load_base
 from unisd_core.models.lora import adapter_state, add_lora, save_adapter, save_merged
 from unisd_core.models.saved_weights import find_saved
 
-LORA = LoraConfig(rank=4, alpha=6.0, targets=("q_proj", "v_proj"))
+LORA = LoraConfig(r=4, lora_alpha=6.0, target_modules=("q_proj", "v_proj"))
 
 
 @pytest.fixture(scope="module")

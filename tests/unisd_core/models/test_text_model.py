@@ -17,7 +17,7 @@ from unisd_core.models.lora import adapter_state, add_lora
 from unisd_core.models.merge import merged_weights
 from unisd_core.models.text_model import text_model
 
-LORA = LoraConfig(rank=2, alpha=4.0)
+LORA = LoraConfig(r=2, lora_alpha=4.0)
 IDS_BT = torch.arange(20, 60).unsqueeze(0)
 
 

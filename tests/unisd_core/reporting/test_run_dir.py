@@ -68,7 +68,9 @@ def test_another_configuration_is_refused_unless_resumed(
 ) -> None:
     RunDir.create(configure(tmp_path))
     other = configure(tmp_path, training={"max_steps": 7})
-    with pytest.raises(UserError, match=r"another training\.steps; choose another name=\.\.\. or"):
+    with pytest.raises(
+        UserError, match=r"another training\.max_steps; choose another name=\.\.\. or"
+    ):
         RunDir.create(other)
     run = RunDir.create(other, resume=True)
     assert load_config(str(run.path / "config.yaml"), [], tmp_path) == other

@@ -16,7 +16,7 @@ def test_every_registered_task_carries_its_name_and_splits() -> None:
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UserError, match=r"'sums'.*arc_easy.*cos_e.*minitools.*custom.*scienceqa"):
+    with pytest.raises(UserError, match=r"'sums'.*arc_easy.*cos_e.*custom.*minitools.*scienceqa"):
         load_task("sums", None, 0)
 
 

@@ -81,11 +81,13 @@ def test_metrics_name_every_mechanism(tiny_model):
 
 
 def test_the_rate_rises_then_falls_to_a_tenth():
-    settings = TrainingConfig(steps=100, warmup=0.1, learning_rate=1.0, schedule="cosine")
+    settings = TrainingConfig(
+        max_steps=100, warmup_ratio=0.1, learning_rate=1.0, lr_scheduler_type="cosine"
+    )
     rates = [learning_rate(settings, step) for step in range(100)]
     assert rates[0] < rates[5] < rates[10] == max(rates) == 1.0
     assert 0.1 <= rates[-1] < 0.11
-    assert learning_rate(settings.model_copy(update={"schedule": "constant"}), 90) == 1.0
+    assert learning_rate(settings.model_copy(update={"lr_scheduler_type": "constant"}), 90) == 1.0
 
 
 def with_terms(**terms) -> Config:

@@ -103,7 +103,7 @@ def test_thinking_is_switched_off_where_the_template_knows_the_switch() -> None:
 def test_a_model_without_chat_template_is_named() -> None:
     tokenizer = make_tiny_tokenizer()
     tokenizer.chat_template = None
-    with pytest.raises(UserError, match=r"model\.path=.*no chat template"):
+    with pytest.raises(UserError, match=r"model\.name_or_path=.*no chat template"):
         builder(Config(), tokenizer)
 
 
@@ -198,7 +198,7 @@ def test_instructions_and_negatives_come_from_the_writer_and_are_counted(tmp_pat
     )
     settings = {
         "auxiliary": "induction",
-        "count": 2,
+        "num_auxiliary": 2,
         "induction": {"examples": 1, "pool": 6},
         "negatives": {"source": "generated"},
     }

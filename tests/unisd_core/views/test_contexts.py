@@ -25,7 +25,7 @@ golds = st.integers(0, 30).map(lambda number: f"call({number})")
 
 
 def views(kind: str, count: int = 2, **settings: Any) -> ViewsConfig:
-    return ViewsConfig.model_validate({"auxiliary": kind, "count": count, **settings})
+    return ViewsConfig.model_validate({"auxiliary": kind, "num_auxiliary": count, **settings})
 
 
 @st.composite
@@ -141,7 +141,7 @@ def test_a_question_that_differs_in_case_and_spacing_is_the_same_question() -> N
 @pytest.mark.parametrize("kind", ["random", "retrieval"])
 def test_too_few_rows_name_the_row_and_the_setting(kind: str) -> None:
     rows = [toy_row(f"u{n}", f"question {n}", f"gold {n}") for n in range(3)]
-    with pytest.raises(UserError, match=r"row u0: fewer than views\.count=3 of the 3 rows"):
+    with pytest.raises(UserError, match=r"row u0: fewer than views\.num_auxiliary=3 of the 3 rows"):
         build_contexts(rows, TASK, views(kind, 3), 0)
 
 

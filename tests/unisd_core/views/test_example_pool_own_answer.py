@@ -53,7 +53,7 @@ def test_no_context_holds_its_rows_own_question_or_answer(
         row = rng.choice(shown if rng.random() < 0.3 and shown else rows)
         return f"General advice {seed}: answer {row.gold.upper().replace(' ', '  ')}"
 
-    settings: dict[str, Any] = {"auxiliary": kind, "count": 3}
+    settings: dict[str, Any] = {"auxiliary": kind, "num_auxiliary": 3}
     writer = ScriptedWriter(leak)
     found = build_contexts(
         rows, task, ViewsConfig.model_validate(settings), 0, writer.writing(tmp_path)

@@ -19,7 +19,7 @@ ROWS = [toy_row(f"u{n:02d}", f"question {n:02d}", f"gold-{n:02d}") for n in rang
 def views(count: int = 2, **induction: Any) -> ViewsConfig:
     settings = {"examples": 2, "pool": 6, **induction}
     return ViewsConfig.model_validate(
-        {"auxiliary": "induction", "count": count, "induction": settings}
+        {"auxiliary": "induction", "num_auxiliary": count, "induction": settings}
     )
 
 

@@ -26,7 +26,7 @@ def original(folder: Path) -> Any:
 
 def frozen_with_lora(model: Any) -> Any:
     model.requires_grad_(False)
-    adapted = add_lora(model, LoraConfig(rank=4), seed=0)
+    adapted = add_lora(model, LoraConfig(r=4), seed=0)
     torch.manual_seed(0)
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():

@@ -38,7 +38,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def model(folder: Path) -> nn.Module:
-    model = add_lora(load_base(folder), LoraConfig(rank=4), seed=0)
+    model = add_lora(load_base(folder), LoraConfig(r=4), seed=0)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.05)

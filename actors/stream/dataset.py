@@ -1,0 +1,17 @@
+"""Dataset: pieces of the Ray Data streams that carry rollouts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray.data
+
+
+def fixed_stage(actors: int, queue: int | None = None) -> dict[str, Any]:
+    """A stage of a fixed number of actors that takes each chunk whole.
+
+    Ray Data looks for finished chunks every 0.1 s and needs two looks for one, so that an actor
+    takes at most ``queue`` chunks in 0.2 s (default: twice its calls at a time).
+    """
+    compute = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=queue)
+    return {"batch_size": None, "batch_format": "pyarrow", "compute": compute}
