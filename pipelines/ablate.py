@@ -23,6 +23,7 @@ from pipelines.ablation.grid import Cell, Grid, load_grid
 from pipelines.ablation.results import append_result, collect, is_finished, read_results
 from pipelines.command.cli import PRESETS_DIR
 from pipelines.command.console import report
+from pipelines.command.help import CommandParser
 from unisd_core.common.errors import UserError
 from unisd_core.evaluation.comparison import compare, render_markdown
 
@@ -136,7 +137,7 @@ def _warn_of_other_settings(grid: Grid, results: Path) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of this program's arguments."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser(PRESETS_DIR, description=__doc__)
     parser.add_argument("--grid", required=True, metavar="NAME", help="name of a grid, or a file")
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="settings of every run, as data_dir=data"

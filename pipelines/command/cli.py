@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pipelines.command.help import CommandParser
 from unisd_core.common.errors import UserError
 from unisd_core.config.load import load_config
 from unisd_core.config.run import Config
@@ -20,7 +21,7 @@ Main = Callable[[Config, argparse.Namespace], int | None]
 
 def build_parser(description: str | None = None) -> argparse.ArgumentParser:
     """Parser with the arguments every pipeline takes; a pipeline may add its own options."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = CommandParser(PRESETS_DIR, description=description)
     parser.add_argument(
         "--preset",
         action="append",

@@ -26,11 +26,12 @@ from tests.fuzz.damage import (
     values,
 )
 from tests.fuzz.harness import accepted, fuzz
-from unisd_core.config.load import _fields, config_sha256, dump_config, load_config
+from unisd_core.config.base import leaf_fields
+from unisd_core.config.load import config_sha256, dump_config, load_config
 from unisd_core.config.run import Config
 from unisd_core.reporting.run_dir import RunDir
 
-KEYS = sorted(_fields(Config))
+KEYS = sorted(leaf_fields(Config))
 PRESETS = sorted(path.read_bytes() for path in PRESETS_DIR.rglob("*.yaml"))
 GRIDS = sorted(path.read_bytes() for path in GRIDS_DIR.rglob("*.yaml"))
 YAML_VALUES = (

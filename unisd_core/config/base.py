@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
 
 
 class FrozenModel(BaseModel):
@@ -35,3 +37,16 @@ def dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from dotted(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
+
+
+@cache
+def leaf_fields(model: type[BaseModel], prefix: str = "") -> Mapping[str, FieldInfo]:
+    """Every setting below ``model`` that is no section, by dotted key and in order."""
+    found: dict[str, FieldInfo] = {}
+    for name, info in model.model_fields.items():
+        section = info.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            found.update(leaf_fields(section, f"{prefix}{name}."))
+        else:
+            found[prefix + name] = info
+    return found

@@ -10,8 +10,10 @@ from unisd_core.config.base import Section
 
 
 class CustomConfig(Section):
+    """Rows of one's own, for task=custom."""
+
     train: str | None = None
-    """JSONL or Parquet file with the training rows of task=custom (columns: README)."""
+    """JSONL or Parquet file with the training rows of task=custom (columns: docs/data.md)."""
     test: str | None = None
     """File with the test rows; None sets test_rows of the training rows aside."""
     test_rows: int = Field(100, ge=1)
@@ -23,6 +25,8 @@ class CustomConfig(Section):
 
 
 class SynthesisConfig(Section):
+    """Data synthesis (pipelines/synthesize.py)."""
+
     samples: int = Field(1, ge=1)
     """Completions sampled for each prompt."""
     keep: int = Field(0, ge=0)
@@ -31,11 +35,11 @@ class SynthesisConfig(Section):
     """Leave out near-duplicates: among the completions of one prompt, or of prompt and completion
     together among all rows of the output (an index of some kilobytes for each row kept)."""
     similarity: float = Field(0.8, gt=0, le=1)
-    """Share of runs of five characters two texts have in common (Jaccard) from which on they count
+    """Jaccard similarity of two texts, as sets of runs of five characters, from which on they count
     as duplicates; all: estimated by MinHash."""
     shard_prompts: int = Field(256, ge=1)
     """Prompts of one output file. Agreement is scaled, and filter.lowest_agreement taken, over its
-    rows; a run that is killed samples the files anew that it had not finished."""
+    rows; a killed run samples the files it had not finished anew."""
     prompt_column: str = "prompt"
     """Column of --input with the user turn."""
     reference_column: str = "reference"

@@ -12,16 +12,16 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml  # type: ignore[import-untyped]
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from unisd_core.common.errors import UserError, reason, shorten
+from unisd_core.config.base import leaf_fields
 from unisd_core.config.renamed_keys import OLD_CUSTOM_TASK, RENAMED, renamed
 from unisd_core.config.run import Config
 from unisd_core.config.yaml_dialect import Dumper, Loader
@@ -101,7 +101,7 @@ def config_sha256(config: Config) -> str:
 
 def changed_keys(before: Config, after: Config) -> list[str]:
     """Dotted keys whose values differ, in the order of the configuration tree."""
-    return [key for key in _fields(Config) if _value(before, key) != _value(after, key)]
+    return [key for key in leaf_fields(Config) if _value(before, key) != _value(after, key)]
 
 
 def _is_text(value: Any) -> bool:
@@ -120,19 +120,6 @@ def _value(config: Config, key: str) -> Any:
     for part in key.split("."):
         value = getattr(value, part)
     return value
-
-
-@cache
-def _fields(model: type[BaseModel], prefix: str = "") -> Mapping[str, FieldInfo]:
-    """Every leaf setting below ``model`` by dotted key."""
-    found: dict[str, FieldInfo] = {}
-    for name, info in model.model_fields.items():
-        section = info.annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            found.update(_fields(section, f"{prefix}{name}."))
-        else:
-            found[prefix + name] = info
-    return found
 
 
 def _preset_chain(preset: str | None, presets_dir: Path) -> list[tuple[Path, dict[str, Any]]]:
@@ -211,7 +198,7 @@ def read_mapping(path: Path, kind: str) -> dict[str, Any]:
 
 
 def _flatten(data: Mapping[str, Any], source: str, prefix: str = "") -> list[tuple[str, Any]]:
-    leaves = _fields(Config)
+    leaves = leaf_fields(Config)
     flat: list[tuple[str, Any]] = []
     for name, value in data.items():
         key = prefix + name
@@ -220,7 +207,7 @@ def _flatten(data: Mapping[str, Any], source: str, prefix: str = "") -> list[tup
         elif isinstance(value, dict) and _is_section(key):
             flat += _flatten(value, source, f"{key}.")
         else:
-            raise UserError(source + _no_setting(key))
+            raise UserError(source + unknown_setting(key))
     return flat
 
 
@@ -230,9 +217,9 @@ def _parse_override(override: str) -> tuple[str, Any]:
         raise UserError(
             f"'{shorten(override)}' is not an override; write key=value, as training.max_steps=20"
         )
-    info = _fields(Config).get(key)
+    info = leaf_fields(Config).get(key)
     if info is None:
-        raise UserError(_no_setting(key))
+        raise UserError(unknown_setting(key))
     nullable = type(None) in get_args(info.annotation)
     if nullable and text in ("None", "none"):
         return key, None
@@ -258,11 +245,12 @@ def _nest(settings: Mapping[str, _Setting]) -> dict[str, Any]:
 
 
 def _is_section(key: str) -> bool:
-    return any(leaf.startswith(f"{key}.") for leaf in _fields(Config))
+    return any(leaf.startswith(f"{key}.") for leaf in leaf_fields(Config))
 
 
-def _no_setting(key: str) -> str:
-    leaves = list(_fields(Config))
+def unknown_setting(key: str) -> str:
+    """One line that says why ``key`` cannot be set, and which setting was probably meant."""
+    leaves = list(leaf_fields(Config))
     if _is_section(key):
         example = next(leaf for leaf in leaves if leaf.startswith(f"{key}."))
         return f"{key} is a group of settings; set its keys, as {example}"
@@ -276,7 +264,7 @@ def _no_setting(key: str) -> str:
     if not close:
         by_name = {leaf.rpartition(".")[2]: leaf for leaf in leaves}
         close = [by_name[match] for match in difflib.get_close_matches(name, by_name, n=1)]
-    advice = f"did you mean {close[0]}?" if close else "--dry-run prints every setting"
+    advice = f"did you mean {close[0]}?" if close else "--settings prints every setting"
     return f"{shorten(key)} is not a setting; {advice}"
 
 
@@ -305,7 +293,7 @@ def _first_error(error: ValidationError, settings: Mapping[str, _Setting]) -> st
     key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
     given = first["input"]
     shown = shorten(given if isinstance(given, str) else json.dumps(given))
-    info = _fields(Config)[key]
+    info = leaf_fields(Config)[key]
     # Documentation that opens with a symbol ("K, the number of ...") lends it to the message.
     symbol = re.match(r"([A-Z]|[a-z]+_[a-z])[,:] ", info.description or "")
     name = symbol[1] if symbol else key.rpartition(".")[2]

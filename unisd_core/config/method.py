@@ -10,6 +10,8 @@ from unisd_core.config.base import Section
 
 
 class InductionConfig(Section):
+    """Instructions the model writes for auxiliary=induction."""
+
     examples: int = Field(3, ge=1)
     """Solved rows the model reads before it writes an instruction."""
     pool: int = Field(32, ge=1)
@@ -24,6 +26,8 @@ class InductionConfig(Section):
 
 
 class NegativesConfig(Section):
+    """Wrong references of the negative view."""
+
     source: Literal["rule", "generated"] = "rule"
     """Who makes wrong references: a rule of the task, or the model, with the rule where it
     fails."""
@@ -38,12 +42,13 @@ class NegativesConfig(Section):
 
 
 class ViewsConfig(Section):
+    """Prompts under which the teacher reads the student's completions."""
+
     reference_format: Literal["appended", "chat_turn"] = "chat_turn"
     """How the teacher sees the reference: after the question in one user turn (the paper's
-    template),
-    or as an earlier assistant turn (what a small model can follow)."""
+    template), or as an earlier assistant turn (what a small model can follow)."""
     repeat_prompt: bool = True
-    """chat_turn: whether the question stands again after the reference. Without it the teacher
+    """chat_turn: repeat the question after the reference. Without it the teacher
     reads a third fewer tokens and may be a little less often right."""
     auxiliary: Literal["random", "retrieval", "induction"] = "retrieval"
     """Contexts of the auxiliary views: solved examples drawn at random, those of the most similar
@@ -58,6 +63,8 @@ class ViewsConfig(Section):
 
 
 class TeacherConfig(Section):
+    """Weights of the teacher."""
+
     kind: Literal["frozen", "ema", "live"] = "ema"
     """Weights of the teacher: the base model, a moving average of the student, or the student
     itself."""
@@ -72,6 +79,8 @@ class TeacherConfig(Section):
 
 
 class DivergenceConfig(Section):
+    """Divergence between student and teacher on every token."""
+
     weight: float = Field(1.0, ge=0)
     """Factor of the token divergence in the loss; 0 does not compute it."""
     alpha: float = Field(0.0, ge=0, le=1)
@@ -93,6 +102,8 @@ class DivergenceConfig(Section):
 
 
 class AgreementConfig(Section):
+    """Weights from the agreement of the auxiliary views."""
+
     level: Literal["off", "token", "sequence"] = "token"
     """Whether disagreement between the auxiliary views lowers the weight of a token or of a whole
     row."""
@@ -116,6 +127,8 @@ class AgreementConfig(Section):
 
 
 class ContrastiveConfig(Section):
+    """Contrast between the reference and a wrong reference."""
+
     weight: float = Field(0.1, ge=0)
     """lambda_c; 0 scores no negative view."""
     margin: float = Field(0.5, ge=0)
@@ -125,6 +138,8 @@ class ContrastiveConfig(Section):
 
 
 class FeaturesConfig(Section):
+    """Feature matching between student and teacher."""
+
     weight: float = Field(0.1, ge=0)
     """lambda_f, factor of the squared distance between hidden states; 0 turns it off."""
     layers: tuple[int, ...] = (-1,)
@@ -143,11 +158,15 @@ class FeaturesConfig(Section):
 
 
 class CrossEntropyConfig(Section):
+    """Cross-entropy on the completions, as in supervised fine-tuning."""
+
     weight: float = Field(0.0, ge=0)
     """Factor of the negative log-prob of the completion under the student; 0 turns it off."""
 
 
 class ImportanceConfig(Section):
+    """Importance correction of stale rows."""
+
     level: Literal["off", "token", "sequence"] = "off"
     """Correct rows sampled by an older version: weigh each token, or each row by the product over
     its tokens, with probability now over probability when it was sampled (at temperature 1)."""
@@ -156,6 +175,8 @@ class ImportanceConfig(Section):
 
 
 class ObjectiveConfig(Section):
+    """The loss: a weighted sum of terms."""
+
     divergence: DivergenceConfig = DivergenceConfig()
     agreement: AgreementConfig = AgreementConfig()
     contrastive: ContrastiveConfig = ContrastiveConfig()
@@ -167,6 +188,8 @@ class ObjectiveConfig(Section):
 
 
 class FilterConfig(Section):
+    """Completions that are left out of training or synthesis."""
+
     drop_truncated: bool = False
     """Leave out completions that ran into the token limit."""
     min_agreement: float = Field(0.0, ge=0, le=1)

@@ -17,10 +17,12 @@ from unisd_core.config.stages import GeneratorConfig, LearnerConfig, ScorerConfi
 
 
 class LoraConfig(Section):
+    """The LoRA adapter."""
+
     r: int = Field(16, ge=1)
-    """Rank r of the update BA of each adapted matrix."""
+    """Rank of the update BA of each adapted matrix."""
     lora_alpha: float = Field(32.0, gt=0)
-    """Scale numerator: the update is multiplied by alpha / rank."""
+    """Scale numerator: the update is multiplied by lora_alpha / r."""
     target_modules: tuple[str, ...] = (
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     )  # fmt: skip
@@ -28,6 +30,8 @@ class LoraConfig(Section):
 
 
 class ModelConfig(Section):
+    """The model that is trained, and the limits of its prompts."""
+
     name_or_path: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
     """Hub id or local folder (safetensors, tokenizer with a chat template)."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -44,6 +48,8 @@ class ModelConfig(Section):
 
 
 class RolloutConfig(Section):
+    """Where completions come from, and how the student samples them."""
+
     temperature: float = Field(0.9, gt=0)
     """Sampling temperature of the student's completions."""
     top_p: float = Field(1.0, gt=0, le=1)
@@ -55,13 +61,14 @@ class RolloutConfig(Section):
     teacher_share: float = Field(0.0, ge=0, le=1)
     """Share of completions sampled by the model reading the reference."""
     gold_share: float = Field(0.0, ge=0, le=1)
-    """Share of completions that are the reference itself. What neither share takes is sampled by
-    the student."""
+    """Share of completions that are the reference itself. The student samples the rest."""
     chunk_size: int = Field(8, ge=1)
     """Rollouts that travel through the stream together. Must divide training.batch_size."""
 
 
 class TrainingConfig(Section):
+    """Steps, batches, optimizer, staleness, checkpoints and restarts."""
+
     max_steps: int = Field(100, ge=1)
     """Optimizer steps of the run."""
     batch_size: int = Field(16, ge=1)
@@ -85,8 +92,8 @@ class TrainingConfig(Section):
     """Batches in a row that may lose rows, or be skipped, because of numbers that are not finite or
     skip_grad_norm; one more ends the run with an error. bad_rows.jsonl lists the rows."""
     micro_batch_tokens: int = Field(512, ge=1)
-    """Tokens per forward and backward pass of a learner worker; what rows begin with alike counts
-    once. On CPU a thousand is 5 % faster than 512 and needs 0.8 GB more for a model of 135M
+    """Tokens per forward and backward pass of a learner worker; a prefix that rows share
+    counts once. On CPU a thousand is 5 % faster than 512 and needs 0.8 GB more for a model of 135M
     parameters; raise it on a GPU."""
     save_steps: int = Field(10, ge=1)
     """Optimizer steps between two checkpoints."""
@@ -99,12 +106,14 @@ class TrainingConfig(Section):
     """Times a failed learner group, or a stream that broke, is started again from the last
     checkpoint."""
     stream_timeout_s: float = Field(3600.0, gt=0)
-    """Seconds after which a stream in which nothing moves is given up and started again."""
+    """Seconds without progress after which a stream is given up and started again."""
     stop_grace_s: float = Field(120.0, gt=0)
-    """Seconds a run that is told to stop (Ctrl-C, SIGTERM) may take to save the step it is at."""
+    """Seconds a run that is told to stop (Ctrl-C, SIGTERM) may take to finish and save its step."""
 
 
 class EvaluationConfig(Section):
+    """Accuracy before, during and after training."""
+
     rows: int = Field(200, ge=1)
     """Rows of each test set scored before and after training."""
     bootstrap: int = Field(10_000, ge=100)
@@ -117,15 +126,17 @@ class EvaluationConfig(Section):
     """Optimizer steps between two evaluations on validation rows while training goes on; 0: none.
     A multiple of training.save_steps."""
     validation_rows: int = Field(32, ge=1)
-    """every: training rows set aside to be evaluated on."""
+    """Training rows set aside for eval_steps."""
     early_stopping_patience: int = Field(0, ge=0)
-    """every: evaluations in a row without a better accuracy after which training ends; 0: never."""
+    """Evaluations in a row without a better accuracy after which training ends; 0: never."""
     select: Literal["last", "best"] = "last"
     """Which weights are the result: the last, or those with the best accuracy on validation
     rows."""
 
 
 class OutputsConfig(Section):
+    """Files and services that receive the results of a run."""
+
     trajectories: bool = True
     """Write every trained trajectory to Parquet."""
     tensorboard: bool = True
@@ -141,13 +152,14 @@ class OutputsConfig(Section):
 
 
 class Config(Section):
+    """A run: its name, seeds and task, and one section for each part."""
+
     name: str = Field("unisd", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the run; its files go to <output_dir>/<name>."""
     seed: int = Field(0, ge=0)
     """Seeds data order, sampling, negatives and initial adapter."""
     task_seed: int = Field(0, ge=0)
-    """Seeds what the task itself makes: generated rows, order of options. Runs that are compared
-    have it in common."""
+    """Seeds what the task generates: rows, order of options. Runs that are compared share it."""
     task: str = "minitools"
     """Registered task name."""
     data_dir: str | None = None

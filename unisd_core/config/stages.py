@@ -25,6 +25,8 @@ class PlacementConfig(Section):
 
 
 class GeneratorConfig(PlacementConfig):
+    """vLLM replicas: number, resources, and transport of new weights."""
+
     replicas: int = Field(1, ge=1)
     """vLLM engines, each in a Ray actor of its own. A data synthesis on CPU takes two with half of
     the cores each where neither their number nor threads is given and memory allows."""
@@ -34,7 +36,7 @@ class GeneratorConfig(PlacementConfig):
     max_replicas: int | None = Field(None, ge=1)
     """Engines a run may grow to while the learner waits for them; None: replicas."""
     scale_s: float = Field(60.0, gt=0)
-    """Seconds over which it is looked at who waits, between two changes of their number."""
+    """Seconds over which waiting times are measured before a replica is added or removed."""
     cpus: float = Field(0.5, gt=0)
     """Logical CPUs a replica reserves in Ray."""
     gpus: float = Field(0.0, ge=0)
@@ -44,8 +46,8 @@ class GeneratorConfig(PlacementConfig):
     threads: int = Field(0, ge=0)
     """Compute threads of a CPU engine; 0 takes all cores the process may use."""
     own_process: bool = False
-    """A CPU engine computes in a process of its own, as one on GPUs always does, and not on a
-    thread of the replica's, where it starts sooner and takes less memory."""
+    """Run a CPU engine in a process of its own, as GPU engines always do. On a thread of the
+    replica, the default, it starts sooner and takes less memory."""
     max_num_seqs: int = Field(64, ge=1)
     """Rollouts one engine keeps in flight."""
     kv_cache_gib: float = Field(1.0, gt=0)
@@ -57,12 +59,12 @@ class GeneratorConfig(PlacementConfig):
     that each replica reads from files, or the same broadcast to all GPUs over NCCL. auto picks
     merged on CPU (its LoRA kernels are slow) and adapter on GPU."""
     sender_gpus: float = Field(0.1, gt=0)
-    """nccl: share of a GPU, not one of the replicas', for the process that sends."""
+    """nccl: share of a GPU for the sending process, on a GPU that is not one of the replicas'."""
     timeout_s: float = Field(600.0, gt=0)
     """Longest wait in seconds for one answer of a replica before it is replaced."""
     stall_s: float = Field(120.0, gt=0)
-    """Seconds without a new token while requests run, or without an answer to a question after its
-    health, after which a replica is replaced; the actors that coordinate must answer as fast."""
+    """Seconds without a new token while requests run, or without an answer to a health check,
+    after which a replica is replaced; coordinator actors must answer as fast."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -90,9 +92,11 @@ class GeneratorConfig(PlacementConfig):
 
 
 class ScorerConfig(PlacementConfig):
+    """The stage that reads completions through the teacher's views."""
+
     workers: int = Field(1, ge=1)
-    """Actors of the scoring stage. On CPU with several views one for each of a few cores suits: the
-    stage has the most to do then."""
+    """Actors of the scoring stage. With several views on CPU this stage has the most to do: one
+    worker for each core helps."""
     cpus: float = Field(0.5, gt=0)
     """Logical CPUs each reserves."""
     gpus: float = Field(0.0, ge=0)
@@ -100,17 +104,19 @@ class ScorerConfig(PlacementConfig):
     threads: int = Field(0, ge=0)
     """Torch threads on CPU; 0 divides the usable cores among the workers."""
     batch_tokens: int = Field(1024, ge=1)
-    """Tokens per forward pass; what views begin with alike counts once. On CPU about a thousand is
+    """Tokens per forward pass; a prefix that views share counts once. On CPU about a thousand is
     fastest; raise it on a GPU."""
     cache_mib: float = Field(256.0, ge=0)
-    """teacher.kind=frozen: memory, MiB, for what was said of tokens that may come again, as
-    references that are rollouts do once an epoch; 0 reads them anew, as staleness 0 does."""
+    """teacher.kind=frozen: MiB of scores kept for completions that come again, as references that
+    are rollouts do once an epoch; 0 scores them anew, as max_staleness=0 always does."""
     timeout_s: float = Field(600.0, gt=0)
-    """Longest time in seconds an actor may be at one chunk of rollouts before it is replaced; the
-    agreement stage, which keeps state, must give signs of life as fast."""
+    """Longest time in seconds an actor may spend on one chunk of rollouts before it is replaced;
+    the agreement stage, which keeps state, must give signs of life as fast."""
 
 
 class LearnerConfig(PlacementConfig):
+    """Ray Train workers that update the student."""
+
     workers: int = Field(1, ge=1)
     """Data-parallel training processes; must divide training.batch_size."""
     cpus: float = Field(0.5, gt=0)

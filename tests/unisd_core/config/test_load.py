@@ -31,7 +31,7 @@ def load(*overrides: str) -> Config:
         ("views.num_auxiliary=0", "views.num_auxiliary=0: K must be at least 1"),
         ("training.step=20", "training.step is not a setting; did you mean training.max_steps?"),
         ("learning_rate=1", "learning_rate is not a setting; did you mean training.learning_rate?"),
-        ("qwertz=1", "qwertz is not a setting; --dry-run prints every setting"),
+        ("qwertz=1", "qwertz is not a setting; --settings prints every setting"),
         ("training=3", "training is a group of settings; set its keys, as training.max_steps"),
         ("training.max_steps=many", "training.max_steps=many: max_steps must be a whole number"),
         ("training.max_steps=2.5", "training.max_steps=2.5: max_steps must be a whole number"),
