@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -157,26 +158,40 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(args: argparse.Namespace, launch: Launch) -> int:
-    """Do what the parsed arguments say; return the exit code. Raises UserError."""
-    grid = load_grid(args.grid, args.overrides, PRESETS_DIR)
-    results = args.results or Path("docs") / "results" / f"{grid.name}.jsonl"
-    if args.limit is not None and args.limit < 0:
-        raise UserError(f"--limit {args.limit}: must be 0 or more")
-    reference = args.reference
+@dataclass(frozen=True)
+class AblateOptions:
+    """The options of this program, by the names they have on the command line."""
+
+    grid: str
+    overrides: Sequence[str] = ()
+    results: Path | None = None
+    limit: int | None = None
+    only: str | None = None
+    reference: str | None = None
+    dry_run: bool = False
+    draw: bool = False
+
+
+def run(options: AblateOptions, launch: Launch = launch_process) -> int:
+    """Run the grid; returns the exit code, 1 where a run failed. Raises UserError."""
+    grid = load_grid(options.grid, options.overrides, PRESETS_DIR)
+    results = options.results or Path("docs") / "results" / f"{grid.name}.jsonl"
+    if options.limit is not None and options.limit < 0:
+        raise UserError(f"--limit {options.limit}: must be 0 or more")
+    reference = options.reference
     if reference is not None:
         grid.check_label(reference, "--reference")
     elif DEFAULT_REFERENCE in grid.labels:
         reference = DEFAULT_REFERENCE
-    chosen = grid.only(args.only.split(",")) if args.only is not None else grid
-    if args.dry_run:
+    chosen = grid.only(options.only.split(",")) if options.only is not None else grid
+    if options.dry_run:
         known = {line.key for line in read_results(results)}
         for cell in chosen.cells:
             report(f"{'done' if cell.key in known else 'to run'}  {shlex.join(command_of(cell))}")
         return 0
-    failed = [] if args.draw else run_cells(chosen, results, args.limit, launch)
+    failed = [] if options.draw else run_cells(chosen, results, options.limit, launch)
     publish(grid, results, reference)
-    if not args.draw:
+    if not options.draw:
         _warn_of_other_settings(grid, results)
     if failed:
         sys.stderr.write(f"failed: {', '.join(failed)}\n")
@@ -188,7 +203,7 @@ def main(argv: Sequence[str] | None = None, launch: Launch = launch_process) -> 
     args = build_parser().parse_intermixed_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
-        return run(args, launch)
+        return run(AblateOptions(**vars(args)), launch)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
@@ -197,7 +212,12 @@ def main(argv: Sequence[str] | None = None, launch: Launch = launch_process) -> 
         return 2
 
 
-if __name__ == "__main__":
+def command() -> int:
+    """The console script; returns its exit code."""
     # A job that is stopped takes the run it waits for along.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(command())

@@ -7,36 +7,50 @@ an interrupted evaluation goes on where it stopped, and no other checkpoint's an
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.command.cli import build_parser, run_main
+from pipelines.command.signals import interruptible
+from pipelines.evaluation.options import EvaluateOptions
 from unisd_core.common.fast_imports import importing
 from unisd_core.config.load import dump_config
 from unisd_core.config.run import Config
 
+if TYPE_CHECKING:
+    from unisd_core.evaluation.scoreboard import SetScore
+    from unisd_core.evaluation.text_scores import TextScores
 
-def main(config: Config, args: argparse.Namespace) -> None:
-    """Evaluate args.weights, or the untrained config.model, on args.tasks."""
-    # Imported late: --help must not need torch.
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What ``results.json`` in ``folder`` holds, by test set; ``texts`` is empty without
+    perplexities."""
+
+    folder: Path
+    scores: dict[str, SetScore]
+    texts: dict[str, TextScores]
+
+
+def evaluate(config: Config, options: EvaluateOptions | None = None) -> EvaluationResult:
+    """Evaluate options.weights, or the untrained config.model, on options.tasks. Raises UserError
+    for input that cannot be used."""
+    # Late: --help must not need torch.
     with importing():
         from actors.generator.group import Generators
         from actors.runtime.ray_session import connect
         from pipelines.command.incidents import IncidentLog
-        from pipelines.command.signals import interruptible
         from pipelines.evaluation.perplexity import Perplexities
         from pipelines.evaluation.plan import EvaluationPlan
         from pipelines.evaluation.results import Scoreboard
 
-    plan = EvaluationPlan.make(config, args)
-    if args.dry_run:
-        sys.stdout.write(dump_config(plan.config))
-        return
-    if args.export_harness:
-        plan.export(Path(args.export_harness))
-        return
+    options = options or EvaluateOptions()
+    plan = EvaluationPlan.make(config, options)
     board = Scoreboard(plan)
-    perplexities = Perplexities(plan) if args.perplexity else None
+    perplexities = Perplexities(plan) if options.perplexity else None
     connect(plan.config)
     with (
         interruptible(),
@@ -52,7 +66,31 @@ def main(config: Config, args: argparse.Namespace) -> None:
             baseline = board.add(test_set, outcomes)
             if perplexities is not None:
                 perplexities.add(task, test_set, outcomes, baseline)
-    board.finish(perplexities.read() if perplexities is not None else {})
+    texts = perplexities.read() if perplexities is not None else {}
+    board.finish(texts)
+    return EvaluationResult(plan.folder, board.scores, texts)
+
+
+def main(config: Config, args: argparse.Namespace) -> None:
+    """Evaluate, or with --dry-run or --export-harness only say or write what would be asked."""
+    options = options_of(args)
+    if not (args.dry_run or args.export_harness):
+        evaluate(config, options)
+        return
+    with importing():
+        from pipelines.evaluation.plan import EvaluationPlan
+
+    plan = EvaluationPlan.make(config, options)
+    if args.dry_run:
+        sys.stdout.write(dump_config(plan.config))
+    else:
+        plan.export(Path(args.export_harness))
+
+
+def options_of(args: argparse.Namespace) -> EvaluateOptions:
+    """The options that the command line gives."""
+    names = (field.name for field in dataclasses.fields(EvaluateOptions))
+    return EvaluateOptions(**{name: getattr(args, name) for name in names})
 
 
 def parser() -> argparse.ArgumentParser:
@@ -96,5 +134,10 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
+def command() -> int:
+    """The console script; returns its exit code."""
+    return run_main(main, parser())
+
+
 if __name__ == "__main__":
-    sys.exit(run_main(main, parser()))
+    sys.exit(command())

@@ -8,31 +8,39 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
+from typing import Any
 
 from actors.runtime.resource_plan import render_plan, synthesis_plan
 from pipelines.command.cli import build_parser, run_main
+from pipelines.command.console import report
+from pipelines.command.signals import interruptible
+from pipelines.synthesis.options import SynthesizeOptions
 from unisd_core.common.fast_imports import importing
 from unisd_core.config.load import dump_config
 from unisd_core.config.run import Config
 
 
-def main(config: Config, args: argparse.Namespace) -> None:
-    """Complete every prompt of args.input that args.output does not hold yet."""
-    # Imported late: --help must not need torch.
+@dataclass(frozen=True)
+class SynthesisResult:
+    """Where the rows are, and the content of ``summary.json`` there."""
+
+    folder: str
+    summary: dict[str, Any]
+
+
+def synthesize(config: Config, options: SynthesizeOptions) -> SynthesisResult:
+    """Complete every prompt of options.input that options.output does not hold yet. Raises
+    UserError for input that cannot be used."""
+    # Late: --help must not need torch.
     with importing():
         from actors.runtime.ray_session import connect
         from actors.synthesis.fleet import Synthesizer
-        from pipelines.command.console import report
         from pipelines.command.incidents import IncidentLog
-        from pipelines.command.signals import interruptible
         from pipelines.synthesis.plan import SynthesisPlan
         from pipelines.synthesis.progress import Progress, finish
 
-    plan = SynthesisPlan.make(config, args)
-    if args.dry_run:
-        sys.stdout.write(dump_config(plan.config) + "\n" + render_plan(synthesis_plan(plan.config)))
-        report(plan.describe())
-        return
+    plan = SynthesisPlan.make(config, options)
     plan.folder.claim(plan.identity)
     report(plan.describe())
     progress = Progress(plan)
@@ -49,7 +57,21 @@ def main(config: Config, args: argparse.Namespace) -> None:
             )
             for shard in fleet.shards(stream):
                 progress.add(shard)
-    finish(plan, progress)
+    return SynthesisResult(plan.folder.url, finish(plan, progress))
+
+
+def main(config: Config, args: argparse.Namespace) -> None:
+    """Synthesise, or with --dry-run print the resolved settings and what would be done."""
+    options = SynthesizeOptions(args.output, args.input, args.weights)
+    if not args.dry_run:
+        synthesize(config, options)
+        return
+    with importing():
+        from pipelines.synthesis.plan import SynthesisPlan
+
+    plan = SynthesisPlan.make(config, options)
+    sys.stdout.write(dump_config(plan.config) + "\n" + render_plan(synthesis_plan(plan.config)))
+    report(plan.describe())
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,5 +94,10 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
+def command() -> int:
+    """The console script; returns its exit code."""
+    return run_main(main, parser())
+
+
 if __name__ == "__main__":
-    sys.exit(run_main(main, parser()))
+    sys.exit(command())

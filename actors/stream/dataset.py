@@ -1,10 +1,18 @@
-"""Dataset: pieces of the Ray Data streams that carry rollouts."""
+"""Dataset: the Ray Data streams that carry rollouts, and how their stages are run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import ray.data
+from ray.data import Dataset
+
+
+def stream_of(items: Sequence[dict[str, Any]]) -> Dataset:
+    """A stream that begins with one block for each of ``items``."""
+    # Not from_arrow, whose tasks wait for ever where no node has a whole CPU free.
+    return ray.data.from_items(list(items), override_num_blocks=len(items))
 
 
 def fixed_stage(actors: int, queue: int | None = None) -> dict[str, Any]:

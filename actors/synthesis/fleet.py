@@ -16,7 +16,7 @@ from actors.generator.types import Sampling
 from actors.runtime.calls import START_TIMEOUT_S, ActorByName, ask, coordinator_actor
 from actors.runtime.placement import scorer_options
 from actors.runtime.resource_plan import COORDINATOR_CPUS, synthesis_plan
-from actors.stream.dataset import fixed_stage
+from actors.stream.dataset import fixed_stage, stream_of
 from actors.synthesis.stages import (
     ReadPrompts,
     Sample,
@@ -77,8 +77,7 @@ class Synthesizer(Generators):
         items = [{**vars(block), "rows": block.rows.tolist()} for block in blocks]
         light = {"num_cpus": COORDINATOR_CPUS, **fixed_stage(1)}
         return (
-            # Not from_arrow, whose tasks wait for ever where no node has a whole CPU free.
-            ray.data.from_items(items, override_num_blocks=len(items))
+            stream_of(items)
             .map_batches(
                 ReadPrompts,
                 fn_constructor_args=(config, model, source, auxiliary_count(config), self.watch),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from actors.generator.types import Sampling
 from actors.weights.buckets import weight_update
 from actors.weights.update import WeightUpdate
 from pipelines.command.console import report
+from pipelines.evaluation.options import EvaluateOptions
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config
 from unisd_core.evaluation.harness import export_test_set
@@ -52,11 +52,11 @@ class EvaluationPlan:
     baseline: Path | None
 
     @classmethod
-    def make(cls, config: Config, args: argparse.Namespace) -> EvaluationPlan:
+    def make(cls, config: Config, options: EvaluateOptions) -> EvaluationPlan:
         """Check everything before an engine starts. Raises UserError naming the option."""
-        sets = _choose_sets(args.tasks or config.task, config)
+        sets = _choose_sets(options.tasks or config.task, config)
         longest = max(task.max_completion_length for task, _ in sets)
-        saved = find_saved(args.weights, config) if args.weights else None
+        saved = find_saved(options.weights, config) if options.weights else None
         limit = config.rollout.max_completion_length
         config = with_completion_limit(saved.config if saved else config, longest)
         # There are no other views, so the engine need not read more than the student's prompts.
@@ -66,11 +66,11 @@ class EvaluationPlan:
         base = None
         if saved and saved.base:
             base = open_model(config.with_model(name_or_path=saved.base)).folder
-        temperature, pass_at = _decoding(args)
+        temperature, pass_at = _decoding(options)
         adapter = saved.adapter if saved else None
-        label = _label(args.weights or config.model.name_or_path)
-        folder = args.out or Path(config.output_dir) / "evaluations" / label
-        baseline = Path(args.baseline) if args.baseline else None
+        label = _label(options.weights or config.model.name_or_path)
+        folder = options.out or Path(config.output_dir) / "evaluations" / label
+        baseline = Path(options.baseline) if options.baseline else None
         if baseline is not None and not (baseline / "results.json").is_file():
             raise UserError(f"--baseline {baseline}: holds no results.json of an evaluation")
         return cls(
@@ -79,7 +79,7 @@ class EvaluationPlan:
             trained=None if adapter is None else weight_update(1, adapter),
             sets=sets,
             completion_limit=limit,
-            samples=args.samples,
+            samples=options.samples,
             temperature=temperature,
             pass_at=pass_at,
             base=base,
@@ -190,19 +190,19 @@ def _choose_sets(listed: str, config: Config) -> tuple[tuple[Task, str], ...]:
     return tuple(sets)
 
 
-def _decoding(args: argparse.Namespace) -> tuple[float, tuple[int, ...]]:
-    samples = args.samples
+def _decoding(options: EvaluateOptions) -> tuple[float, tuple[int, ...]]:
+    samples = options.samples
     if samples < 1:
         raise UserError(f"--samples {samples}: must be 1 or more")
-    temperature = args.temperature
+    temperature = options.temperature
     if temperature is None:
         temperature = SAMPLED_TEMPERATURE if samples > 1 else 0.0
     if temperature < 0 or (samples > 1 and not temperature):
         raise UserError(f"--temperature {temperature}: several samples need a value above 0")
     try:
-        listed = [int(k) for k in args.pass_at.split(",")] if args.pass_at else []
+        listed = [int(k) for k in options.pass_at.split(",")] if options.pass_at else []
     except ValueError:
-        raise UserError(f"--pass-at {args.pass_at}: give whole numbers, as 1,5") from None
+        raise UserError(f"--pass-at {options.pass_at}: give whole numbers, as 1,5") from None
     for k in listed:
         if not 1 <= k <= samples:
             raise UserError(f"--pass-at {k}: must lie between 1 and --samples={samples}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from actors.generator.types import Sampling
 from actors.weights.buckets import weight_update
 from actors.weights.update import WeightUpdate
 from pipelines.synthesis.cpu_engines import with_more_engines
+from pipelines.synthesis.options import SynthesizeOptions
 from unisd_core.common.errors import UserError
 from unisd_core.config.base import dotted
 from unisd_core.config.run import Config
@@ -44,13 +44,13 @@ class SynthesisPlan:
     """--weights as given, "" for the untrained model."""
 
     @classmethod
-    def make(cls, config: Config, args: argparse.Namespace) -> SynthesisPlan:
+    def make(cls, config: Config, options: SynthesizeOptions) -> SynthesisPlan:
         """Read the input once and check everything. Raises UserError naming option or key."""
-        folder = OutputFolder(args.output)
-        saved = find_saved(args.weights, config) if args.weights else None
+        folder = OutputFolder(options.output)
+        saved = find_saved(options.weights, config) if options.weights else None
         config = saved.config if saved else config
         _check(config)
-        source = open_source(args.input, config)
+        source = open_source(options.input, config)
         config = with_completion_limit(config, source.task.max_completion_length)
         inventory = take_inventory(source)
         trained = weight_update(1, saved.adapter) if saved and saved.adapter else None
@@ -59,7 +59,7 @@ class SynthesisPlan:
         config = with_more_engines(config, model.folder)
         viewed = auxiliary_count(config) or config.rollout.teacher_share
         model.check_length("max_view_length" if viewed else "max_prompt_length")
-        return cls(config, model, trained, source, inventory, folder, args.weights or "")
+        return cls(config, model, trained, source, inventory, folder, options.weights or "")
 
     @property
     def sampling(self) -> Sampling:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from pipelines.command.console import report
 from pipelines.synthesis.plan import SynthesisPlan
@@ -43,8 +44,9 @@ class Progress:
         }
 
 
-def finish(plan: SynthesisPlan, progress: Progress) -> None:
-    """Write the file to train on, the data card and the summary, from the finished shards."""
+def finish(plan: SynthesisPlan, progress: Progress) -> dict[str, Any]:
+    """Write the file to train on, the data card and the summary, from the finished shards;
+    returns the summary."""
     session = progress.session()
     found = survey(plan.folder)
     account = found.account
@@ -69,3 +71,4 @@ def finish(plan: SynthesisPlan, progress: Progress) -> None:
         f"tokens/s; {'' if export is None else f'{export}, '}README.md and summary.json in "
         f"{plan.folder.url}"
     )
+    return summary

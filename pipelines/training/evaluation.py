@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from actors.generator.client import Predictor
 from actors.runtime.resource_plan import render_plan, resource_plan
@@ -48,7 +49,7 @@ def announce(setup: RunSetup, prompts: PromptTable, test_sets: list[HeldOutSet])
             )
 
 
-def check_teacher(setup: RunSetup, pool: Any, prompts: PromptTable) -> None:
+def check_teacher(setup: RunSetup, pool: Any, prompts: pa.Table) -> None:
     """Measure how often each view answers right and print it beside the student.
 
     A teacher that does not beat its student has nothing to teach.
@@ -58,7 +59,7 @@ def check_teacher(setup: RunSetup, pool: Any, prompts: PromptTable) -> None:
     if settings.teacher_rows == 0:
         return
     sample = random.Random(setup.config.seed).sample(
-        prompts.table.to_pylist(), min(settings.teacher_rows, prompts.table.num_rows)
+        prompts.to_pylist(), min(settings.teacher_rows, prompts.num_rows)
     )
     rows = setup.rows.train
     views = {

@@ -71,13 +71,13 @@ def finish(
     before: Evaluation,
     after: Evaluation,
     seconds: float,
-) -> None:
+) -> Summary:
     """Save the trained weights, write summary.json and print the final table."""
     config, last = setup.config, result.last
     saved = save_trained(config, result.weights, setup.model.folder, run.path)
     if config.outputs.merged_model and config.model.finetune == "lora":
         save_merged(setup.model.folder, result.weights, config.model.lora, run.path / "merged")
-    outcome = fleet.outcome(result.served)
+    outcome = fleet.report(result.served)
     counters = counters_of(last.ledger["outcomes"])
     totals = BatchTotals(**last.totals)
     generated = sum(report.tokens for report in outcome.replicas)
@@ -120,6 +120,7 @@ def finish(
     table = render_table(summary)
     (run.path / "report.txt").write_text(table)
     report("\n" + table + f"\ntrained weights in {saved}, other files in {run.path}")
+    return summary
 
 
 def _resources(

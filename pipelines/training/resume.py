@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.checkpoints import folder as checkpoints
 from actors.checkpoints.mirror import fetch_missing, mirror_of
-from actors.fleet import Fleet
+from actors.learners import Learners
 from pipelines.command.console import report
 from pipelines.command.signals import Interrupted, StopRequest
 from unisd_core.config.run import Config
@@ -23,18 +23,19 @@ def recover(config: Config, run: RunDir) -> None:
         report(f"goes on from the checkpoint of step {step}")
 
 
-def train(fleet: Fleet, run: RunDir) -> None:
-    """Let the fleet, which has begun, train until training.max_steps.
+def train_until_stopped(learners: Learners, run: RunDir) -> None:
+    """Let the learners train until training.max_steps.
 
     Raises Interrupted when a signal ended it earlier; the step it has come to is saved then.
     """
     stop = StopRequest()
     with stop.awaited():
-        if fleet.train(stop.asked):
+        if learners.train(stop.asked):
             return
     step = checkpoints.newest_step(run.path / "checkpoints")
+    last = learners.config.training.max_steps
     raise Interrupted(
         stop.number,
-        f"stopped by {stop.number.name}: step {step} of {fleet.config.training.max_steps} is saved "
-        f"in {run.path}; the same command goes on from there",
+        f"stopped by {stop.number.name}: step {step} of {last} is saved in "
+        f"{run.path}; the same command goes on from there",
     )

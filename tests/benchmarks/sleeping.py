@@ -24,6 +24,9 @@ from actors.generator.pool import GeneratorPool
 from actors.generator.types import ReplicaReport, Request, Sampled, Sampling
 from actors.learner.job import LearnerJob
 from actors.runtime.calls import ask
+from actors.stream.agree import Agree
+from actors.stream.dataset import fixed_stage
+from actors.stream.generate import Generate
 from actors.weights.buckets import fetch, pack, stored
 from actors.weights.update import WeightUpdate
 from unisd_core.common.schema import PROMPT, SCORED
@@ -172,44 +175,42 @@ class SleepingScore:
         return pa.table([columns[name] for name in SCORED.names], schema=SCORED)
 
 
-class SleepingJob(LearnerJob):
+def sleeping_learner(settings: dict[str, Any]) -> None:
     """Reads batches as the learner does, sleeps, closes the accounts and publishes."""
+    job: LearnerJob = settings["job"]
+    work = Workload.load(job.model_dir)
+    weights = {"a": np.zeros(work.adapter_bytes // 4, np.float32)}
+    steps = ask(job.gate.restore.remote(None), "the gate")
+    shard = ray.train.get_dataset_shard("train")
+    batches = shard.iter_batches(batch_size=work.batch, batch_format="pyarrow", prefetch_batches=0)
+    with (job.run_path / "steps.jsonl").open("w") as log:
+        for version, table in enumerate(batches, start=1):
+            late = 2 * version > steps and work.late_learn_s is not None
+            time.sleep(work.late_learn_s if late else work.learn_s)
+            rows = table.select(["position", "attempt"]).to_pylist()
+            visits = [tuple(row.values()) for row in rows]
+            ask(job.gate.consume.remote(visits), "the gate")
+            publish(job, pack(version, weights))
+            ages = (version - 1) - table["version_first"].to_numpy()
+            line = {
+                "unix": time.time(),
+                "lengths": list(map(len, table["completion_ids"])),
+                "staleness_max": int(ages.max()),
+                "replicas": len(set(table["replica"].to_pylist())),
+            }
+            log.write(json.dumps(line) + "\n")
+            if version == steps:
+                break
 
-    def run(self) -> None:
-        work = Workload.load(self.model_dir)
-        weights = {"a": np.zeros(work.adapter_bytes // 4, np.float32)}
-        steps = ask(self.gate.restore.remote(None), "the gate")
-        shard = ray.train.get_dataset_shard("train")
-        batches = shard.iter_batches(
-            batch_size=work.batch, batch_format="pyarrow", prefetch_batches=0
-        )
-        with (self.run_path / "steps.jsonl").open("w") as log:
-            for version, table in enumerate(batches, start=1):
-                late = 2 * version > steps and work.late_learn_s is not None
-                time.sleep(work.late_learn_s if late else work.learn_s)
-                rows = table.select(["position", "attempt"]).to_pylist()
-                visits = [tuple(row.values()) for row in rows]
-                ask(self.gate.consume.remote(visits), "the gate")
-                self._publish(pack(version, weights))
-                ages = (version - 1) - table["version_first"].to_numpy()
-                line = {
-                    "unix": time.time(),
-                    "lengths": list(map(len, table["completion_ids"])),
-                    "staleness_max": int(ages.max()),
-                    "replicas": len(set(table["replica"].to_pylist())),
-                }
-                log.write(json.dumps(line) + "\n")
-                if version == steps:
-                    break
 
-    def _publish(self, update: WeightUpdate) -> None:
-        kept = stored(update, lambda bucket: ask(self.store.keep.remote(bucket), "the store")[0])
-        ask(self.store.publish.remote(kept, None), "the weight store")
+def publish(job: LearnerJob, update: WeightUpdate) -> None:
+    """Hand ``update`` to the store."""
+    kept = stored(update, lambda bucket: ask(job.store.keep.remote(bucket), "the store")[0])
+    ask(job.store.publish.remote(kept, None), "the weight store")
 
 
 class SleepingFleet(Fleet):
-    pooling, scoring, learning = SleepingPool, SleepingScore, SleepingJob
-    scorer_queue = SCORER_QUEUE
+    pooling = SleepingPool
 
 
 @dataclass(frozen=True)
@@ -236,10 +237,14 @@ def run(work: Workload, folder: Path, warm_up: int = 5) -> Outcome:
     ]
     with SleepingFleet(work.config(), folder) as fleet:
         fleet.wait_ready()
-        stream = fleet.stream(pa.Table.from_pylist(rows, schema=PROMPT), SAMPLING)
-        fleet.begin(stream, folder)
-        fleet.train(threading.Event())
-        pushes = fleet.outcome(work.steps).pushes
+        rollouts = (
+            fleet.admission(pa.Table.from_pylist(rows, schema=PROMPT), SAMPLING)
+            .map_batches(Generate, **fleet.generate)
+            .map_batches(SleepingScore, **fleet.score | fixed_stage(work.scorers, SCORER_QUEUE))
+            .map_batches(Agree, **fleet.agree)
+        )
+        fleet.start_learners(rollouts, folder, sleeping_learner).train(threading.Event())
+        pushes = fleet.report(work.steps).pushes
         ledger = ask(fleet.gate.counters.remote(), "the gate")
         incidents = ask(fleet.watch.take.remote(), "the watch")
     lines = [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipelines.command.cli import run_main
-from pipelines.evaluate import main, parser
+from pipelines.evaluate import main, options_of, parser
 from pipelines.evaluation.plan import EvaluationPlan
 from pipelines.evaluation.results import Scoreboard
 from unisd_core.common.errors import UserError
@@ -29,7 +29,7 @@ def make(tiny_model: Path, tmp_path: Path) -> Any:
         )
         if args.out is None:
             args.out = str(tmp_path / "out")
-        return EvaluationPlan.make(load_config(None, args.overrides, tmp_path), args)
+        return EvaluationPlan.make(load_config(None, args.overrides, tmp_path), options_of(args))
 
     return plan
 

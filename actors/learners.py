@@ -1,0 +1,94 @@
+"""Learners: the Ray Train side of a run, from the start of its workers to the last version pushed.
+
+Ray Train restarts workers that fail; nobody restarts its controller, so that this does. The
+actors that coordinate the run are watched here too, since they must answer while it trains.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ray.data import Dataset
+from ray.exceptions import RayActorError
+from ray.train import TrainingFailedError
+
+from actors.learner.job import LearnerJob
+from actors.learner.ray_train import TrainerThread, run_learner
+from actors.runtime.calls import START_TIMEOUT_S, ask
+from actors.supervision.liveness import LivenessProbe
+from unisd_core.common.errors import UserError
+from unisd_core.training.nonfinite_rows import BadRow, write_down
+
+
+class Learners:
+    """Workers that train from ``rollouts``; they load at once and get no prompt before
+    :meth:`train`. ``pool`` serves what they publish, ``uids`` names the rows of prompts, and
+    ``work`` is what each worker does."""
+
+    def __init__(
+        self,
+        job: LearnerJob,
+        rollouts: Dataset,
+        pool: Any,
+        uids: Sequence[str],
+        work: Callable[[dict[str, Any]], None] = run_learner,
+    ) -> None:
+        self.job, self.pool, self.uids = job, pool, uids
+        self.config = job.config
+        self.thread = TrainerThread(job, rollouts, work)
+        self.thread.start()
+
+    def train(self, asked: threading.Event) -> bool:
+        """Consume the stream until training.max_steps; returns when every replica serves the last
+        version. False: it was ``asked`` to stop before, and the learners saved where they were, if
+        they could within training.stop_grace_s."""
+        job, watch = self.job, self.job.watch
+        ask(job.gate.open.remote(), "the gate")
+        probe = LivenessProbe(
+            {"gate": job.gate, "weight store": job.store, "generator pool": self.pool,
+             "watch": watch},
+            self.config.generator.stall_s,
+        )  # fmt: skip
+        for _ in range(self.config.training.max_restarts + 1):
+            while self.thread.is_alive() and not asked.is_set():
+                self.thread.join(0.2)
+                for name in probe.look():
+                    watch.note.remote(name, "did not answer; replaced")
+            if asked.is_set():
+                ask(job.gate.halt.remote(), "the gate")
+                self.thread.join(self.config.training.stop_grace_s)
+                return False
+            if not isinstance(self.thread.error, RayActorError):
+                break
+            note = watch.note.remote("Ray Train", "lost its controller; begun again")
+            ask(note, "the watch")
+            self.thread = TrainerThread(job, self.thread.stream, self.thread.work)
+            self.thread.start()
+        self._raise_failure()
+        limit = START_TIMEOUT_S + self.config.generator.timeout_s
+        ask(job.store.wait_pushed.remote(limit), "the weight store", 2 * limit)
+        return True
+
+    def _raise_failure(self) -> None:
+        error = self.thread.error
+        if isinstance(error, TrainingFailedError):
+            # Ray Train passes errors on as text; what a user can mend was noted at the gate.
+            failure = ask(self.job.gate.failure.remote(), "the gate")
+            if failure:
+                raise UserError(failure + self._lost_rows(self.job.run_path)) from None
+        if error is not None:
+            raise error
+
+    def _lost_rows(self, run_path: Path) -> str:
+        """Write down the last rows that were lost; says where they are found."""
+        lost = ask(self.job.gate.lost.remote(), "the gate")
+        if not lost:
+            return ""
+        file = write_down(
+            run_path, [BadRow(self.uids[row], **dataclasses.asdict(visit)) for row, visit in lost]
+        )
+        return f"; the last {len(lost)} of them are in {file}"

@@ -1,0 +1,121 @@
+"""TrainingRun: one run of training, from its checked settings to its summary."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+
+from actors.fleet import Fleet
+from actors.generator.client import pool_writing
+from actors.generator.types import Sampling
+from actors.learners import Learners
+from pipelines.command.incidents import IncidentLog
+from pipelines.training.evaluation import Evaluation, announce, check_teacher, evaluate
+from pipelines.training.result import Result, choose_result, finish
+from pipelines.training.resume import recover, train_until_stopped
+from pipelines.training.setup import RunSetup, prepare
+from pipelines.training.status_line import StatusLine
+from pipelines.training.validation import Validation
+from unisd_core.config.run import Config
+from unisd_core.evaluation.held_out import HeldOutSet
+from unisd_core.reporting.run_dir import RunDir
+from unisd_core.reporting.summary import Summary
+
+
+@dataclass
+class TrainingRun:
+    """The steps of a run in the order in which ``unisd_full`` takes them."""
+
+    setup: RunSetup
+    folder: RunDir
+    began: float
+    """When the command began, seconds of time.perf_counter."""
+
+    @classmethod
+    def prepare(cls, config: Config, *, resume: bool, began: float) -> TrainingRun:
+        """Load and check everything cheap, open the run's folder, find its newest checkpoint.
+
+        Raises UserError for a model, task or folder that cannot be used.
+        """
+        setup = prepare(config)
+        folder = RunDir.create(setup.config, resume=resume)
+        recover(setup.config, folder)
+        return cls(setup, folder, began)
+
+    @property
+    def config(self) -> Config:
+        """The settings, with the task's own limits filled in."""
+        return self.setup.config
+
+    @property
+    def model_dir(self) -> Path:
+        """Folder of the base model."""
+        return self.setup.model.folder
+
+    @property
+    def path(self) -> Path:
+        """Folder of the run."""
+        return self.folder.path
+
+    @property
+    def sampling(self) -> Sampling:
+        """How rollouts are decoded."""
+        return self.setup.sampling
+
+    @cached_property
+    def test_sets(self) -> list[HeldOutSet]:
+        """The rows that are asked before and after training."""
+        return self.setup.test_sets()
+
+    def incidents(self, fleet: Fleet) -> IncidentLog:
+        """Prints and keeps what goes wrong and is mended while the run goes on."""
+        return IncidentLog(fleet.watch, self.path)
+
+    def prompts(self, fleet: Fleet) -> pa.Table:
+        """Token ids of every training row and its views (schema ``PROMPT``). Where the model has to
+        write contexts or wrong references, the replicas do that first."""
+        writing = None
+        if self.setup.writes:
+            fleet.wait_ready()
+            in_flight = self.config.generator.groups_in_flight
+            writing = pool_writing(fleet.pool, self.setup.model, self.setup.builder, in_flight)
+        prompts = self.setup.training_prompts(writing)
+        announce(self.setup, prompts, self.test_sets)
+        return prompts.table
+
+    def require_better_teacher(self, fleet: Fleet, prompts: pa.Table) -> None:
+        """Measure the views; raises UserError for a teacher no better than its student."""
+        fleet.wait_ready()
+        check_teacher(self.setup, fleet.pool, prompts)
+
+    def evaluate(self, fleet: Fleet, stage: str, version: int = 0) -> Evaluation:
+        """Accuracy of a policy version on every test set."""
+        return evaluate(self.setup, fleet.pool, self.test_sets, self.folder, stage, version)
+
+    def status_line(self) -> StatusLine:
+        """Shows the newest step while the run trains."""
+        return StatusLine(self.config, self.path)
+
+    def validation(self, fleet: Fleet) -> Validation:
+        """Evaluates checkpoints while the run trains, where evaluation.eval_steps is set."""
+        return Validation(self.setup, fleet, self.path)
+
+    def train_until_stopped(self, learners: Learners) -> None:
+        """Train until training.max_steps. Raises Interrupted when a signal ended it earlier; the
+        step it has come to is saved then."""
+        train_until_stopped(learners, self.folder)
+
+    def choose_result(self, fleet: Fleet) -> Result:
+        """The last weights, or the best on validation rows, which then are served again."""
+        return choose_result(self.setup, fleet, self.folder)
+
+    def finish(
+        self, fleet: Fleet, result: Result, before: Evaluation, after: Evaluation
+    ) -> Summary:
+        """Save the trained weights, write summary.json and print the final table."""
+        seconds = time.perf_counter() - self.began
+        return finish(self.setup, fleet, self.folder, result, before, after, seconds)
