@@ -77,8 +77,8 @@ def clip_gradients(parameters: Sequence[nn.Parameter], limit: float) -> Tensor:
         return torch.nn.utils.clip_grad_norm_(parameters, limit)
     squares = torch.zeros(2, device=grads[0].device)
     for grad in grads:
-        split = isinstance(grad, DTensor)
-        squares[int(split)] += (grad.to_local() if split else grad).square().sum()
+        own = grad.to_local() if isinstance(grad, DTensor) else grad
+        squares[int(isinstance(grad, DTensor))] += own.square().sum()
     shards = squares[1:].clone()
     dist.all_reduce(shards)
     norm = (squares[0] + shards[0]).sqrt()

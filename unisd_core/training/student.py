@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -79,7 +79,7 @@ class Student:
         self.read = self.forward
         self.sharded = world > 1 and config.learner.sharding == "fsdp"
         if world > 1:
-            layers = list(backbone(self.model).layers)
+            layers = list(cast(nn.ModuleList, backbone(self.model).layers))
             self.forward = parallelize(self.forward, layers, config.learner.sharding)
         self.names = [name for name, p in self.model.named_parameters() if p.requires_grad]
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -261,7 +261,7 @@ def _first_not_finite(sums: dict[str, float]) -> str:
 
 
 def _by_kind(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
-    shards = [p for p in parameters if isinstance(p, DTensor)]
+    shards: list[nn.Parameter] = [p for p in parameters if isinstance(p, DTensor)]
     others = [p for p in parameters if not isinstance(p, DTensor)]
     return [group for group in (shards, others) if group]
 
