@@ -14,7 +14,7 @@ from actors.weights.buckets import unpack
 from actors.weights.update import WeightUpdate
 from unisd_core.common.process import stage_device, use_threads
 from unisd_core.config.run import Config
-from unisd_core.evaluation.reader import base_reader, reader
+from unisd_core.evaluation.forward_pass import ForwardPass
 from unisd_core.evaluation.text_scores import TextScores, score_texts
 from unisd_core.evaluation.texts import Limits, PromptCompletion
 from unisd_core.models.load import load_base
@@ -46,33 +46,34 @@ def measure_perplexity(
     model is compared with ``base_dir``, and one without base with itself.
     """
     scorer = config.scorer
-    task = ray.remote(_read).options(num_cpus=scorer.cpus, num_gpus=scorer.gpus)
-    reference = task.remote(config, str(model_dir), base_dir and str(base_dir), trained, sets)
+    task = ray.remote(_score).options(num_cpus=scorer.cpus, num_gpus=scorer.gpus)
+    reference = task.remote(config, model_dir, base_dir, trained, sets)
     return dict(ask(reference, "the reading of texts", LIMIT_S))
 
 
-def _read(
+def _score(
     config: Config,
-    model_dir: str,
-    base_dir: str | None,
+    model_dir: Path,
+    base_dir: Path | None,
     trained: WeightUpdate | None,
     sets: dict[str, TestSetTexts],
 ) -> dict[str, TextScores]:
     use_threads(config.scorer.threads)
     device = stage_device(config.scorer.gpus)
-    model: Any = load_base(Path(model_dir), config.model.dtype)
+    model: Any = load_base(model_dir, config.model.dtype)
     if trained is not None:
         model = make_trainable(model, config)
         load_trained_state(model, unpack(trained))
     model = model.to(device).eval()
-    base = base_reader(model) if isinstance(model, PeftModel) else None
+    base = ForwardPass.of_base(model) if isinstance(model, PeftModel) else None
     if base_dir is not None:
-        base = reader(load_base(Path(base_dir), config.model.dtype).to(device).eval())
+        base = ForwardPass.of(load_base(base_dir, config.model.dtype).to(device).eval())
     limits = Limits(config.scorer.batch_tokens, config.objective.chunk_tokens)
     settings = {"resamples": config.evaluation.bootstrap, "seed": config.seed}
+    trained_model = ForwardPass.of(model)
     return {
         name: score_texts(
-            reader(model), base, texts.gold, texts.own, texts.others, limits=limits, **settings
+            trained_model, base, texts.gold, texts.own, texts.others, limits=limits, **settings
         )
         for name, texts in sets.items()
     }

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from unisd_core.evaluation.forward_pass import ForwardPass
 from unisd_core.evaluation.perplexity import Perplexity
-from unisd_core.evaluation.reader import Reader
 from unisd_core.evaluation.texts import Limits, PromptCompletion, batches, select
 from unisd_core.evaluation.token_sums import TokenSums
 from unisd_core.objective.divergence import linear_divergence
@@ -28,7 +28,10 @@ class ModelDistance:
 
 @torch.inference_mode()
 def model_distance(
-    trained: Reader, base: Reader, texts: Sequence[PromptCompletion], limits: Limits | None = None
+    trained: ForwardPass,
+    base: ForwardPass,
+    texts: Sequence[PromptCompletion],
+    limits: Limits | None = None,
 ) -> ModelDistance:
     """Token divergence between two models, and both perplexities, from one reading by each.
 
@@ -45,8 +48,8 @@ def model_distance(
     selection = select(texts, limits)
     jsd_B, trained_B, base_B = np.zeros((3, len(texts)))
     for batch in batches(texts, selection.rows, limits):
-        trained_NH, token_N = trained.read(batch)
-        base_NH, _ = base.read(batch)
+        trained_NH, token_N = trained.predicting(batch)
+        base_NH, _ = base.predicting(batch)
         terms = linear_divergence(
             trained_NH,
             base_NH,

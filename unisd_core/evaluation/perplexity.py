@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from unisd_core.common.errors import UserError
-from unisd_core.evaluation.reader import Reader
+from unisd_core.evaluation.forward_pass import ForwardPass
 from unisd_core.evaluation.texts import LeftOut, Limits, PromptCompletion, batches, select
 from unisd_core.evaluation.token_sums import TokenSums
 from unisd_core.objective.divergence import sampled_logprobs
@@ -41,7 +41,7 @@ class Perplexity:
 
 
 def gold_fit(
-    model: Reader, texts: Sequence[PromptCompletion], limits: Limits | None = None
+    model: ForwardPass, texts: Sequence[PromptCompletion], limits: Limits | None = None
 ) -> Perplexity:
     """PPLfit: perplexity of the references, as completions of the student's prompt.
 
@@ -56,7 +56,7 @@ def gold_fit(
 
 
 def retention(
-    base: Reader, texts: Sequence[PromptCompletion], limits: Limits | None = None
+    base: ForwardPass, texts: Sequence[PromptCompletion], limits: Limits | None = None
 ) -> Perplexity:
     """PPLret: perplexity under the base model of what the trained model wrote.
 
@@ -67,11 +67,13 @@ def retention(
 
 
 @torch.inference_mode()
-def _perplexity(model: Reader, texts: Sequence[PromptCompletion], limits: Limits) -> Perplexity:
+def _perplexity(
+    model: ForwardPass, texts: Sequence[PromptCompletion], limits: Limits
+) -> Perplexity:
     selection = select(texts, limits)
     logprob_B = np.zeros(len(texts))
     for batch in batches(texts, selection.rows, limits):
-        states_NH, token_N = model.read(batch)
+        states_NH, token_N = model.predicting(batch)
         logprob_N = sampled_logprobs(states_NH, model.head_VH, token_N, limits.chunk_tokens)
         logprob_B[batch.rows] = batch.row_sums(logprob_N)
     return Perplexity(TokenSums(logprob_B, selection.tokens_B), selection.left_out)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from unisd_core.common.text_table import columns
 from unisd_core.config.base import FrozenModel
+from unisd_core.evaluation.forward_pass import ForwardPass
 from unisd_core.evaluation.model_distance import model_distance
 from unisd_core.evaluation.perplexity import Perplexity, gold_fit, retention
-from unisd_core.evaluation.reader import Reader
 from unisd_core.evaluation.scoreboard import Estimate
 from unisd_core.evaluation.texts import Limits, PromptCompletion
 
@@ -31,8 +31,8 @@ class TextScores(FrozenModel):
 
 
 def score_texts(
-    trained: Reader,
-    base: Reader | None,
+    trained: ForwardPass,
+    base: ForwardPass | None,
     gold: Sequence[PromptCompletion],
     own: Sequence[PromptCompletion],
     others: Sequence[PromptCompletion] | None,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unisd_core.common.errors import UserError
-from unisd_core.models.acceleration.prefix_tree import predicting, right_padded
+from unisd_core.models.acceleration.prefix_tree import by_tokens, predicting, right_padded
 
 
 class PromptCompletion(NamedTuple):
@@ -28,7 +28,8 @@ class Limits:
     """How much is read at one time, and at all."""
 
     batch_tokens: int = 8192
-    """Padded tokens of a forward pass; a longer text is read alone."""
+    """Tokens of a forward pass, what texts begin with alike counted once; a longer text is read
+    alone."""
     chunk_tokens: int = 256
     """Completion tokens whose logits exist at one time."""
     max_tokens: int | None = None
@@ -68,9 +69,10 @@ class Batch:
     counts: list[int]
     """Tokens of each completion."""
 
-    def predicting(self, states_BTH: Tensor) -> Tensor:
-        """The states (N, H) that predict ``token_N``: each stands one place before its token."""
-        return states_BTH[predicting(self.ids_BT, self.starts).to(states_BTH.device)]
+    @property
+    def predicting_BT(self) -> Tensor:
+        """The N places that predict ``token_N``: each is one before its token."""
+        return predicting(self.ids_BT, self.starts)
 
     def row_sums(self, value_N: Tensor) -> list[float]:
         """Sum of ``value_N`` over each completion, in float64."""
@@ -106,13 +108,7 @@ def batches(
     texts: Sequence[PromptCompletion], rows: Sequence[int], limits: Limits
 ) -> Iterator[Batch]:
     """The texts ``rows`` names, given by length, in batches of up to ``batch_tokens``."""
-    group: list[int] = []
-    for row in rows:
-        if group and (len(group) + 1) * _length(texts[row]) > limits.batch_tokens:
-            yield _batch(texts, group)
-            group = []
-        group.append(row)
-    if group:
+    for group in by_tokens(rows, lambda row: _ids(texts[row]), limits.batch_tokens):
         yield _batch(texts, group)
 
 
@@ -120,11 +116,15 @@ def _batch(texts: Sequence[PromptCompletion], rows: list[int]) -> Batch:
     chosen = [texts[row] for row in rows]
     return Batch(
         rows=rows,
-        ids_BT=right_padded([[*text.prompt_ids, *text.completion_ids] for text in chosen]),
+        ids_BT=right_padded([_ids(text) for text in chosen]),
         token_N=torch.tensor([token for text in chosen for token in text.completion_ids]),
         starts=[len(text.prompt_ids) for text in chosen],
         counts=[len(text.completion_ids) for text in chosen],
     )
+
+
+def _ids(text: PromptCompletion) -> list[int]:
+    return [*text.prompt_ids, *text.completion_ids]
 
 
 def _length(text: PromptCompletion) -> int:

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from tests.support.families import FAMILIES
 from tests.support.tiny import make_tiny_model
-from tests.unisd_core.evaluation.readings import (
+from tests.unisd_core.evaluation.texts import (
     limits,
     naive_jsd,
     naive_logprobs,
@@ -25,11 +25,11 @@ from tests.unisd_core.evaluation.readings import (
     texts,
 )
 from unisd_core.config.run import LoraConfig
+from unisd_core.evaluation.forward_pass import ForwardPass
 from unisd_core.evaluation.model_distance import model_distance
 from unisd_core.evaluation.perplexity import retention
-from unisd_core.evaluation.reader import Reader, base_reader, reader
 from unisd_core.evaluation.texts import Limits, PromptCompletion
-from unisd_core.models.load import lm_head_weight, load_base
+from unisd_core.models.load import hidden_states, lm_head_weight, load_base
 from unisd_core.models.lora import add_lora
 
 LENGTHS = [(5, 9), (120, 3), (1, 1), (30, 40), (80, 70)]
@@ -38,11 +38,11 @@ ONE = [PromptCompletion([0], [0])]
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Reader, Reader]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[ForwardPass, ForwardPass]:
     """Two unlike models with the same vocabulary."""
     folder = tmp_path_factory.mktemp("pair")
     models = [load_base(make_tiny_model(folder / str(seed), seed)) for seed in (0, 1)]
-    return reader(models[0]), reader(models[1])
+    return ForwardPass.of(models[0]), ForwardPass.of(models[1])
 
 
 def trained_model(folder: Path) -> torch.nn.Module:
@@ -60,7 +60,7 @@ def test_adapter_on_and_off_agrees_with_full_logits_in_float64(family: str, tmp_
     folder = make_tiny_model(tmp_path / family, family=family)
     rows = random_texts(LENGTHS)
     model = trained_model(folder)
-    found = model_distance(reader(model), base_reader(model), rows, SMALL)
+    found = model_distance(ForwardPass.of(model), ForwardPass.of_base(model), rows, SMALL)
 
     log_q = [naive_logprobs(model, text) for text in rows]
     exact = load_base(folder)
@@ -76,18 +76,19 @@ def test_adapter_on_and_off_agrees_with_full_logits_in_float64(family: str, tmp_
 
 def test_one_module_reads_as_two_would(tiny_model: Path) -> None:
     rows, model = random_texts(LENGTHS), trained_model(tiny_model)
-    shared = model_distance(reader(model), base_reader(model), rows, SMALL)
-    apart = model_distance(reader(model), reader(load_base(tiny_model)), rows, SMALL)
+    shared = model_distance(ForwardPass.of(model), ForwardPass.of_base(model), rows, SMALL)
+    base = ForwardPass.of(load_base(tiny_model))
+    apart = model_distance(ForwardPass.of(model), base, rows, SMALL)
     assert np.array_equal(shared.jsd.sum_B, apart.jsd.sum_B)
     assert np.array_equal(shared.base.logprobs.sum_B, apart.base.logprobs.sum_B)
-    alone = retention(base_reader(model), rows, SMALL)
+    alone = retention(ForwardPass.of_base(model), rows, SMALL)
     assert shared.base.over_tokens == pytest.approx(alone.over_tokens, rel=1e-6)
 
 
 @settings(max_examples=20)
 @given(texts, limits)
 def test_equal_models_are_at_no_distance_and_retain_their_own_perplexity(
-    pair: tuple[Reader, Reader], rows: list[PromptCompletion], small: Limits
+    pair: tuple[ForwardPass, ForwardPass], rows: list[PromptCompletion], small: Limits
 ) -> None:
     found = model_distance(pair[0], pair[0], rows, small)
     assert found.jsd.row_means_B.max() < 1e-6
@@ -98,7 +99,10 @@ def test_equal_models_are_at_no_distance_and_retain_their_own_perplexity(
 @settings(max_examples=20)
 @given(texts, limits, st.randoms(use_true_random=False))
 def test_symmetric_bounded_and_free_of_order_batches_and_chunks(
-    pair: tuple[Reader, Reader], rows: list[PromptCompletion], small: Limits, random: Random
+    pair: tuple[ForwardPass, ForwardPass],
+    rows: list[PromptCompletion],
+    small: Limits,
+    random: Random,
 ) -> None:
     order = list(range(len(rows)))
     random.shuffle(order)
@@ -123,9 +127,9 @@ def test_known_divergences() -> None:
 def test_states_of_low_precision_are_compared_in_float32(tiny_model: Path) -> None:
     low, exact = load_base(tiny_model, "bfloat16"), load_base(tiny_model)
     [text] = random_texts([(20, 30)])
-    found = model_distance(reader(low), reader(exact), [text])
+    found = model_distance(ForwardPass.of(low), ForwardPass.of(exact), [text])
     with torch.no_grad():
-        states_BTH = reader(low).states(torch.tensor([text.prompt_ids + text.completion_ids]))
+        states_BTH = hidden_states(low, torch.tensor([text.prompt_ids + text.completion_ids]))
         logits_TV = states_BTH[0, 19:-1].double() @ lm_head_weight(low).double().T
     log_q_TV = logits_TV.log_softmax(-1)
     assert found.jsd.sum_B[0] == pytest.approx(
@@ -157,8 +161,9 @@ def test_logits_exist_for_one_chunk_at_a_time(tmp_path: Path) -> None:
     model = load_base(make_tiny_model(tmp_path / "m", vocab_size=777))
     rows = random_texts([(30, 40), (20, 30)])
     with RowsOfLogits(lm_head_weight(model)) as logits:
-        model_distance(reader(model), reader(model), rows, Limits(chunk_tokens=7))
-        retention(reader(model), rows, Limits(chunk_tokens=7))
+        forward = ForwardPass.of(model)
+        model_distance(forward, forward, rows, Limits(chunk_tokens=7))
+        retention(forward, rows, Limits(chunk_tokens=7))
     assert logits.rows == 7
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.families import FAMILIES
 from tests.support.tiny import make_tiny_model
-from tests.unisd_core.evaluation.readings import (
+from tests.unisd_core.evaluation.texts import (
     limits,
     naive_logprobs,
     naive_sum,
@@ -20,8 +20,8 @@ from tests.unisd_core.evaluation.readings import (
     texts,
 )
 from unisd_core.common.errors import UserError
+from unisd_core.evaluation.forward_pass import ForwardPass
 from unisd_core.evaluation.perplexity import Perplexity, gold_fit, retention
-from unisd_core.evaluation.reader import Reader, reader
 from unisd_core.evaluation.texts import LeftOut, Limits, PromptCompletion
 from unisd_core.evaluation.token_sums import TokenSums
 from unisd_core.models.load import load_base
@@ -32,15 +32,15 @@ SMALL = Limits(batch_tokens=200, chunk_tokens=7)
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_model: Path) -> Reader:
-    return reader(load_base(tiny_model))
+def tiny(tiny_model: Path) -> ForwardPass:
+    return ForwardPass.of(load_base(tiny_model))
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_agrees_with_full_logits_in_float64(family: str, tmp_path: Path) -> None:
     rows = random_texts(LENGTHS)
     folder = make_tiny_model(tmp_path / family, family=family)
-    found = gold_fit(reader(load_base(folder)), rows, SMALL)
+    found = gold_fit(ForwardPass.of(load_base(folder)), rows, SMALL)
     exact = load_base(folder)
     expected = [naive_sum(naive_logprobs(exact, text), text) for text in rows]
     counts = [completion for _, completion in LENGTHS]
@@ -49,13 +49,15 @@ def test_agrees_with_full_logits_in_float64(family: str, tmp_path: Path) -> None
     assert found.over_tokens == pytest.approx(math.exp(-sum(expected) / sum(counts)), rel=1e-5)
     each = [math.exp(-total / count) for total, count in zip(expected, counts, strict=True)]
     assert found.over_rows == pytest.approx(sum(each) / len(each), rel=1e-5)
-    assert retention(reader(load_base(folder)), rows, SMALL).over_tokens == found.over_tokens
+    assert (
+        retention(ForwardPass.of(load_base(folder)), rows, SMALL).over_tokens == found.over_tokens
+    )
 
 
 @settings(max_examples=30)
 @given(texts, limits, st.randoms(use_true_random=False))
 def test_neither_order_nor_batches_nor_chunks_matter(
-    tiny: Reader, rows: list[PromptCompletion], small: Limits, random: Random
+    tiny: ForwardPass, rows: list[PromptCompletion], small: Limits, random: Random
 ) -> None:
     order = list(range(len(rows)))
     random.shuffle(order)
@@ -92,7 +94,7 @@ def test_bounds_are_those_of_the_mean_log_prob_turned_round() -> None:
     assert low < found.over_tokens < high
 
 
-def test_completions_that_cannot_be_read_are_counted_and_change_nothing(tiny: Reader) -> None:
+def test_completions_that_cannot_be_read_are_counted_and_change_nothing(tiny: ForwardPass) -> None:
     rows = random_texts([(3, 4), (2, 0), (9, 9), (4, 2)])
     found = retention(tiny, rows, Limits(max_tokens=10))
     kept = retention(tiny, [rows[0], rows[3]])
@@ -102,6 +104,6 @@ def test_completions_that_cannot_be_read_are_counted_and_change_nothing(tiny: Re
     assert found.over_rows == pytest.approx(kept.over_rows, rel=1e-5)
 
 
-def test_an_empty_reference_is_an_error(tiny: Reader) -> None:
+def test_an_empty_reference_is_an_error(tiny: ForwardPass) -> None:
     with pytest.raises(UserError, match="row 1: the reference has no tokens"):
         gold_fit(tiny, random_texts([(3, 4), (2, 0)]))

@@ -4,19 +4,22 @@ import pytest
 import torch
 from hypothesis import given
 
-from tests.unisd_core.evaluation import readings
+from tests.unisd_core.evaluation.texts import limits as some_limits
+from tests.unisd_core.evaluation.texts import texts as some_texts
 from unisd_core.common.errors import UserError
 from unisd_core.evaluation.texts import LeftOut, Limits, PromptCompletion, batches, select
+from unisd_core.models.acceleration.prefix_tree import PrefixTree
 
 
-@given(readings.texts, readings.limits)
+@given(some_texts, some_limits)
 def test_every_text_is_in_one_batch_and_batches_keep_to_the_limit(
     texts: list[PromptCompletion], limits: Limits
 ) -> None:
     found = list(batches(texts, select(texts, limits).rows, limits))
     assert sorted(row for batch in found for row in batch.rows) == list(range(len(texts)))
     for batch in found:
-        assert batch.ids_BT.numel() <= limits.batch_tokens or len(batch.rows) == 1
+        different = len(PrefixTree.of(batch.ids_BT).id_N)
+        assert different <= limits.batch_tokens or len(batch.rows) == 1
         for row, ids_T in zip(batch.rows, batch.ids_BT.tolist(), strict=True):
             whole = [*texts[row].prompt_ids, *texts[row].completion_ids]
             assert ids_T[: len(whole)] == whole
@@ -24,17 +27,16 @@ def test_every_text_is_in_one_batch_and_batches_keep_to_the_limit(
         assert batch.token_N.tolist() == expected
 
 
-@given(readings.texts, readings.limits)
+@given(some_texts, some_limits)
 def test_a_token_is_predicted_from_the_place_before_it(
     texts: list[PromptCompletion], limits: Limits
 ) -> None:
     for batch in batches(texts, select(texts, limits).rows, limits):
-        places_BT = torch.arange(batch.ids_BT.numel()).view(batch.ids_BT.shape)
-        before_N = batch.predicting(places_BT.unsqueeze(-1)).squeeze(-1)
+        before_N = batch.predicting_BT.flatten().nonzero().squeeze(-1)
         assert torch.equal(batch.ids_BT.flatten()[before_N + 1], batch.token_N)
 
 
-@given(readings.texts, readings.limits)
+@given(some_texts, some_limits)
 def test_sums_belong_to_their_texts(texts: list[PromptCompletion], limits: Limits) -> None:
     for batch in batches(texts, select(texts, limits).rows, limits):
         expected = [sum(texts[row].completion_ids) for row in batch.rows]

@@ -1,4 +1,4 @@
-"""Random texts, a reader without a network, and naive float64 versions through full logits."""
+"""Random texts, a model without a network, and naive float64 versions through full logits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.unisd_core.objective.reference import naive_divergence
-from unisd_core.evaluation.reader import Reader
+from unisd_core.evaluation.forward_pass import ForwardPass
 from unisd_core.evaluation.texts import Limits, PromptCompletion
 
 # Above the special tokens of every family and below the smallest vocabulary.
@@ -38,10 +38,10 @@ def random_texts(lengths: list[tuple[int, int]], seed: int = 0) -> list[PromptCo
     return [PromptCompletion(ids(prompt), ids(completion)) for prompt, completion in lengths]
 
 
-def same_everywhere(logits_V: list[float]) -> Reader:
+def same_everywhere(logits_V: list[float]) -> ForwardPass:
     """Predicts every token from the same logits, whatever it reads."""
     head_V1 = torch.tensor(logits_V, dtype=torch.float32).unsqueeze(1)
-    return Reader(lambda ids_BT: torch.ones(*ids_BT.shape, 1), head_V1)
+    return ForwardPass(lambda _, wanted_BT: torch.ones(int(wanted_BT.sum()), 1), head_V1)
 
 
 @torch.no_grad()
