@@ -17,11 +17,11 @@ from urllib.parse import quote
 
 from pipelines.command.console import report
 from unisd_core.common.errors import UserError, reason
+from unisd_core.common.files import replace_file
 from unisd_core.reporting.page.comparison_page import comparison_page
 from unisd_core.reporting.page.run_files import RunRecord, read_run
 from unisd_core.reporting.page.run_page import run_page
 from unisd_core.reporting.page.tokens import Decode
-from unisd_core.reporting.run_dir import replace_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

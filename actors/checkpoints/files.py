@@ -10,7 +10,6 @@ import base64
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from torch import Tensor
 
 from actors.admission.ledger import Outcome
 from unisd_core.common.errors import reason
+from unisd_core.common.files import atomic_path
 from unisd_core.training.batch_stats import BatchTotals
 
 MARKER = "complete.json"
@@ -62,7 +62,8 @@ class Checkpoint:
 def write(folder: Path, checkpoint: Checkpoint) -> None:
     """Write ``checkpoint`` into the empty ``folder``, the marker last."""
     for name in TENSORS:
-        save_file(getattr(checkpoint, name), folder / f"{name}.safetensors")
+        with atomic_path(folder / f"{name}.safetensors") as temporary:
+            save_file(getattr(checkpoint, name), temporary)
     ledger = dict(checkpoint.ledger)
     ledger["outcomes"] = base64.b64encode(ledger["outcomes"]).decode()
     state = {
@@ -104,15 +105,6 @@ def is_complete(folder: Path) -> bool:
         return all((folder / name).is_file() for name in FILES)
     except (OSError, BrokenCheckpoint):
         return False
-
-
-def flush(path: Path) -> None:
-    """Return once a file or folder has reached the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class _Strict(BaseModel):

@@ -17,11 +17,11 @@ from actors.checkpoints.files import (
     MARKER,
     BrokenCheckpoint,
     Checkpoint,
-    flush,
     is_complete,
     read,
     write,
 )
+from unisd_core.common.files import flush
 
 log = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from pipelines.ablation.grid import Cell, training_key
 from unisd_core.common.errors import UserError, reason
+from unisd_core.common.files import json_lines
 from unisd_core.config.load import load_saved_config
 from unisd_core.evaluation.comparison import ResultLine, SetOutcome, pack_outcomes, rows_digest
 
@@ -34,18 +35,17 @@ def read_results(path: Path) -> list[ResultLine]:
     A last line without an end was cut off by a crash and is left out with a warning.
     Raises UserError for any other line that cannot be read.
     """
-    if not path.exists():
-        return []
     try:
-        *whole, torn = path.read_bytes().split(b"\n")
+        found = json_lines(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if torn:
-        logger.warning("%s: the last line is cut off and not counted", path)
     lines = []
-    for number, text in enumerate(whole, start=1):
+    for number, line in enumerate(found, start=1):
+        if not line.ended:
+            logger.warning("%s: the last line is cut off and not counted", path)
+            continue
         try:
-            lines.append(ResultLine.model_validate_json(text))
+            lines.append(ResultLine.model_validate_json(line.text))
         except ValidationError:
             raise UserError(f"{path}: line {number} is no result of a run; remove it") from None
     return lines

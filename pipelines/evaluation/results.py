@@ -10,12 +10,12 @@ from pathlib import Path
 from pipelines.command.console import report
 from pipelines.evaluation.plan import EvaluationPlan
 from unisd_core.common.errors import UserError
+from unisd_core.common.files import replace_file
 from unisd_core.common.text_table import columns
 from unisd_core.evaluation.held_out import HeldOutSet
 from unisd_core.evaluation.outcomes import Outcomes, read_outcomes, write_outcomes
 from unisd_core.evaluation.scoreboard import SetScore, render_scores, score_set
 from unisd_core.evaluation.text_scores import TextScores, render_texts
-from unisd_core.reporting.run_dir import replace_file
 from unisd_core.reporting.summary import package_versions
 
 

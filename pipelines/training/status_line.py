@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pipelines.command.follower import Follower
+from unisd_core.common.files import json_lines
 from unisd_core.config.run import Config
 
 
@@ -31,7 +33,7 @@ class StatusLine(Follower):
             sys.stdout.write("\n")
 
     def _show(self) -> None:
-        metrics = _last_line(self.path)
+        metrics = last_line(self.path)
         if metrics is None or metrics["step"] <= self.shown:
             return
         if metrics["unix_time"] < self.began:  # of an earlier start; may not have been saved
@@ -46,7 +48,7 @@ class StatusLine(Follower):
             sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
-    def _render(self, metrics: dict) -> str:
+    def _render(self, metrics: Mapping[str, Any]) -> str:
         elapsed = time.time() - self.began
         done = max(1, self.shown - (self.first_step or 0))
         left = elapsed / done * (self.steps - self.shown)
@@ -59,10 +61,10 @@ class StatusLine(Follower):
         )
 
 
-def _last_line(path: Path) -> dict | None:
+def last_line(path: Path) -> dict[str, Any] | None:
+    """The newest line; None where there is none, or while it is being written."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return json.loads(lines[-1]) if lines else None
-    except (OSError, ValueError):
-        # The file does not exist yet, or its last line is being written.
+        lines = json_lines(path)
+    except OSError:
         return None
+    return lines[-1].fields if lines else None

@@ -7,7 +7,6 @@ replaced while they are answered; the versions that answered are recorded with t
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,11 @@ from pipelines.command.console import report
 from pipelines.command.follower import Follower
 from pipelines.training.setup import RunSetup
 from unisd_core.common.errors import UserError, reason
+from unisd_core.common.files import atomic_path, json_lines, replace_file
 from unisd_core.config.run import Config
 from unisd_core.evaluation.held_out import HeldOutSet
 from unisd_core.evaluation.outcomes import score_outcomes
 from unisd_core.evaluation.scoreboard import score_set
-from unisd_core.reporting.run_dir import replace_file
 
 LINES, WEIGHTS = "validation.jsonl", "best.safetensors"
 
@@ -46,7 +45,7 @@ class Validation(Follower):
         super().__init__()
         self.setup, self.fleet, self.path = setup, fleet, run_path
         self.every = setup.config.evaluation.eval_steps
-        self.lines = _known_lines(run_path)
+        self.lines = known_lines(run_path)
         self.seen = self.lines[-1]["step"] if self.lines else 0
         """Step up to which every checkpoint was looked at."""
         self.test_set = setup.validation_set() if self.every else None
@@ -112,7 +111,7 @@ class Validation(Follower):
 def best_weights(run_path: Path) -> tuple[int, dict[str, Tensor]]:
     """Step and weights of the best evaluation. Raises UserError where there was none, and where
     its weights cannot be read."""
-    best = [line["step"] for line in _known_lines(run_path) if line["best"]]
+    best = [line["step"] for line in known_lines(run_path) if line["best"]]
     if not best:
         raise UserError(f"{run_path}: nothing was evaluated yet; set evaluation.select=last")
     try:
@@ -124,29 +123,26 @@ def best_weights(run_path: Path) -> tuple[int, dict[str, Tensor]]:
 
 
 def _keep_best(run_path: Path, found: checkpoints.Checkpoint) -> None:
-    temporary = run_path / f".{WEIGHTS}.tmp"
-    save_file(found.adapter, temporary)
-    os.replace(temporary, run_path / WEIGHTS)
+    with atomic_path(run_path / WEIGHTS) as temporary:
+        save_file(found.adapter, temporary)
 
 
-def _known_lines(run_path: Path) -> list[dict[str, Any]]:
+def known_lines(run_path: Path) -> list[dict[str, Any]]:
     """What was measured so far; a line that a crash cut off is left out."""
     try:
-        whole = (run_path / LINES).read_bytes().split(b"\n")[:-1]
-    except FileNotFoundError:
-        return []
+        lines = json_lines(run_path / LINES)
     except OSError as error:
         raise UserError(f"{run_path / LINES}: cannot be read ({reason(error)})") from None
-    return [line for line in map(_measured, whole) if line]
+    found = (_measured(line.fields or {}) for line in lines if line.ended)
+    return [fields for fields in found if fields is not None]
 
 
-def _measured(text: bytes) -> dict[str, Any] | None:
-    """The evaluation that a line holds, None where it is torn."""
+def _measured(fields: dict[str, Any]) -> dict[str, Any] | None:
+    """``fields`` as an evaluation, None where they are none."""
     try:
-        line = json.loads(text)
-        if type(line["step"]) is int and type(line["best"]) is bool:
-            return {**line, "accuracy": float(line["accuracy"])}
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        if type(fields["step"]) is int and type(fields["best"]) is bool:
+            return {**fields, "accuracy": float(fields["accuracy"])}
+    except (ValueError, KeyError, TypeError, OverflowError):
         pass
     return None
 

@@ -16,8 +16,8 @@ from safetensors.torch import save
 from pipelines.ablation.grid import Cell
 from pipelines.ablation.results import append_result, collect, is_finished, read_results
 from pipelines.evaluation.results import _read_identity
-from pipelines.training.status_line import _last_line
-from pipelines.training.validation import LINES, WEIGHTS, _known_lines, best_weights, is_over
+from pipelines.training.status_line import last_line
+from pipelines.training.validation import LINES, WEIGHTS, best_weights, is_over, known_lines
 from tests.fuzz.damage import (
     MISPLACED,
     damaged_bytes,
@@ -73,7 +73,7 @@ def test_metrics_of_a_torn_run(folder: Path, data: bytes, step: int) -> None:
     for line in path.read_text(encoding="utf-8").splitlines():
         assert json.loads(line)["step"] <= step
     run.log(step + 1, {"loss": 0.25})
-    assert always("run files: metrics", _last_line, path)["step"] == step + 1  # type: ignore[index]
+    assert always("run files: metrics", last_line, path)["step"] == step + 1  # type: ignore[index]
 
 
 @pytest.mark.parametrize("name", ["step-x.parquet", "step-.parquet", "step-9-part-0.parquet"])
@@ -91,7 +91,7 @@ def test_files_of_others_among_the_trajectories(tmp_path: Path, name: str) -> No
 @example(b'{"step": 5, "acc{"step": 10, "best": true}\n')
 def test_validation_of_a_torn_run(folder: Path, data: bytes) -> None:
     (folder / LINES).write_bytes(data)
-    lines = always("run files: validation", _known_lines, folder)
+    lines = always("run files: validation", known_lines, folder)
     assert max((one["accuracy"] for one in lines), default=-1) is not None
     settings = {"eval_steps": 10, "early_stopping_patience": 1}
     assert is_over(lines, Config.model_validate({"evaluation": settings})) in (True, False)

@@ -16,4 +16,4 @@ def shorten(text: str, longest: int = 200) -> str:
 
 def reason(error: BaseException) -> str:
     """The first line of what another library says of its failure, or the kind of error."""
-    return shorten((str(error).splitlines() or [type(error).__name__])[0], 400)
+    return shorten((str(error).strip().splitlines() or [type(error).__name__])[0], 400)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unisd_core.common.errors import UserError, reason
+from unisd_core.common.files import atomic_path
 from unisd_core.models.completion_cache import Written
 from unisd_core.tasks.base import Row, Task
 
@@ -105,9 +105,8 @@ def write_outcomes(outcomes: Outcomes, path: Path) -> None:
         for b, uid in enumerate(outcomes.uids)
         for n in range(outcomes.samples)
     ]
-    temporary = path.with_name(f".{path.name}.tmp")
-    pq.write_table(pa.Table.from_pylist(lines, _SCHEMA), temporary, compression="zstd")
-    os.replace(temporary, path)
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(lines, _SCHEMA), temporary, compression="zstd")
 
 
 def read_outcomes(path: Path) -> Outcomes:

@@ -11,13 +11,13 @@ import dataclasses
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from unisd_core.common.errors import UserError
+from unisd_core.common.files import atomic_path
 from unisd_core.models.fetch import cache_folder
 
 LARGEST = 2**30
@@ -97,14 +97,8 @@ class TextCache:
             self._has_room = True
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".text-")
-            try:
-                with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                    json.dump(dataclasses.asdict(written), file)
-                os.replace(temporary, path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            with atomic_path(path, shared=True) as temporary:
+                temporary.write_text(json.dumps(dataclasses.asdict(written)), encoding="ascii")
         except OSError as error:
             raise UserError(
                 f"{self.folder}: texts of the model cannot be kept there "

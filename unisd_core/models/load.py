@@ -21,7 +21,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from unisd_core.common.errors import UserError
+from unisd_core.common.errors import UserError, reason
 from unisd_core.models.acceleration.gated_mlp import recompute_gated_mlps
 from unisd_core.models.acceleration.prefix_sharing import enable_prefix_sharing, forward_rows
 from unisd_core.models.fetch import quiet_transformers, resolve_model
@@ -123,8 +123,9 @@ def load_base(folder: Path, dtype: str | torch.dtype = torch.float32) -> PreTrai
                 output_loading_info=True,
             )
         except (OSError, ValueError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise UserError(f"{folder}: cannot be loaded as a causal LM: {first}") from error
+            raise UserError(
+                f"{folder}: cannot be loaded as a causal LM: {reason(error)}"
+            ) from error
     absent = sorted(info["missing_keys"])
     if absent:
         raise UserError(f"{folder}: the weights lack {absent[0]} ({len(absent)} such); fetch again")

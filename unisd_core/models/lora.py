@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from unisd_core.common.errors import UserError
+from unisd_core.common.files import atomic_path
 from unisd_core.config.run import LoraConfig
 from unisd_core.models.acceleration.lora_linear import LoraLinear
 from unisd_core.models.fetch import WEIGHT_INDEX
@@ -89,11 +90,9 @@ def save_adapter(
     fields = json.loads(path.read_text())
     fields["target_modules"] = sorted(fields["target_modules"])
     path.write_text(json.dumps(fields, indent=2, sort_keys=True))
-    save_file(
-        {name: tensor.detach().float().contiguous() for name, tensor in sorted(state.items())},
-        folder / "adapter_model.safetensors",
-        metadata={"format": "pt"},
-    )
+    tensors = {name: tensor.detach().float().contiguous() for name, tensor in sorted(state.items())}
+    with atomic_path(folder / "adapter_model.safetensors") as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
 
 
 def adapter_checksum(state: Mapping[str, Tensor]) -> str:
@@ -157,7 +156,8 @@ def _save_model(
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in weights.items()
     }
-    save_file(tensors, folder_out / "model.safetensors", metadata={"format": "pt"})
+    with atomic_path(folder_out / "model.safetensors") as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
 
 
 def _peft_config(lora: LoraConfig) -> PeftLoraConfig:

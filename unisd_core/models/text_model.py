@@ -18,6 +18,7 @@ from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from unisd_core.common.errors import UserError
+from unisd_core.common.files import atomic_path
 from unisd_core.models.fetch import WEIGHT_INDEX, build_once, cache_folder, weight_files
 
 # Checkpoints of different age nest the two names in either order.
@@ -59,7 +60,8 @@ def _extract(folder: Path, config: dict[str, Any], target: Path) -> None:
                     tensors[new] = shard.get_tensor(name)
         if tensors:
             part = f"model-{number:05d}.safetensors"
-            save_file(tensors, target / part, metadata={"format": "pt"})
+            with atomic_path(target / part) as temporary:
+                save_file(tensors, temporary, metadata={"format": "pt"})
             places |= dict.fromkeys(tensors, part)
     if not places:
         raise UserError(f"{folder}: holds no tensors of a language model; fetch it again")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unisd_core.common.errors import UserError
+from unisd_core.common.files import atomic_path, json_lines, replace_file
 from unisd_core.config.load import changed_keys, dump_config, load_saved_config
 from unisd_core.config.run import Config, OutputsConfig
 from unisd_core.reporting.sinks import Sinks, check_sinks
@@ -79,10 +79,10 @@ class RunDir:
         self._purge_step = step + 1
         (self.path / "summary.json").unlink(missing_ok=True)
         metrics = self.path / "metrics.jsonl"
-        if metrics.exists():
-            # A crash may leave bytes behind that are no text.
-            lines = metrics.read_text(encoding="utf-8", errors="replace").splitlines()
-            replace_file(metrics, "".join(f"{line}\n" for line in lines if _step(line) <= step))
+        lines = json_lines(metrics)
+        if lines:
+            kept = [line.text.decode() for line in lines if _step(line.fields) <= step]
+            replace_file(metrics, "".join(f"{text}\n" for text in kept))
         for part in (self.path / "trajectories").glob("step-*.parquet"):
             number = part.name.split("-")[1]
             if number.isdecimal() and int(number) > step and part.is_file():
@@ -112,11 +112,8 @@ class RunDir:
             return
         folder = self.path / "trajectories"
         folder.mkdir(exist_ok=True)
-        final = folder / f"step-{step:06d}-part-{part}.parquet"
-        # Readers of a whole folder skip names that begin with a dot.
-        temporary = folder / f".{final.name}"
-        pq.write_table(table, temporary, compression="zstd")
-        os.replace(temporary, final)
+        with atomic_path(folder / f"step-{step:06d}-part-{part}.parquet") as temporary:
+            pq.write_table(table, temporary, compression="zstd")
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json`` atomically, which marks the run as finished."""
@@ -159,11 +156,11 @@ def _check_owner(path: Path, config: Config, resume: bool) -> None:
         logger.warning("%s is resumed with other values of %s", path, ", ".join(changed))
 
 
-def _step(line: str) -> float:
+def _step(fields: Mapping[str, Any] | None) -> float:
     """Step of a metrics line; infinite for a line that a killed writer left incomplete."""
     try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return float((fields or {})["step"])
+    except (ValueError, KeyError, TypeError, OverflowError):
         return math.inf
 
 
@@ -178,13 +175,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write ``text`` to ``path``, which is never seen half written and survives a crash."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -132,6 +134,21 @@ def test_equal_states_give_equal_files(
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
     fields = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
     assert fields["target_modules"] == sorted(LORA.target_modules)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_saved_files_can_be_read_by_whom_the_umask_lets(
+    trained: PeftModel, tiny_model: Path, tmp_path: Path, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        save_adapter(trained, LORA, tiny_model, tmp_path / "adapter")
+        save_merged(tiny_model, adapter_state(trained), LORA, tmp_path / "merged")
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} >= {".safetensors", ".json"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o666 & ~umask}
 
 
 def test_merging_agrees_with_peft_and_with_the_unmerged_forward(

@@ -6,9 +6,8 @@ and what is missing or of another form is None.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from unisd_core.common.errors import UserError
+from unisd_core.common.files import JsonLine, json_lines
 from unisd_core.config.base import FrozenModel, dotted
 from unisd_core.config.load import read_mapping
 from unisd_core.config.run import Config
@@ -79,8 +79,7 @@ def read_run(path: Path) -> RunRecord:
         for key, value in dotted(read_mapping(path / "config.yaml", "run"))
     }
     lines = {
-        name: list(_json_lines(path / f"{name}.jsonl"))
-        for name in ("metrics", "validation", "incidents")
+        name: _lines(path / f"{name}.jsonl") for name in ("metrics", "validation", "incidents")
     }
     metrics, validation = (
         sorted(
@@ -137,29 +136,17 @@ def is_number(value: object) -> bool:
         return False
 
 
-def _json_lines(path: Path) -> Iterator[Line | None]:
+def _lines(path: Path) -> list[Line | None]:
     """The objects in a file of JSON lines; None for a line that is none."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        return [line.fields for line in json_lines(path) if line.text.strip()]
     except OSError:
-        return
-    for line in text.splitlines():
-        found = _object(line)
-        if found is not None or line.strip():
-            yield found
-
-
-def _object(text: str) -> Line | None:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+        return []
 
 
 def _summary(path: Path) -> Line:
     try:
-        return _object(path.read_text(encoding="utf-8", errors="replace")) or {}
+        return JsonLine(path.read_bytes()).fields or {}
     except OSError:
         return {}
 
