@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO
 
@@ -203,7 +203,8 @@ def main(argv: Sequence[str] | None = None, launch: Launch = launch_process) -> 
     args = build_parser().parse_intermixed_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
-        return run(AblateOptions(**vars(args)), launch)
+        given = {field.name: getattr(args, field.name) for field in fields(AblateOptions)}
+        return run(AblateOptions(**given), launch)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130

@@ -95,6 +95,15 @@ def test_folders_are_small() -> None:
         assert len(entries) <= 14, folder
 
 
+def test_each_test_file_is_named_after_the_file_it_tests() -> None:
+    for package in ALLOWED:
+        for path in (ROOT / "tests" / package).rglob("test_*.py"):
+            folder = ROOT / path.parent.relative_to(ROOT / "tests")
+            tested = path.stem.removeprefix("test_")
+            names = {entry.stem for entry in folder.iterdir()} if folder.is_dir() else set()
+            assert any(tested == name or tested.startswith(f"{name}_") for name in names), path
+
+
 def test_files_are_small() -> None:
     lengths = sorted(len(path.read_text().splitlines()) for path in FILES.values())
     assert lengths[-1] <= 400

@@ -264,3 +264,9 @@ def test_a_failing_process_has_its_last_line_of_errors_repeated(
     program = "import sys; sys.stderr.write('early\\nbad row 7\\n\\n'); sys.exit(5)"
     assert ablate.launch_process([sys.executable, "-c", program]) == 5
     assert capfd.readouterr().err == "early\nbad row 7\n\nlast line: bad row 7\n"
+
+
+def test_committed_results_count_as_done() -> None:
+    results = Path(__file__).parents[2] / "docs" / "results" / "minitools.jsonl"
+    known = {line.key for line in read_results(results)}
+    assert known <= {cell.key for cell in load_grid("minitools", [], PRESETS_DIR).cells}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.scripted_writer import ScriptedWriter
 from tests.support.toy_task import ToyTask, toy_row
-from tests.unisd_core.tasks.test_published_rows import DATA_DIR
+from tests.unisd_core.tasks.test_registry_published_rows import DATA_DIR
 from unisd_core.common.errors import UserError
 from unisd_core.config.method import ViewsConfig
 from unisd_core.tasks.base import Row, Task

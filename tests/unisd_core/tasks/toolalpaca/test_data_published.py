@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unisd_core.tasks.test_published_rows import DATA_DIR
+from tests.unisd_core.tasks.test_registry_published_rows import DATA_DIR
 from unisd_core.tasks.data import read_jsonl
 from unisd_core.tasks.registry import load_task
 from unisd_core.tasks.tool_calls import find_calls

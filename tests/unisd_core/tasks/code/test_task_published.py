@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.unisd_core.tasks.test_published_rows import DATA_DIR, lines_of
+from tests.unisd_core.tasks.test_registry_published_rows import DATA_DIR, lines_of
 from unisd_core.sandbox import Limits, Program, run_programs
 from unisd_core.tasks.base import Row
 from unisd_core.tasks.code.extraction import extract_code
@@ -50,7 +50,7 @@ def test_every_row_loads_and_its_prompt_names_the_function_the_tests_call(
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "split", "file"), SPLITS)
 def test_every_reference_passes_its_tests(name: str, split: str, file: str) -> None:
-    # All of them go through the sandbox in test_published_programs.
+    # All of them go through the sandbox in test_run_published_programs.
     rows = rows_of(name, split)[::4]
     programs = []
     for row in rows:
