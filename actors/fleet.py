@@ -17,17 +17,18 @@ import ray
 from ray.data import Dataset
 from ray.exceptions import RayError
 
-from actors.admission.gate import Gate
+from actors.admission.gate import Gate, GateClient
 from actors.generator.group import Generators
+from actors.generator.pool import PoolClient
 from actors.generator.types import ReplicaReport, Sampling
 from actors.learner.job import LearnerJob
 from actors.learner.ray_train import run_learner
 from actors.learners import Learners
-from actors.runtime.calls import START_TIMEOUT_S, ActorByName, ask, coordinator_actor
+from actors.runtime.calls import START_TIMEOUT_S, coordinator_actor
 from actors.runtime.placement import scorer_options
 from actors.runtime.resource_plan import COORDINATOR_CPUS, resource_plan
 from actors.stream.dataset import fixed_stage, stream_of
-from actors.weights.store import PushStatus, WeightStore
+from actors.weights.store import PushStatus, WeightStore, WeightStoreClient
 from unisd_core.config.run import Config
 
 SPARE_SLOTS = 2
@@ -55,7 +56,8 @@ class Fleet(Generators):
 
     def __init__(self, config: Config, model_dir: Path) -> None:
         super().__init__(config, model_dir, resource_plan(config))
-        self.store = coordinator_actor(WeightStore, "store").remote(ActorByName("pool"))
+        store = coordinator_actor(WeightStore, "store")
+        self.store = WeightStoreClient(store.remote(PoolClient("pool")))
         self.gate: Any = None
         self._prompts: pa.Table | None = None
         self._sampling: Sampling | None = None
@@ -64,11 +66,11 @@ class Fleet(Generators):
         if self.gate is not None:
             with contextlib.suppress(RayError, TimeoutError):
                 # Stages that wait at the gate would ask a dead one again, and Ray would say so.
-                ask(self.gate.halt.remote(), "the gate", HALT_S)
+                self.gate.halt.within(HALT_S)()
         super().__exit__(*error)
 
     def _actors(self) -> list[Any]:
-        mine = [actor for actor in (self.gate, self.store) if actor is not None]
+        mine = [actor.handle for actor in (self.gate, self.store) if actor is not None]
         return [*mine, *super()._actors()]
 
     def admission(self, prompts: pa.Table, sampling: Sampling) -> Dataset:
@@ -76,7 +78,7 @@ class Fleet(Generators):
         which of ``prompts`` (schema ``PROMPT``) fill a slot, and when."""
         training = self.config.training
         self._prompts, self._sampling = prompts, sampling
-        self.gate = coordinator_actor(Gate, "gate").remote(
+        gate = coordinator_actor(Gate, "gate").remote(
             prompts.num_rows,
             training.batch_size,
             training.max_staleness,
@@ -88,6 +90,7 @@ class Fleet(Generators):
             # learner would wait for all of them before its first step.
             first_alone=self.config.generator.gpus == 0,
         )
+        self.gate = GateClient(gate)
         chunks = training.max_steps * training.batch_size // self.config.rollout.chunk_size
         return stream_of([{"slot": number} for number in range(SPARE_SLOTS * chunks)])
 
@@ -147,6 +150,6 @@ class Fleet(Generators):
         """State of the pushes and the replicas, once all replicas serve ``version``."""
         limit = START_TIMEOUT_S + 2 * self.config.generator.timeout_s
         return FleetReport(
-            replicas=ask(self.pool.reports.remote(version), "the generator pool", limit),
-            pushes=ask(self.store.status.remote(), "the weight store"),
+            replicas=self.pool.reports.within(limit)(version),
+            pushes=self.store.status(),
         )

@@ -16,9 +16,10 @@ from ray.data import Dataset
 from ray.exceptions import RayActorError
 from ray.train import TrainingFailedError
 
+from actors.generator.pool import PoolClient
 from actors.learner.job import LearnerJob
 from actors.learner.ray_train import TrainerThread, run_learner
-from actors.runtime.calls import START_TIMEOUT_S, ask
+from actors.runtime.calls import START_TIMEOUT_S
 from actors.supervision.liveness import LivenessProbe
 from unisd_core.common.errors import UserError
 from unisd_core.training.nonfinite_rows import BadRow, write_down
@@ -33,7 +34,7 @@ class Learners:
         self,
         job: LearnerJob,
         rollouts: Dataset,
-        pool: Any,
+        pool: PoolClient,
         uids: Sequence[str],
         work: Callable[[dict[str, Any]], None] = run_learner,
     ) -> None:
@@ -47,10 +48,10 @@ class Learners:
         version. False: it was ``asked`` to stop before, and the learners saved where they were, if
         they could within training.stop_grace_s."""
         job, watch = self.job, self.job.watch
-        ask(job.gate.open.remote(), "the gate")
+        job.gate.open()
         probe = LivenessProbe(
-            {"gate": job.gate, "weight store": job.store, "generator pool": self.pool,
-             "watch": watch},
+            {"gate": job.gate.handle, "weight store": job.store.handle,
+             "generator pool": self.pool.handle, "watch": watch.handle},
             self.config.generator.stall_s,
         )  # fmt: skip
         for _ in range(self.config.training.max_restarts + 1):
@@ -59,25 +60,24 @@ class Learners:
                 for name in probe.look():
                     watch.note.remote(name, "did not answer; replaced")
             if asked.is_set():
-                ask(job.gate.halt.remote(), "the gate")
+                job.gate.halt()
                 self.thread.join(self.config.training.stop_grace_s)
                 return False
             if not isinstance(self.thread.error, RayActorError):
                 break
-            note = watch.note.remote("Ray Train", "lost its controller; begun again")
-            ask(note, "the watch")
+            watch.note("Ray Train", "lost its controller; begun again")
             self.thread = TrainerThread(job, self.thread.stream, self.thread.work)
             self.thread.start()
         self._raise_failure()
         limit = START_TIMEOUT_S + self.config.generator.timeout_s
-        ask(job.store.wait_pushed.remote(limit), "the weight store", 2 * limit)
+        job.store.wait_pushed.within(2 * limit)(limit)
         return True
 
     def _raise_failure(self) -> None:
         error = self.thread.error
         if isinstance(error, TrainingFailedError):
             # Ray Train passes errors on as text; what a user can mend was noted at the gate.
-            failure = ask(self.job.gate.failure.remote(), "the gate")
+            failure = self.job.gate.failure()
             if failure:
                 raise UserError(failure + self._lost_rows(self.job.run_path)) from None
         if error is not None:
@@ -85,7 +85,7 @@ class Learners:
 
     def _lost_rows(self, run_path: Path) -> str:
         """Write down the last rows that were lost; says where they are found."""
-        lost = ask(self.job.gate.lost.remote(), "the gate")
+        lost = self.job.gate.lost()
         if not lost:
             return ""
         file = write_down(

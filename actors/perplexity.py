@@ -9,7 +9,7 @@ from typing import Any
 import ray
 from peft import PeftModel
 
-from actors.runtime.calls import ask
+from actors.runtime.calls import get_with_timeout
 from actors.weights.buckets import unpack
 from actors.weights.update import WeightUpdate
 from unisd_core.common.process import stage_device, use_threads
@@ -48,7 +48,7 @@ def measure_perplexity(
     scorer = config.scorer
     task = ray.remote(_score).options(num_cpus=scorer.cpus, num_gpus=scorer.gpus)
     reference = task.remote(config, model_dir, base_dir, trained, sets)
-    return dict(ask(reference, "the reading of texts", LIMIT_S))
+    return dict(get_with_timeout(reference, "the reading of texts", LIMIT_S))
 
 
 def _score(

@@ -19,7 +19,7 @@ from typing import Any
 
 from actors.admission.idle_time import IdleShares, IdleTimer
 from actors.admission.ledger import Admission, Ledger, Lost, Outcome
-from actors.runtime.calls import restarted
+from actors.runtime.calls import ActorClient, remote_method, restarted
 from actors.runtime.metrics import record
 from unisd_core.common.errors import UserError
 
@@ -328,3 +328,30 @@ class Gate:
         self.lost_since_step = 0
         self._notify()
         return self.ledger.steps
+
+
+class GateClient(ActorClient):
+    """What stages, learners and the driver ask of the gate."""
+
+    who = "the gate"
+
+    open = remote_method(Gate.open)
+    is_open = remote_method(Gate.is_open)
+    open_stream = remote_method(Gate.open_stream)
+    admit = remote_method(Gate.admit)
+    idle = remote_method(Gate.idle)
+    failure = remote_method(Gate.failure)
+    lost = remote_method(Gate.lost)
+    give_up = remote_method(Gate.give_up)
+    arrive = remote_method(Gate.arrive)
+    fail = remote_method(Gate.fail)
+    leave_out = remote_method(Gate.leave_out)
+    drop_stale = remote_method(Gate.drop_stale)
+    consume = remote_method(Gate.consume)
+    end_soon = remote_method(Gate.end_soon)
+    halt = remote_method(Gate.halt)
+    stream_broke = remote_method(Gate.stream_broke)
+    last_step = remote_method(Gate.last_step)
+    counters = remote_method(Gate.counters)
+    state = remote_method(Gate.state)
+    restore = remote_method(Gate.restore)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ray.exceptions import RayError
 
+from actors.admission.gate import GateClient
 from actors.admission.idle_time import IdleShares
 
 WAITS = 0.5
@@ -28,7 +29,7 @@ def wanted_change(idle: IdleShares, replicas: int, joining: int, least: int, mos
     return 0
 
 
-async def follow(pool: Any, gate: Any, every_s: float) -> None:
+async def follow(pool: Any, gate: GateClient, every_s: float) -> None:
     """Ask the gate every ``every_s`` seconds who waited, and let replicas join or leave."""
     settings = pool.config.generator
     while True:

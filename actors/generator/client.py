@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from actors.generator.pool import PoolClient
 from actors.generator.types import Request, Sampled, Sampling
-from actors.runtime.calls import ask
 from unisd_core.config.run import Config
 from unisd_core.models.completion_cache import TextCache, Written, text_key
 from unisd_core.models.model_files import ModelFiles
@@ -42,7 +42,7 @@ class Predictor:
 
     def __init__(
         self,
-        pool: Any,
+        pool: PoolClient,
         tokenizer: PreTrainedTokenizerBase,
         weights: str | None,
         *,
@@ -97,7 +97,7 @@ def as_text(tokenizer: PreTrainedTokenizerBase, sampled: Sampled) -> Written:
 
 
 def sample(
-    pool: Any,
+    pool: PoolClient,
     prompts: Sequence[list[int]],
     samplings: Sequence[Sampling],
     version: int = 0,
@@ -116,10 +116,10 @@ def sample(
     for start in range(0, len(requests), GROUP):
         # A replica's time limit counts from the call, so little may queue inside a replica.
         if len(waiting) == in_flight:
-            yield from ask(waiting.popleft(), "the generator pool", LIMIT_S)
+            yield from pool.wait(waiting.popleft(), LIMIT_S)
         waiting.append(pool.generate.remote(requests[start : start + GROUP], version))
     for group in waiting:
-        yield from ask(group, "the generator pool", LIMIT_S)
+        yield from pool.wait(group, LIMIT_S)
 
 
 def rollout_sampling(config: Config, stop_token_ids: tuple[int, ...]) -> Sampling:
@@ -140,7 +140,9 @@ def greedy(max_tokens: int, stop_token_ids: tuple[int, ...]) -> Sampling:
     return Sampling(0.0, 1.0, max_tokens, None, stop_token_ids)
 
 
-def pool_writing(pool: Any, model: ModelFiles, builder: ViewBuilder, in_flight: int) -> Writing:
+def pool_writing(
+    pool: PoolClient, model: ModelFiles, builder: ViewBuilder, in_flight: int
+) -> Writing:
     """The base model in the generators as a writer of contexts and wrong references, with the
     cache on disk. The replicas must be ready."""
 

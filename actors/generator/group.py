@@ -10,10 +10,10 @@ from typing import Any, Self
 import ray
 from ray.exceptions import RayError
 
-from actors.generator.pool import GeneratorPool
-from actors.runtime.calls import START_TIMEOUT_S, ActorByName, ask, coordinator_actor, first_line
+from actors.generator.pool import GeneratorPool, PoolClient
+from actors.runtime.calls import START_TIMEOUT_S, coordinator_actor, first_line
 from actors.runtime.resource_plan import StageResources, check_plan, generating_plan
-from actors.supervision.watchdog import Watchdog
+from actors.supervision.watchdog import Watchdog, WatchdogClient
 from actors.weights.buckets import stored
 from actors.weights.update import WeightUpdate
 from unisd_core.config.run import Config
@@ -36,9 +36,9 @@ class Generators:
         self.config, self.model_dir = config, model_dir
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         check_plan(plan or generating_plan(config), nodes)
-        self.watch = coordinator_actor(Watchdog, "watch").remote()
+        self.watch = WatchdogClient(coordinator_actor(Watchdog, "watch").remote())
         pool = coordinator_actor(self.pooling, "pool")
-        self.pool = pool.remote(config, str(model_dir), ActorByName("watch"))
+        self.pool = PoolClient(pool.remote(config, str(model_dir), WatchdogClient("watch")))
         # Engines take long to load; the caller prepares its prompts in the meantime.
         self._starting = self.pool.start.remote()
 
@@ -52,7 +52,7 @@ class Generators:
         trace: TracebackType | None,
     ) -> None:
         try:
-            ask(self.pool.stop.remote(), "the generator pool")
+            self.pool.stop()
         except (RayError, TimeoutError) as failure:
             log.warning("the generator pool did not stop: %s", first_line(failure))
         finally:
@@ -60,15 +60,15 @@ class Generators:
                 ray.kill(actor)
 
     def _actors(self) -> list[Any]:
-        return [self.pool, self.watch]
+        return [self.pool.handle, self.watch.handle]
 
     def wait_ready(self) -> None:
         """Return when every replica answers and reports its version; at once when called again."""
-        ask(self._starting, "the generator pool", START_TIMEOUT_S)
+        self.pool.wait(self._starting, START_TIMEOUT_S)
 
     def load(self, update: WeightUpdate) -> None:
         """Bring every replica to ``update`` and wait until each reports it."""
         self.wait_ready()
         limit = START_TIMEOUT_S + 2 * self.config.generator.timeout_s
-        ask(self.pool.push.remote(stored(update, ray.put)), "the generator pool", limit)
-        ask(self.pool.reports.remote(update.version), "the generator pool", limit)
+        self.pool.push.within(limit)(stored(update, ray.put))
+        self.pool.reports.within(limit)(update.version)

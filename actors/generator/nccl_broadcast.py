@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import ray
 
 from actors.generator.engine import open_sender
-from actors.runtime.calls import ask
+from actors.runtime.calls import get_with_timeout
 from actors.weights.buckets import BUCKET_BYTES, unpack
 from actors.weights.update import WeightUpdate
 from unisd_core.config.run import Config
@@ -70,7 +70,7 @@ class ReplicaClient:
             replica.transfer.remote(step, info)
             for replica, info in zip(self.replicas, infos, strict=True)
         ]
-        ask(calls, f"a generator replica ({step} of a broadcast)", self.limit_s)
+        get_with_timeout(calls, f"a generator replica ({step} of a broadcast)", self.limit_s)
 
 
 class Source:

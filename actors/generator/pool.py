@@ -16,13 +16,20 @@ import ray
 from ray.exceptions import ObjectLostError, RayActorError, RayError
 from ray.util import remove_placement_group
 
+from actors.admission.gate import GateClient
 from actors.generator import autoscaler as elastic
 from actors.generator.nccl_broadcast import WeightSender
 from actors.generator.replica import GeneratorReplica
 from actors.generator.router import Slot, Slots
 from actors.generator.types import ReplicaReport, Request, Sampled
-from actors.runtime.calls import START_TIMEOUT_S, ActorByName, first_line
+from actors.runtime.calls import (
+    START_TIMEOUT_S,
+    ActorClient,
+    first_line,
+    remote_method,
+)
 from actors.runtime.placement import place_options, reserve, reserved
+from actors.supervision.watchdog import WatchdogClient
 from actors.weights.update import WeightUpdate
 from unisd_core.config.run import Config
 
@@ -42,7 +49,7 @@ class GeneratorPool:
 
     replica: type = GeneratorReplica
 
-    def __init__(self, config: Config, model_dir: str, watch: Any) -> None:
+    def __init__(self, config: Config, model_dir: str, watch: WatchdogClient) -> None:
         self.config, self.model_dir, self.watch = config, model_dir, watch
         self.timeout = config.generator.timeout_s
         self.slots = Slots(config.generator.least, START_TIMEOUT_S + self.timeout)
@@ -63,7 +70,7 @@ class GeneratorPool:
             if settings.most > settings.least:
                 for _ in range(settings.replicas - settings.least):
                     await self.join("asked for at the start")
-                self._go(elastic.follow(self, ActorByName("gate"), settings.scale_s))
+                self._go(elastic.follow(self, GateClient("gate"), settings.scale_s))
         return await asyncio.shield(self.starting)
 
     async def _start(self) -> list[ReplicaReport]:
@@ -354,3 +361,16 @@ def _renamed(requests: list[Request], attempt: int) -> list[Request]:
         Request(f"{request.key}#{attempt}", request.prompt_ids, request.sampling)
         for request in requests
     ]
+
+
+class PoolClient(ActorClient):
+    """What stages, the weight store and the driver ask of the pool."""
+
+    who = "the generator pool"
+
+    start = remote_method(GeneratorPool.start)
+    generate = remote_method(GeneratorPool.generate)
+    push = remote_method(GeneratorPool.push)
+    pushed = remote_method(GeneratorPool.pushed)
+    reports = remote_method(GeneratorPool.reports)
+    stop = remote_method(GeneratorPool.stop)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from actors.admission.gate import GateClient
+from actors.supervision.watchdog import WatchdogClient
+from actors.weights.store import WeightStoreClient
 from unisd_core.config.run import Config
 
 
@@ -16,6 +18,6 @@ class LearnerJob:
     config: Config
     model_dir: Path
     run_path: Path
-    gate: Any
-    store: Any
-    watch: Any
+    gate: GateClient
+    store: WeightStoreClient
+    watch: WatchdogClient

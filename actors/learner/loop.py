@@ -21,7 +21,7 @@ from actors.checkpoints import folder as checkpoints
 from actors.checkpoints.writer import CheckpointWriter
 from actors.learner.batch_reader import BatchReader
 from actors.learner.job import LearnerJob
-from actors.runtime.calls import START_TIMEOUT_S, ask
+from actors.runtime.calls import START_TIMEOUT_S
 from actors.runtime.metrics import record
 from actors.weights.publisher import PolicyPublisher
 from unisd_core.common.errors import UserError
@@ -118,9 +118,8 @@ class Learner:
         if self.rank == 0:
             self.run_dir.resume_from(self.version)
         if self.rank == 0:
-            ledger = found and found.ledger
-            restore = self.job.gate.restore.remote(ledger, self.agreement_scale)
-            self.last_step = ask(restore, "the gate")
+            ledger = found.ledger if found else None
+            self.last_step = self.job.gate.restore(ledger, self.agreement_scale)
         if found is None:
             self._save()
         elif self.rank == 0:
@@ -128,7 +127,7 @@ class Learner:
             self.versions.publish(self.version, teacher_moved=not self.frozen, anew=True)
             # Replicas may still serve versions that were rolled back.
             limit = START_TIMEOUT_S + self.config.generator.timeout_s
-            ask(self.job.store.wait_pushed.remote(limit), "the weight store", 2 * limit)
+            self.job.store.wait_pushed.within(2 * limit)(limit)
         self.last_step = self._gather(self.last_step)[0]
 
     def batches(self, shard: Any) -> Iterator[pa.Table]:
@@ -158,16 +157,16 @@ class Learner:
             yield share[0]
 
     def _await_opening(self) -> None:
-        while not ask(self.job.gate.is_open.remote(), "the gate"):
+        while not self.job.gate.is_open():
             time.sleep(OPENING_S)
 
     def _wants_more(self) -> bool:
-        return self.version < ask(self.job.gate.last_step.remote(), "the gate")
+        return self.version < self.job.gate.last_step()
 
     def ask_end(self) -> None:
         """Learn whether the run is to end earlier than was known."""
         if self.rank == 0:
-            self.last_step = ask(self.job.gate.last_step.remote(), "the gate")
+            self.last_step = self.job.gate.last_step()
         self.last_step = self._gather(self.last_step)[0]
 
     def _dealt(self, whole: pa.Table | None) -> list[pa.Table | None] | None:
@@ -200,7 +199,7 @@ class Learner:
             # Workers step together or not at all.
             visits, late = [], visits + late
         if late and self.rank == 0:
-            ask(self.job.gate.drop_stale.remote(late), "the gate")
+            self.job.gate.drop_stale(late)
         if not visits:
             return
         done = update_without_bad_rows(self.student, fresh, self.version, self._gather)
@@ -208,7 +207,7 @@ class Learner:
         failed = [row.account for row in done.bad]
         if done.sums is None:
             if self.rank == 0:
-                ask(self.job.gate.leave_out.remote(failed), "the gate")
+                self.job.gate.leave_out(failed)
             return
         fresh, visits = done.rows, done.visits
         shares = self._gather((batch_totals(fresh, self.version), stage_spans(fresh)))
@@ -229,7 +228,7 @@ class Learner:
         if self.rank == 0:
             # The gate moves first: a checkpoint or a version that the ledger does not know must
             # not exist.
-            self.last_step = ask(self.job.gate.consume.remote(visits, failed), "the gate")
+            self.last_step = self.job.gate.consume(visits, failed)
             pushes = self.versions.publish(self.version, teacher_moved)
             metrics |= {"push_bytes": self.versions.published_bytes}
             if pushes:
@@ -269,7 +268,7 @@ class Learner:
         if problem is None:
             return
         if self.rank == 0:
-            ask(self.job.gate.give_up.remote(problem), "the gate")
+            self.job.gate.give_up(problem)
         # The first worker that fails ends the others; the gate has to know the reason before.
         self._gather(None)
         raise UserError(problem)
@@ -330,7 +329,7 @@ class Learner:
 
     def _note(self, what: str) -> None:
         if self.rank == 0:
-            ask(self.job.watch.note.remote("learners", what), "the watch")
+            self.job.watch.note("learners", what)
 
     def _gather(self, value: Any) -> list[Any]:
         """``value`` of every worker, by rank."""
@@ -361,7 +360,7 @@ class Learner:
             adapter=self.versions.known[self.version],
             optimizer=optimizer,
             teacher=self.teacher.state_dict(),
-            ledger=ask(self.job.gate.state.remote(), "the gate"),
+            ledger=self.job.gate.state(),
             totals=dataclasses.asdict(self.totals),
             thresholds={"clip": self.student.clip, "agreement_scale": self.agreement_scale},
         )

@@ -1,12 +1,16 @@
-"""Waiting for remote answers: never without a limit, never without a name."""
+"""Calls between actors: never without a time limit, never without a name."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
 
 import ray
 from ray.exceptions import GetTimeoutError
+
+P = ParamSpec("P")
+Answer = TypeVar("Answer")
 
 START_TIMEOUT_S = 600.0
 """Longest wait for an engine to load its model."""
@@ -15,7 +19,7 @@ ANSWER_S = 300.0
 """Longest wait for an actor that only passes messages."""
 
 
-def ask(reference: Any, who: str, timeout: float = ANSWER_S) -> Any:
+def get_with_timeout(reference: Any, who: str, timeout: float = ANSWER_S) -> Any:
     """The value of ``reference``. Raises TimeoutError naming ``who`` after ``timeout`` seconds."""
     try:
         return ray.get(reference, timeout=timeout)
@@ -23,20 +27,61 @@ def ask(reference: Any, who: str, timeout: float = ANSWER_S) -> Any:
         raise TimeoutError(f"{who} did not answer within {timeout:.0f} s") from None
 
 
-class ActorByName:
-    """The handle of an actor of this job by its name.
+class RemoteMethod(Generic[P, Answer]):
+    """A method of an actor, as its client offers it.
 
-    As an argument of an actor that Ray may restart: a handle itself would be kept in the object
-    store, and could be lost when it is needed.
+    Calling it waits for the answer, at most ``limit_s`` seconds; ``remote`` returns a reference
+    to the answer, as Ray's own does.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, client: ActorClient, name: str, limit_s: float = ANSWER_S) -> None:
+        self._client, self._name, self._limit_s = client, name, limit_s
 
-    def __getattr__(self, method: str) -> Any:
-        if method.startswith("_"):
-            raise AttributeError(method)
-        return getattr(_actor(self._name), method)
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        """The answer. Raises TimeoutError naming the actor, and what the method raised."""
+        return self._client.wait(self.remote(*args, **kwargs), self._limit_s)
+
+    def remote(self, *args: P.args, **kwargs: P.kwargs) -> ray.ObjectRef[Answer]:
+        """Calls the method and returns at once."""
+        return getattr(self._client.handle, self._name).remote(*args, **kwargs)
+
+    def within(self, limit_s: float) -> RemoteMethod[P, Answer]:
+        """The same method with another time limit, in seconds."""
+        return RemoteMethod(self._client, self._name, limit_s)
+
+
+class remote_method(Generic[P, Answer]):
+    """Declares a method of an actor's class on the class of its client, with the types it has."""
+
+    def __init__(self, method: Callable[Concatenate[Any, P], Awaitable[Answer]]) -> None:
+        self._name = method.__name__
+
+    def __get__(self, client: ActorClient, _: type[ActorClient]) -> RemoteMethod[P, Answer]:
+        return RemoteMethod(client, self._name)
+
+
+class ActorClient:
+    """Calls one actor; subclasses name it in ``who`` and list its methods.
+
+    ``actor`` is a handle, or the name under which Ray finds the actor: an argument of an actor
+    that Ray may restart must be a name, because a handle would be kept in the object store and
+    could be lost when it is needed.
+    """
+
+    who: ClassVar[str]
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    @property
+    def handle(self) -> Any:
+        """Ray's own handle of the actor."""
+        return _actor(self._actor) if isinstance(self._actor, str) else self._actor
+
+    def wait(self, reference: ray.ObjectRef[Answer], limit_s: float = ANSWER_S) -> Answer:
+        """The answer that ``reference`` stands for. Raises TimeoutError after ``limit_s``
+        seconds."""
+        return get_with_timeout(reference, self.who, limit_s)
 
 
 @functools.cache

@@ -4,12 +4,12 @@ torch."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pyarrow as pa
 import ray
 
-from actors.runtime.calls import ask
+from actors.admission.gate import GateClient
+from actors.supervision.watchdog import WatchdogClient
 from unisd_core.common.schema import SCORED
 from unisd_core.config.run import Config
 from unisd_core.scoring.agreement_columns import with_agreement_weights
@@ -23,11 +23,13 @@ class Agree:
     The watch attends to it, since the rows it holds are lost with it.
     """
 
-    def __init__(self, config: Config, gate: Any, model_dir: str, watch: Any) -> None:
+    def __init__(
+        self, config: Config, gate: GateClient, model_dir: str, watch: WatchdogClient
+    ) -> None:
         self.config, self.gate, self.watch = config, gate, watch
         self.attended = False
         self.waiting: list[pa.Table] = []
-        begin = ask(gate.counters.remote(), "the gate")
+        begin = gate.counters()
         self.batch: int = begin["version"]
         self.scale: float | None = begin["agreement_scale"]
         self.filter = RolloutFilter(config, model_dir)
@@ -46,7 +48,7 @@ class Agree:
 
     def _be_attended(self) -> None:
         # Not before the first chunk: then the stream it comes with has its number.
-        stream = ask(self.gate.counters.remote(), "the gate")["stream"]
+        stream = self.gate.counters()["stream"]
         actor, limit = ray.get_runtime_context().current_actor, self.config.scorer.timeout_s
         self.watch.attend.remote("agreement stage", actor, self.gate, stream, limit)
         self.attended = True
@@ -62,7 +64,7 @@ class Agree:
             for row, reason in zip(rows, reasons, strict=True)
             if reason is not None
         ]
-        wanted = ask(self.gate.arrive.remote(visits, dropped), "the gate")
+        wanted = self.gate.arrive(visits, dropped)
         kept = [index for index, keep in zip(passing, wanted, strict=True) if keep]
         # The type is given because none may be left.
         return table.take(pa.array(kept, pa.int64()))

@@ -17,9 +17,11 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayError
 
+from actors.admission.gate import GateClient
 from actors.admission.ledger import Admission
+from actors.generator.pool import PoolClient
 from actors.generator.types import Request, Sampled, Sampling
-from actors.runtime.calls import ask, first_line
+from actors.runtime.calls import first_line
 from unisd_core.common.schema import TRAJECTORY
 from unisd_core.config.run import Config
 
@@ -28,12 +30,17 @@ class Generate:
     """Asks the gate for prompts and the pool for completions; stamps both into the rows."""
 
     def __init__(
-        self, config: Config, gate: Any, pool: Any, prompts: ray.ObjectRef, sampling: Sampling
+        self,
+        config: Config,
+        gate: GateClient,
+        pool: PoolClient,
+        prompts: ray.ObjectRef[pa.Table],
+        sampling: Sampling,
     ) -> None:
         self.config, self.gate, self.pool = config, gate, pool
         self.prompts: pa.Table = ray.get(prompts)
         self.sampling = sampling
-        self.stream = ask(gate.open_stream.remote(), "the gate")
+        self.stream = gate.open_stream()
 
     async def __call__(self, slots: pa.Table) -> AsyncIterator[pa.Table]:
         (slot,) = slots["slot"].to_pylist()

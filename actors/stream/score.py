@@ -5,14 +5,14 @@ Torch is imported where it is used, for many processes import this file.
 
 from __future__ import annotations
 
-from typing import Any
-
 import pyarrow as pa
 import ray
 
-from actors.runtime.calls import ask, restarted
+from actors.runtime.calls import restarted
 from actors.runtime.metrics import record
+from actors.supervision.watchdog import WatchdogClient
 from actors.weights.buckets import unpack
+from actors.weights.store import WeightStoreClient
 from unisd_core.common.fast_imports import importing
 from unisd_core.common.process import lower_priority
 from unisd_core.common.schema import SCORED
@@ -26,7 +26,9 @@ class Score:
     the chunk to its successor.
     """
 
-    def __init__(self, config: Config, model_dir: str, store: Any, watch: Any) -> None:
+    def __init__(
+        self, config: Config, model_dir: str, store: WeightStoreClient, watch: WatchdogClient
+    ) -> None:
         with importing():
             from unisd_core.scoring.scorer import TeacherScorer
 
@@ -36,7 +38,7 @@ class Score:
         self.store, self.watch = store, watch
         self.limit_s = config.scorer.timeout_s
         context = ray.get_runtime_context()
-        self.actor, self.name = context.current_actor, context.get_actor_id()
+        self.actor, self.name = context.current_actor, str(context.get_actor_id())
         if restarted():
             watch.note.remote("scorer", "back")
 
@@ -51,8 +53,7 @@ class Score:
 
     def _score(self, table: pa.Table) -> pa.Table:
         if not self.scorer.idle:
-            newest = self.store.teacher_if_not.remote(self.scorer.version)
-            update = ask(newest, "the weight store")
+            update = self.store.teacher_if_not(self.scorer.version)
             if update is not None:
                 self.scorer.load(update.version, unpack(update))
         scored = self.scorer.score(table)

@@ -17,7 +17,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from actors.runtime.calls import first_line
+from actors.runtime.calls import ActorClient, first_line, remote_method
 from actors.runtime.metrics import record
 
 INTERVAL_S = 1.0
@@ -145,3 +145,17 @@ class Watchdog:
                     if follower is not None:
                         follower.cancel()
                     await self._replace(work, "stuck")
+
+
+class WatchdogClient(ActorClient):
+    """What stages, learners, the pool and the driver tell and ask the watch."""
+
+    who = "the watch"
+
+    note = remote_method(Watchdog.note)
+    take = remote_method(Watchdog.take)
+    fail = remote_method(Watchdog.fail)
+    failure = remote_method(Watchdog.failure)
+    begin = remote_method(Watchdog.begin)
+    end = remote_method(Watchdog.end)
+    attend = remote_method(Watchdog.attend)

@@ -12,8 +12,9 @@ from ray.data import Dataset
 from ray.exceptions import RayError
 
 from actors.generator.group import Generators
+from actors.generator.pool import PoolClient
 from actors.generator.types import Sampling
-from actors.runtime.calls import START_TIMEOUT_S, ActorByName, ask, coordinator_actor
+from actors.runtime.calls import START_TIMEOUT_S, coordinator_actor
 from actors.runtime.placement import scorer_options
 from actors.runtime.resource_plan import COORDINATOR_CPUS, synthesis_plan
 from actors.stream.dataset import fixed_stage, stream_of
@@ -25,7 +26,7 @@ from actors.synthesis.stages import (
     blocks_in_flight,
 )
 from actors.weights.buckets import stored
-from actors.weights.store import WeightStore
+from actors.weights.store import WeightStore, WeightStoreClient
 from actors.weights.update import WeightUpdate
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config
@@ -44,10 +45,11 @@ class Synthesizer(Generators):
         super().__init__(engine, model_dir, synthesis_plan(config))
         self.stages = config
         self.version = 0
-        self.store = coordinator_actor(WeightStore, "store").remote(ActorByName("pool"))
+        store = coordinator_actor(WeightStore, "store")
+        self.store = WeightStoreClient(store.remote(PoolClient("pool")))
 
     def _actors(self) -> list[Any]:
-        return [self.store, *super()._actors()]
+        return [self.store.handle, *super()._actors()]
 
     def serve(self, update: WeightUpdate | None) -> None:
         """Wait for the replicas; where there is an ``update``, until they sample and the scorers
@@ -57,9 +59,9 @@ class Synthesizer(Generators):
             return
         limit = START_TIMEOUT_S + 2 * self.config.generator.timeout_s
         update = stored(update, ray.put)
-        ask(self.store.publish.remote(update, update), "the weight store")
-        ask(self.store.wait_pushed.remote(limit), "the weight store", 2 * limit)
-        ask(self.pool.reports.remote(update.version), "the generator pool", limit)
+        self.store.publish(update, update)
+        self.store.wait_pushed.within(2 * limit)(limit)
+        self.pool.reports.within(limit)(update.version)
         self.version = update.version
 
     def stream(
@@ -112,7 +114,7 @@ class Synthesizer(Generators):
         try:
             yield from stream.iter_rows()
         except RayError:
-            failure = ask(self.watch.failure.remote(), "the watch")
+            failure = self.watch.failure()
             if failure:
                 raise UserError(failure) from None
             raise

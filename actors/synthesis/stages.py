@@ -17,10 +17,12 @@ from typing import Any
 import pyarrow as pa
 from ray.exceptions import RayError
 
+from actors.generator.pool import PoolClient
 from actors.generator.types import Request, Sampled, Sampling
-from actors.runtime.calls import ask, first_line
+from actors.runtime.calls import first_line
 from actors.stream.generate import trajectories
 from actors.stream.score import Score
+from actors.supervision.watchdog import WatchdogClient
 from unisd_core.common.errors import UserError
 from unisd_core.common.fast_imports import importing
 from unisd_core.common.schema import PROMPT
@@ -58,12 +60,12 @@ def blocks_in_flight(config: Config) -> int:
 
 
 @contextmanager
-def told(watch: Any) -> Iterator[None]:
+def told(watch: WatchdogClient) -> Iterator[None]:
     """Tells the watch of a UserError, whose class Ray Data does not pass on."""
     try:
         yield
     except UserError as error:
-        ask(watch.fail.remote(str(error)), "the watch")
+        watch.fail(str(error))
         raise
 
 
@@ -71,7 +73,12 @@ class ReadPrompts:
     """Renders the prompts of a block and, where agreement is scored, of their auxiliary views."""
 
     def __init__(
-        self, config: Config, model_dir: str, source: PromptSource, views: int, watch: Any
+        self,
+        config: Config,
+        model_dir: str,
+        source: PromptSource,
+        views: int,
+        watch: WatchdogClient,
     ) -> None:
         with importing():
             from unisd_core.synthesis.prompts import PromptReader
@@ -101,7 +108,12 @@ class Sample:
     time, the older block's first."""
 
     def __init__(
-        self, config: Config, pool: Any, sampling: Sampling, version: int, watch: Any
+        self,
+        config: Config,
+        pool: PoolClient,
+        sampling: Sampling,
+        version: int,
+        watch: WatchdogClient,
     ) -> None:
         self.config, self.pool, self.watch = config, pool, watch
         self.sampling, self.version = sampling, version
@@ -196,7 +208,7 @@ class WriteShard:
         source: PromptSource,
         folder: str,
         weights: str,
-        watch: Any,
+        watch: WatchdogClient,
     ) -> None:
         with importing():
             from unisd_core.synthesis.shard_maker import ShardMaker

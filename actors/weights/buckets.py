@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import ray
 
-from actors.runtime.calls import ask
+from actors.runtime.calls import get_with_timeout
 from actors.weights.update import Probe, WeightUpdate
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ def fetch(update: WeightUpdate) -> dict[str, np.ndarray]:
     Raises ValueError when they are not those that were published.
     """
     buckets = [
-        ask(bucket, "the object store", FETCH_S) if isinstance(bucket, ray.ObjectRef) else bucket
+        get_with_timeout(bucket, "the object store", FETCH_S)
+        if isinstance(bucket, ray.ObjectRef)
+        else bucket
         for bucket in update.buckets
     ]
     checksum = _checksum(buckets)

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from actors.runtime.calls import ask
 from actors.weights.buckets import Bucket, stored, weight_update
+from actors.weights.store import WeightStoreClient
 from actors.weights.update import Probe, WeightUpdate
 from unisd_core.config.run import Config
 from unisd_core.reporting.spans import Span
@@ -25,7 +25,7 @@ class PolicyPublisher:
     teacher's; publishes to ``store``."""
 
     def __init__(
-        self, config: Config, student: Student, teacher: TeacherWeights, store: Any
+        self, config: Config, student: Student, teacher: TeacherWeights, store: WeightStoreClient
     ) -> None:
         self.staleness = config.training.max_staleness
         self.student, self.teacher, self.store = student, teacher, store
@@ -64,13 +64,13 @@ class PolicyPublisher:
         teacher = None
         if teacher_moved:
             teacher = self._kept(weight_update(version, self.teacher.state()))
-        return ask(self.store.publish.remote(student, teacher, anew), "the weight store")
+        return self.store.publish(student, teacher, anew)
 
     def _kept(self, update: WeightUpdate) -> WeightUpdate:
         """``update`` with its buckets handed over to the store, one at a time."""
 
         def keep(bucket: Bucket) -> Any:
-            (reference,) = ask(self.store.keep.remote(bucket), "the weight store")
+            (reference,) = self.store.keep(bucket)
             return reference
 
         return stored(update, keep)

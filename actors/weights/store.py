@@ -14,7 +14,7 @@ from typing import Any
 
 import ray
 
-from actors.runtime.calls import restarted
+from actors.runtime.calls import ActorClient, remote_method, restarted
 from actors.runtime.metrics import record
 from actors.weights.update import WeightUpdate
 from unisd_core.reporting.spans import Span
@@ -52,7 +52,7 @@ class WeightStore:
         self.pushing: asyncio.Task[None] | None = None
         self.patrol: asyncio.Task[None] | None = None
 
-    async def keep(self, bucket: Any) -> list[ray.ObjectRef]:
+    async def keep(self, bucket: Any) -> list[ray.ObjectRef[Any]]:
         """Take over part of the weights; the answer holds a reference to it. The store owns what
         is published, so that it outlives the learner."""
         return [ray.put(bucket)]
@@ -131,3 +131,15 @@ class WeightStore:
         """What was published and pushed."""
         pushed = self.pushed.version if self.pushed else 0
         return PushStatus(self.published, pushed, list(self.push_seconds))
+
+
+class WeightStoreClient(ActorClient):
+    """What learners, scorers and the driver ask of the weight store."""
+
+    who = "the weight store"
+
+    keep = remote_method(WeightStore.keep)
+    publish = remote_method(WeightStore.publish)
+    wait_pushed = remote_method(WeightStore.wait_pushed)
+    teacher_if_not = remote_method(WeightStore.teacher_if_not)
+    status = remote_method(WeightStore.status)

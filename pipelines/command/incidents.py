@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 from ray.exceptions import RayError
 
-from actors.runtime.calls import ask
+from actors.supervision.watchdog import WatchdogClient
 from pipelines.command.console import report
 from pipelines.command.follower import Follower
 
@@ -21,14 +20,14 @@ class IncidentLog(Follower):
 
     interval_s = 2.0
 
-    def __init__(self, watch: Any, folder: Path) -> None:
+    def __init__(self, watch: WatchdogClient, folder: Path) -> None:
         super().__init__()
         self.watch, self.path = watch, folder / FILE
 
     def look(self, at_end: bool) -> None:
         """Take over what is new."""
         try:
-            incidents = ask(self.watch.take.remote(), "the watch")
+            incidents = self.watch.take()
         except (RayError, TimeoutError):
             if at_end:
                 return  # the cluster may be what was lost

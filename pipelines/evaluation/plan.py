@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from actors.generator.client import Predictor
+from actors.generator.pool import PoolClient
 from actors.generator.types import Sampling
 from actors.weights.buckets import weight_update
 from actors.weights.update import WeightUpdate
@@ -151,7 +151,7 @@ class EvaluationPlan:
             }
         )
 
-    def answer(self, pool: Any, task: Task, test_set: HeldOutSet) -> Outcomes:
+    def answer(self, pool: PoolClient, task: Task, test_set: HeldOutSet) -> Outcomes:
         """Ask every row and score the answers."""
         predictor = Predictor(
             pool,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from actors.generator.client import Predictor
+from actors.generator.pool import PoolClient
 from actors.runtime.resource_plan import render_plan, resource_plan
 from pipelines.command.console import report
 from pipelines.training.setup import RunSetup
@@ -49,7 +49,7 @@ def announce(setup: RunSetup, prompts: PromptTable, test_sets: list[HeldOutSet])
             )
 
 
-def check_teacher(setup: RunSetup, pool: Any, prompts: pa.Table) -> None:
+def check_teacher(setup: RunSetup, pool: PoolClient, prompts: pa.Table) -> None:
     """Measure how often each view answers right and print it beside the student.
 
     A teacher that does not beat its student has nothing to teach.
@@ -91,7 +91,7 @@ def check_teacher(setup: RunSetup, pool: Any, prompts: pa.Table) -> None:
 
 def evaluate(
     setup: RunSetup,
-    pool: Any,
+    pool: PoolClient,
     test_sets: list[HeldOutSet],
     run: RunDir,
     stage: str,
@@ -113,7 +113,9 @@ def evaluate(
     return Evaluation(results, time.perf_counter() - began)
 
 
-def _complete(setup: RunSetup, pool: Any, prompts: list[list[int]], version: int) -> list[Written]:
+def _complete(
+    setup: RunSetup, pool: PoolClient, prompts: list[list[int]], version: int
+) -> list[Written]:
     """Greedy answers; the untrained model's are the same for every run."""
     predictor = Predictor(
         pool,

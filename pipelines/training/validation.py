@@ -18,7 +18,6 @@ from torch import Tensor
 from actors.checkpoints import folder as checkpoints
 from actors.fleet import Fleet
 from actors.generator.client import as_text, sample
-from actors.runtime.calls import ask
 from pipelines.command.console import report
 from pipelines.command.follower import Follower
 from pipelines.training.setup import RunSetup
@@ -72,7 +71,7 @@ class Validation(Follower):
         replace_file(self.path / LINES, "".join(f"{json.dumps(one)}\n" for one in self.lines))
         self._say(line)
         if not at_end and is_over(self.lines, self.setup.config):
-            ask(self.fleet.gate.end_soon.remote(), "the gate")
+            self.fleet.gate.end_soon()
 
     def _measure(self, test_set: HeldOutSet, step: int) -> dict[str, Any]:
         began = time.perf_counter()

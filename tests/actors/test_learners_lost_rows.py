@@ -6,25 +6,21 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-import pytest
-
-from actors import learners as module
 from actors.admission.ledger import Lost
 from actors.learners import Learners
 
 
-def learners_of(lost: list[tuple[int, Lost]], monkeypatch: pytest.MonkeyPatch) -> Learners:
-    monkeypatch.setattr(module, "ask", lambda answer, who: answer)
+def learners_of(lost: list[tuple[int, Lost]]) -> Learners:
     learners = Learners.__new__(Learners)  # no cluster
-    gate = SimpleNamespace(lost=SimpleNamespace(remote=lambda: lost))
+    gate = SimpleNamespace(lost=lambda: lost)
     learners.job = SimpleNamespace(gate=gate)  # type: ignore[assignment]
     learners.uids = ["a", "b", "c"]
     return learners
 
 
-def test_the_last_lost_rows_are_listed_by_uid(tmp_path: Path, monkeypatch) -> None:
+def test_the_last_lost_rows_are_listed_by_uid(tmp_path: Path) -> None:
     lost = [(2, Lost(5, 0, 1, "truncated")), (0, Lost(6, 1, 1, "empty completion"))]
-    said = learners_of(lost, monkeypatch)._lost_rows(tmp_path)
+    said = learners_of(lost)._lost_rows(tmp_path)
     file = tmp_path / "bad_rows.jsonl"
     assert said == f"; the last 2 of them are in {file}"
     assert [json.loads(line) for line in file.read_text().splitlines()] == [
@@ -33,6 +29,6 @@ def test_the_last_lost_rows_are_listed_by_uid(tmp_path: Path, monkeypatch) -> No
     ]
 
 
-def test_what_the_learner_has_listed_is_not_listed_again(tmp_path: Path, monkeypatch) -> None:
-    assert learners_of([], monkeypatch)._lost_rows(tmp_path) == ""
+def test_what_the_learner_has_listed_is_not_listed_again(tmp_path: Path) -> None:
+    assert learners_of([])._lost_rows(tmp_path) == ""
     assert list(tmp_path.iterdir()) == []

@@ -23,7 +23,6 @@ from actors.fleet import SCORER_QUEUE, Fleet
 from actors.generator.pool import GeneratorPool
 from actors.generator.types import ReplicaReport, Request, Sampled, Sampling
 from actors.learner.job import LearnerJob
-from actors.runtime.calls import ask
 from actors.stream.agree import Agree
 from actors.stream.dataset import fixed_stage
 from actors.stream.generate import Generate
@@ -180,7 +179,7 @@ def sleeping_learner(settings: dict[str, Any]) -> None:
     job: LearnerJob = settings["job"]
     work = Workload.load(job.model_dir)
     weights = {"a": np.zeros(work.adapter_bytes // 4, np.float32)}
-    steps = ask(job.gate.restore.remote(None), "the gate")
+    steps = job.gate.restore(None)
     shard = ray.train.get_dataset_shard("train")
     batches = shard.iter_batches(batch_size=work.batch, batch_format="pyarrow", prefetch_batches=0)
     with (job.run_path / "steps.jsonl").open("w") as log:
@@ -189,7 +188,7 @@ def sleeping_learner(settings: dict[str, Any]) -> None:
             time.sleep(work.late_learn_s if late else work.learn_s)
             rows = table.select(["position", "attempt"]).to_pylist()
             visits = [tuple(row.values()) for row in rows]
-            ask(job.gate.consume.remote(visits), "the gate")
+            job.gate.consume(visits)
             publish(job, pack(version, weights))
             ages = (version - 1) - table["version_first"].to_numpy()
             line = {
@@ -205,8 +204,8 @@ def sleeping_learner(settings: dict[str, Any]) -> None:
 
 def publish(job: LearnerJob, update: WeightUpdate) -> None:
     """Hand ``update`` to the store."""
-    kept = stored(update, lambda bucket: ask(job.store.keep.remote(bucket), "the store")[0])
-    ask(job.store.publish.remote(kept, None), "the weight store")
+    kept = stored(update, lambda bucket: job.store.keep(bucket)[0])
+    job.store.publish(kept, None)
 
 
 class SleepingFleet(Fleet):
@@ -245,8 +244,8 @@ def run(work: Workload, folder: Path, warm_up: int = 5) -> Outcome:
         )
         fleet.start_learners(rollouts, folder, sleeping_learner).train(threading.Event())
         pushes = fleet.report(work.steps).pushes
-        ledger = ask(fleet.gate.counters.remote(), "the gate")
-        incidents = ask(fleet.watch.take.remote(), "the watch")
+        ledger = fleet.gate.counters()
+        incidents = fleet.watch.take()
     lines = [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
     times = [line["unix"] for line in lines]
     return Outcome(

@@ -12,9 +12,10 @@ import pytest
 import ray
 
 from actors.generator.group import Generators
+from actors.generator.pool import PoolClient
 from actors.runtime import ray_session as ray_cluster
 from actors.runtime.calls import coordinator_actor
-from actors.supervision.watchdog import Watchdog
+from actors.supervision.watchdog import Watchdog, WatchdogClient
 from actors.synthesis import fleet as synthesizer
 from pipelines.command.cli import run_main
 from pipelines.synthesize import main, parser
@@ -48,14 +49,15 @@ def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path) -> An
 
     def start(self: Generators, config: Any, model_dir: Path, plan: Any) -> None:
         self.config, self.model_dir = config, model_dir
-        self.watch = coordinator_actor(Watchdog, "watch").remote()
+        self.watch = WatchdogClient(coordinator_actor(Watchdog, "watch").remote())
         stop = load_tokenizer(model_dir).eos_token_id
-        self.pool = ray.remote(ScriptedPool).options(name="pool", max_concurrency=100)
-        self.pool = self.pool.remote(stop, str(tmp_path / "out"), script["full"], script["limit"])
+        pool = ray.remote(ScriptedPool).options(name="pool", max_concurrency=100)
+        pool = pool.remote(stop, str(tmp_path / "out"), script["full"], script["limit"])
+        self.pool = PoolClient(pool)
         self._starting = self.pool.start.remote()
 
     def stop(self: Generators, *_: object) -> None:
-        script["answered"], script["most"] = ray.get(self.pool.account.remote())
+        script["answered"], script["most"] = ray.get(self.pool.handle.account.remote())
         for actor in self._actors():
             ray.kill(actor)
 

@@ -45,7 +45,7 @@ def config(**model: Any) -> Config:
 def sender(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A sender whose groups are made by ``groups``, a list of (world, trainer)."""
     nccl = pytest.importorskip("vllm.distributed.weight_transfer.nccl_engine")
-    monkeypatch.setattr(broadcast, "ask", lambda answers, *_: answers)
+    monkeypatch.setattr(broadcast, "get_with_timeout", lambda answers, *_: answers)
     monkeypatch.setattr(broadcast.ray.util, "get_node_ip_address", lambda: "127.0.0.1")
     groups: list[Any] = []
 
@@ -132,7 +132,7 @@ def test_replicas_that_do_not_answer_are_named(monkeypatch: pytest.MonkeyPatch) 
     def late(answers: Any, who: str, limit: float) -> None:
         raise TimeoutError(f"{who} did not answer within {limit:.0f} s")
 
-    monkeypatch.setattr(broadcast, "ask", late)
+    monkeypatch.setattr(broadcast, "get_with_timeout", late)
     with pytest.raises(TimeoutError, match=r"a generator replica \(start of a broadcast\) .* 5 s"):
         ReplicaClient([Replica()], 1, 5.0).start_weight_update()
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,8 @@ import torch
 
 from actors.admission.ledger import Ledger
 from actors.checkpoints import folder as checkpoints
-from actors.learner import loop as learning
 from actors.learner.job import LearnerJob
 from actors.learner.loop import SMALLEST_CLIP, Learner
-from actors.weights import publisher as versions
 from tests.support.rows import scored
 from unisd_core.config.run import Config
 
@@ -28,25 +25,24 @@ BATCH = 4
 
 
 class Actor:
-    """Stands for a Ray actor: answers at once and keeps what it was called with."""
+    """Stands for the client of an actor: answers at once and keeps what it was called with."""
 
     def __init__(self, **answers: Any) -> None:
         self.answers, self.calls = answers, []
 
     def __getattr__(self, name: str) -> Any:
-        def remote(*arguments: Any) -> Any:
+        def call(*arguments: Any) -> Any:
             self.calls.append((name, arguments))
             return self.answers.get(name)
 
-        return SimpleNamespace(remote=remote)
+        call.within = lambda limit_s: call
+        return call
 
 
 @pytest.fixture
-def start(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def start(tiny_model: Path, tmp_path: Path):
     """Makes a learner that has begun, in the run folder of the test. What the one before it has to
     write is written by then."""
-    for module in (learning, versions):
-        monkeypatch.setattr(module, "ask", lambda answer, *_: answer)
     begun: list[Learner] = []
 
     def begin(run: str = "run", **settings: Any) -> Learner:

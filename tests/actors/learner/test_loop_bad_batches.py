@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -14,27 +12,15 @@ import pytest
 import torch
 
 from actors.admission.gate import Gate
-from actors.learner import loop as learning
 from actors.learner.job import LearnerJob
 from actors.learner.loop import Learner
 from actors.supervision.watchdog import Watchdog
-from actors.weights import publisher as versions
+from tests.support.direct_client import DirectClient
 from tests.support.rows import scored
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config
 
 BATCH = 4
-
-
-class Handle:
-    """An actor's handle whose calls are answered at once."""
-
-    def __init__(self, actor: Any) -> None:
-        self.actor = actor
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self.actor, name)
-        return SimpleNamespace(remote=lambda *arguments: asyncio.run(method(*arguments)))
 
 
 class Store:
@@ -52,7 +38,7 @@ class Run:
 
     def __init__(self, model: Path, folder: Path, **training: Any) -> None:
         self.gate = Gate(rows=30, batch=BATCH, staleness=0, steps=9, seed=0)
-        self.door = Handle(self.gate)
+        self.door = DirectClient(self.gate)
         tree = {
             "training": {"batch_size": BATCH, "max_steps": 9, "max_staleness": 0, "save_steps": 1,
                          "learning_rate": 1e-3, **training},
@@ -61,15 +47,17 @@ class Run:
             "learner": {"threads": 1},
         }  # fmt: skip
         config = Config.model_validate(tree)
-        job = LearnerJob(config, model, folder, self.door, Handle(Store()), Handle(Watchdog()))
+        job = LearnerJob(
+            config, model, folder, self.door, DirectClient(Store()), DirectClient(Watchdog())
+        )
         self.learner = Learner(job, rank=0, world=1)
         self.learner.begin()
-        self.stream, self.slot = self.door.open_stream.remote(), 0
+        self.stream, self.slot = self.door.open_stream(), 0
 
     def step(self, *bad: int) -> None:
         """The next batch, with NaN for a teacher in the rows of these numbers."""
         rows = scored(BATCH, seed=self.slot).to_pylist()
-        tickets = self.door.admit.remote(self.stream, self.slot, BATCH)
+        tickets = self.door.admit(self.stream, self.slot, BATCH)
         self.slot += 1
         assert len(tickets) == BATCH, "all room of the batch before has come back"
         version = self.gate.ledger.version
@@ -80,11 +68,11 @@ class Run:
             if number in bad:
                 row["teacher_hidden"][0] = math.nan
         arrived = [(ticket.position, ticket.attempt, version) for ticket in tickets]
-        assert all(self.door.arrive.remote(arrived, []))
+        assert all(self.door.arrive(arrived, []))
         self.learner.step(pa.Table.from_pylist(rows, schema=scored(1).schema))
 
     def counters(self) -> dict[str, Any]:
-        return self.door.counters.remote()
+        return self.door.counters()
 
     def lines(self, name: str) -> list[dict[str, Any]]:
         path = self.learner.job.run_path / name
@@ -92,9 +80,7 @@ class Run:
 
 
 @pytest.fixture
-def start(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    for module in (learning, versions):
-        monkeypatch.setattr(module, "ask", lambda answer, *_: answer)
+def start(tiny_model: Path, tmp_path: Path):
     return lambda **training: Run(tiny_model, tmp_path, **training)
 
 
@@ -150,8 +136,8 @@ def test_past_the_limit_the_run_ends_with_an_error_that_names_the_file(start) ->
     assert str(file) in str(e.value) and "\n" not in str(e.value)
     assert len(run.lines("bad_rows.jsonl")) == 1 + 1 + 1 + 4 + 2
     # Ray Train passes errors on as text; this is where the driver finds it.
-    assert run.door.failure.remote() == str(e.value)
-    assert run.door.lost.remote() == []
+    assert run.door.failure() == str(e.value)
+    assert run.door.lost() == []
 
 
 def test_weights_that_one_step_has_blown_up_end_the_run(start) -> None:

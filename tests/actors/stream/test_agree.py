@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from types import SimpleNamespace
-
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from actors.admission.gate import Gate
-from actors.stream import agree as agree_module
 from actors.stream.agree import Agree
+from tests.support.direct_client import DirectClient
 from tests.support.rows import scored
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config
@@ -19,34 +16,23 @@ from unisd_core.scoring.rollout_filter import RolloutFilter
 
 
 class Doorman:
-    """Stands in for the gate's handle; ``unwanted`` positions are refused."""
+    """Stands in for the gate's client; ``unwanted`` positions are refused."""
 
     def __init__(self, unwanted=()):
         self.unwanted, self.dropped = set(unwanted), []
-        self.arrive = self.counters = None
 
-    def call(self, name, *args):
-        if name == "counters":
-            return {"version": 5, "agreement_scale": None}
-        visits, dropped = args
+    def counters(self):
+        return {"version": 5, "agreement_scale": None}
+
+    def arrive(self, visits, dropped):
         self.dropped += dropped
         return [position not in self.unwanted for position, _, _ in visits]
 
 
 @pytest.fixture
-def agree(monkeypatch):
+def agree():
     def make(config: Config, unwanted=()):
         door = Doorman(unwanted)
-
-        class Remote:
-            def __init__(self, name):
-                self.name = name
-
-            def remote(self, *args):
-                return door.call(self.name, *args)
-
-        door.arrive, door.counters = Remote("arrive"), Remote("counters")
-        monkeypatch.setattr(agree_module, "ask", lambda value, who: value)
         stage = Agree(config, door, "no model folder", watch=None)
         stage.attended = True  # which needs an actor
         return stage, door
@@ -125,17 +111,6 @@ def test_a_view_without_a_number_costs_its_own_row_only(agree, poison, filters):
     assert batch["token_weights"].to_pylist() == expected["token_weights"].to_pylist()
 
 
-class Gated:
-    """Stands in for the handle of a real gate."""
-
-    def __init__(self, gate):
-        self.gate = gate
-
-    def __getattr__(self, name):
-        method = getattr(self.gate, name)
-        return SimpleNamespace(remote=lambda *arguments: asyncio.run(method(*arguments)))
-
-
 LOSSES = {
     "empty completion": {"completion_ids": [], "logprobs": [], "auxiliary_logprobs": [[], []]},
     "truncated": {"finish_reason": "length"},
@@ -144,24 +119,22 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("reason", LOSSES)
-def test_a_run_whose_rows_are_all_lost_ends_with_their_reason(monkeypatch, reason):
+def test_a_run_whose_rows_are_all_lost_ends_with_their_reason(reason):
     """Batch after batch of them, through the stage and the gate."""
-    monkeypatch.setattr(agree_module, "ask", lambda value, who: value)
-    gate = Gate(rows=9, batch=4, staleness=0, steps=3, seed=0)
-    door = Gated(gate)
+    door = DirectClient(Gate(rows=9, batch=4, staleness=0, steps=3, seed=0))
     filters = {"drop_truncated": True, "min_tokens": 99 if reason == "too short" else 0}
     settings = config(rollout={"chunk_size": 4}, filter=filters)
     stage = Agree(settings, door, "no model folder", watch=None)
     stage.attended = True  # which needs an actor
-    stream = door.open_stream.remote()
+    stream = door.open_stream()
     with pytest.raises(UserError, match=rf"84 rows in a row .*84 filtered: {reason}.*filter"):
         for slot in range(99):
             rows = scored(4).to_pylist()
-            for row, ticket in zip(rows, door.admit.remote(stream, slot, 4), strict=True):
+            for row, ticket in zip(rows, door.admit(stream, slot, 4), strict=True):
                 row |= {"position": ticket.position, "attempt": ticket.attempt, **LOSSES[reason]}
             assert list(stage(pa.Table.from_pylist(rows, schema=scored(1).schema))) == []
-    assert door.counters.remote()["filtered"] == 84
-    assert [visit.position for _, visit in door.lost.remote()][-1] == 83
+    assert door.counters()["filtered"] == 84
+    assert [visit.position for _, visit in door.lost()][-1] == 83
 
 
 def test_a_view_without_a_number_does_not_change_whom_the_filter_takes():
