@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
+import sys
 import tomllib
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -18,17 +22,38 @@ ERROR: No matching distribution found for torch==2.13.0+cpu
 """
 
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+OURS = {"unisd_core", "actors", "pipelines"}
+# Packages of extras that need not be installed, and are named unlike what they hold.
+OPTIONAL = {"mlflow": "mlflow-skinny"}
+
+
+def canonical(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
 def requirements() -> list[Requirement]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    lines = project["dependencies"] + extras["cpu"] + extras["dev"]
+    lines = PROJECT["dependencies"] + EXTRAS["cpu"] + EXTRAS["dev"]
     return [Requirement(line) for line in lines]
 
 
 def constraints() -> dict[str, Requirement]:
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line]
     pins = [Requirement(line) for line in lines if not line.startswith("#")]
-    return {pin.name.lower().replace("_", "-"): pin for pin in pins}
+    return {canonical(pin.name): pin for pin in pins}
+
+
+def imports() -> Iterator[tuple[str, str]]:
+    """Every package that is neither ours nor Python's, and a file that imports it."""
+    for path in (path for name in sorted(OURS) for path in (ROOT / name).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            for name in {name.partition(".")[0] for name in names}:
+                if name not in OURS and name not in sys.stdlib_module_names:
+                    yield name, str(path.relative_to(ROOT))
 
 
 def install(tmp_path: Path, pip: str, extra: str = "cpu") -> subprocess.CompletedProcess[str]:
@@ -49,10 +74,22 @@ def install(tmp_path: Path, pip: str, extra: str = "cpu") -> subprocess.Complete
 
 @pytest.mark.parametrize("requirement", requirements(), ids=lambda r: r.name)
 def test_constraints_pin_every_requirement_to_a_version_it_allows(requirement: Requirement) -> None:
-    pin = constraints()[requirement.name.lower()]
+    pin = constraints()[canonical(requirement.name)]
     (specifier,) = pin.specifier
     assert specifier.operator == "=="
     assert requirement.specifier.contains(specifier.version)
+
+
+def test_what_is_imported_is_declared() -> None:
+    lines = [*PROJECT["dependencies"], *(line for extra in EXTRAS.values() for line in extra)]
+    declared = {canonical(Requirement(line).name) for line in lines}
+    known = metadata.packages_distributions()
+    undeclared = {
+        (name, path)
+        for name, path in imports()
+        if not {canonical(one) for one in known.get(name, [OPTIONAL.get(name, name)])} & declared
+    }
+    assert not undeclared
 
 
 def test_constraints_hold_no_builds_paths_or_addresses() -> None:

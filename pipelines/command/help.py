@@ -22,6 +22,8 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument(
             "--settings",
             action=_PrintSettings,
+            dest=argparse.SUPPRESS,
+            default=argparse.SUPPRESS,
             nargs="?",
             const="",
             metavar="PREFIX",

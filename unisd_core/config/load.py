@@ -18,7 +18,6 @@ from typing import Any, get_args
 import yaml  # type: ignore[import-untyped]
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
 from unisd_core.common.errors import UserError, reason, shorten
 from unisd_core.config.base import leaf_fields
@@ -301,7 +300,7 @@ def _first_error(error: ValidationError, settings: Mapping[str, _Setting]) -> st
     return f"{source}{key}={shown}: {name} must be {_expected(first, info)}{more}"
 
 
-def _expected(details: ErrorDetails, info: FieldInfo) -> str:
+def _expected(details: Mapping[str, Any], info: FieldInfo) -> str:
     kind, context = details["type"], details.get("ctx", {})
     if kind in _BOUNDS:
         words, bound = _BOUNDS[kind]

@@ -57,7 +57,8 @@ class ViewsConfig(Section):
     """K, the number of auxiliary views whose agreement is measured. At 1 every agreement weight
     is 1."""
     embedding_model: str | None = None
-    """Folder or hub id of a sentence-embedding model for retrieval; None retrieves with BM25."""
+    """Folder or hub id of a sentence-embedding model for retrieval (extra embeddings); None
+    retrieves with BM25."""
     induction: InductionConfig = InductionConfig()
     negatives: NegativesConfig = NegativesConfig()
 

@@ -86,8 +86,8 @@ def _embeddings(texts: Sequence[str], queries: Sequence[int], model: str) -> Ite
         from sentence_transformers import SentenceTransformer
     except ImportError:
         raise UserError(
-            f"views.embedding_model={model} needs the package sentence-transformers; "
-            "install it, or set views.embedding_model=null to retrieve with BM25"
+            f"views.embedding_model={model} needs the package sentence-transformers: "
+            "pip install -e '.[embeddings]', or views.embedding_model=null to retrieve with BM25"
         ) from None
     try:
         encoder = SentenceTransformer(model)

@@ -153,7 +153,7 @@ def test_texts_without_words_are_equally_near() -> None:
 def test_a_missing_embedding_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     rows = [toy_row(f"u{n}", f"question {n}", f"gold {n}") for n in range(3)]
-    with pytest.raises(UserError, match="needs the package sentence-transformers"):
+    with pytest.raises(UserError, match=r"sentence-transformers: pip .*\[embeddings\]"):
         build_contexts(rows, TASK, views("retrieval", 1, embedding_model="m"), 0)
 
 

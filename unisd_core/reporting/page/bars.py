@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -89,27 +89,65 @@ def intervals(
     left = min(260, 20 + 7 * max(map(len, labels)))
     right = 20 + 7 * max(len(dot.words) for dot in dots)
     width = left + right + length
-    bottom = TOP + ROW * len(labels)
-    bounds = [
-        bound for dot in dots for bound in (dot.value, dot.low, dot.high) if bound is not None
-    ]
-    x = Scale(*(limits or spread(bounds, around_zero=True)), left, width - right)
-    parts = [across(x, bottom, TOP - 8, unit)]
-    if x.low < 0 < x.high:
-        parts.append(element("line", x1=x(0), x2=x(0), y1=TOP - 8, y2=bottom, class_="zero"))
-    for place, label in enumerate(labels):
-        shown = label if len(label) <= 36 else f"{label[:35]}…"
-        middle = TOP + ROW * (place + 0.5)
-        parts.append(text(left - 8, middle + 4, shown, "end", "label"))
-        parts += [_dot(dot, x, middle, width - right) for dot in dots if dot.label == label]
+    x = Scale(*(limits or _bounds(dots)), left, width - right)
+    parts = [*_names(labels, left), *_panel(dots, labels, x, unit)]
     table = [
         ("", unit, "low", "high"),
         *((f"{dot.label} {dot.words}".strip(), dot.value, dot.low, dot.high) for dot in dots),
     ]
-    return figure(title, note, drawing(width, bottom + 40, title, *parts), table)
+    return figure(title, note, drawing(width, _bottom(labels) + 40, title, *parts), table)
 
 
-def _dot(dot: Dot, x: Scale, y: float, right: float) -> Markup:
+def forest(
+    title: str, unit: str, panels: Mapping[str, Sequence[Dot]], style: str, length: float = 300
+) -> Markup:
+    """The estimates of several ``panels`` beside each other, a row for each label, as an svg file
+    of its own; a line goes down from each dot of kind 1, to compare the others with."""
+    labels = list(dict.fromkeys(dot.label for dots in panels.values() for dot in dots))
+    left = 28 + 7 * max(map(len, labels), default=0)
+    parts = _names(labels, left - 8)
+    for place, (name, dots) in enumerate(panels.items()):
+        start = left + place * (length + 28)
+        x = Scale(*_bounds(dots), start, start + length)
+        parts.append(text(start + length / 2, TOP - 12, name, "middle", "label"))
+        parts += [
+            element("line", x1=x(dot.value), x2=x(dot.value), y1=TOP - 8, y2=_bottom(labels),
+                    class_=f"beside {colour(dot.kind)}")
+            for dot in dots if dot.kind == 1
+        ]  # fmt: skip
+        parts += _panel(dots, labels, x, unit)
+    width, height = left + len(panels) * (length + 28), _bottom(labels) + 44
+    back = element("rect", width=width, height=height, class_="back")
+    styled = (element("style", Markup(style)), back, *parts)
+    return drawing(width, height, title, *styled, xmlns="http://www.w3.org/2000/svg")
+
+
+def _bottom(labels: Sequence[str]) -> float:
+    return TOP + ROW * len(labels)
+
+
+def _bounds(dots: Sequence[Dot]) -> tuple[float, float]:
+    found = [end for dot in dots for end in (dot.value, dot.low, dot.high) if end is not None]
+    return spread(found, around_zero=True)
+
+
+def _names(labels: Sequence[str], left: float) -> list[Markup]:
+    shown = [label if len(label) <= 36 else f"{label[:35]}…" for label in labels]
+    return [
+        text(left - 8, TOP + ROW * (place + 0.5) + 4, label, "end", "label")
+        for place, label in enumerate(shown)
+    ]
+
+
+def _panel(dots: Sequence[Dot], labels: Sequence[str], x: Scale, unit: str) -> list[Markup]:
+    bottom = _bottom(labels)
+    parts = [across(x, bottom, TOP - 8, unit)]
+    if x.low < 0 < x.high:
+        parts.append(element("line", x1=x(0), x2=x(0), y1=TOP - 8, y2=bottom, class_="zero"))
+    return parts + [_dot(dot, x, TOP + ROW * (labels.index(dot.label) + 0.5)) for dot in dots]
+
+
+def _dot(dot: Dot, x: Scale, y: float) -> Markup:
     name = f"{dot.label}: {number(dot.value)}"
     parts: list[Markup] = []
     if dot.low is not None and dot.high is not None:
@@ -117,7 +155,7 @@ def _dot(dot: Dot, x: Scale, y: float, right: float) -> Markup:
         parts.append(element("line", x1=x(dot.low), x2=x(dot.high), y1=y, y2=y, class_="whisker"))
     parts.append(element("circle", element("title", name), cx=x(dot.value), cy=y, r=5))
     if dot.words:
-        parts.append(text(right + 10, y + 4, dot.words, "start", "label"))
+        parts.append(text(x.end + 10, y + 4, dot.words, "start", "label"))
     return element("g", *parts, class_=f"dot {colour(dot.kind)}")
 
 

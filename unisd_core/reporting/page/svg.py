@@ -33,11 +33,14 @@ def text(x: float, y: float, words: object, anchor: str = "start", class_: str =
     return element("text", words, x=x, y=y, text_anchor=anchor, class_=class_ or None)
 
 
-def drawing(width: float, height: float, name: str, *children: object) -> Markup:
+def drawing(
+    width: float, height: float, name: str, *children: object, **attributes: object
+) -> Markup:
     """An svg that a reader of the screen announces as ``name``; its text can be selected."""
     return element(
         "svg", element("title", name), *children,
         viewBox=f"0 0 {width:g} {height:g}", width=width, role="group", aria_label=name,
+        **attributes,
     )  # fmt: skip
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unisd_core.reporting.page.bars import Bar, Dot, histogram, intervals, shares
+from unisd_core.reporting.page.bars import Bar, Dot, forest, histogram, intervals, shares
 from unisd_core.reporting.page.curves import MOST_POINTS, Series, curves, thinned
+from unisd_core.reporting.page.rendering import render
 from unisd_core.reporting.page.svg import Scale, element, figure, spread
 
 VALUES = st.floats(-1e12, 1e12)
@@ -59,6 +60,26 @@ def test_each_estimate_has_a_dot_and_its_interval(found):
     root = drawn(intervals("Gain", "points", dots))
     assert len(root.findall(".//circle")) == len(dots)
     assert len([one for one in root.iter("line") if one.get("class") == "whisker"]) == len(dots)
+
+
+def test_a_forest_is_a_file_of_its_own_for_light_and_dark():
+    chosen = Dot("b & c", 3.0, 2.0, 4.0, kind=1)
+    panels = {"seen": [Dot("a", 1.0, 0.0, 2.0), chosen], "unseen": [chosen]}
+    plot = str(forest("Gain", "points", panels, render("figure.css")))
+    root = drawn(plot)
+    svg = "{http://www.w3.org/2000/svg}"
+    assert root.tag == f"{svg}svg" and root.get("viewBox")
+    assert len(root.findall(f".//{svg}circle")) == 3
+    lines = [one.get("class") for one in root.iter(f"{svg}line")]
+    assert lines.count("whisker") == 3 and lines.count("beside g1 c1") == 2
+    texts = [one.text for one in root.findall(f"{svg}text")]
+    assert texts.count("b & c") == 1 and {"seen", "unseen"} <= set(texts)
+    style = root.findtext(f"{svg}style") or ""
+    light, dark = style.split("prefers-color-scheme:dark")
+    for rule in ("text{fill", ".back{fill", ".grid{stroke", ".c1 circle{fill"):
+        assert rule in light and rule in dark
+    # Renderers other than browsers know no variables, and nothing is loaded from elsewhere.
+    assert "var(" not in plot and "href" not in plot and "url(" not in plot
 
 
 def test_bars_are_as_high_as_their_counts():
