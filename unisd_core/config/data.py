@@ -10,7 +10,7 @@ from unisd_core.config.base import Section
 
 
 class CustomConfig(Section):
-    """Rows of one's own, for task=custom."""
+    """Custom rows, for task=custom."""
 
     train: str | None = None
     """JSONL or Parquet file with the training rows of task=custom (columns: docs/data.md)."""

@@ -101,7 +101,7 @@ class TrainingConfig(Section):
     """Newest checkpoints kept on disk."""
     checkpoint_mirror: str | None = None
     """fsspec URL, as s3://bucket/folder, to whose <run name> each complete checkpoint is copied. A
-    run whose own folder has none, as on a new machine after a preemption, goes on from there."""
+    run whose own folder has none, as on a new machine after a preemption, resumes from there."""
     max_restarts: int = Field(8, ge=0)
     """Times a failed learner group, or a stream that broke, is started again from the last
     checkpoint."""
@@ -123,7 +123,7 @@ class EvaluationConfig(Section):
     require_better_teacher: bool = True
     """Stop before training when the teacher is no more accurate than the student."""
     eval_steps: int = Field(0, ge=0)
-    """Optimizer steps between two evaluations on validation rows while training goes on; 0: none.
+    """Optimizer steps between two evaluations on validation rows during training; 0: none.
     A multiple of training.save_steps."""
     validation_rows: int = Field(32, ge=1)
     """Training rows set aside for eval_steps."""
@@ -161,7 +161,7 @@ class Config(Section):
     task_seed: int = Field(0, ge=0)
     """Seeds what the task generates: rows, order of options. Runs that are compared share it."""
     task: str = "minitools"
-    """Registered task name."""
+    """Name of a task; --help lists them."""
     data_dir: str | None = None
     """Folder with one subfolder of JSONL files per task; None reads the hub."""
     custom: CustomConfig = CustomConfig()
@@ -183,7 +183,7 @@ class Config(Section):
 
     @property
     def stall_timeout_s(self) -> float:
-        """Seconds after which a stream that stands still is given up: training.stream_timeout_s, or
+        """Seconds without progress after which a stream is given up: training.stream_timeout_s, or
         four timeouts of a replica where those are longer."""
         return max(self.training.stream_timeout_s, 4 * self.generator.timeout_s)
 

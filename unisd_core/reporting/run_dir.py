@@ -33,7 +33,7 @@ MAY_CHANGE = (
     "training.stream",
 )  # fmt: skip
 """Prefixes of the keys with which a run may be resumed under other values: they change how long it
-goes on and what it runs on, not what was trained so far."""
+is and what it runs on, not what was trained so far."""
 
 
 class RunDir:

@@ -1,1 +1,1 @@
-"""Rows of one's own: a file with prompts and references, and one of several metrics."""
+"""Custom rows: a file with prompts and references, and one of several metrics."""
