@@ -31,7 +31,7 @@ class Perplexities:
         builder = ViewBuilder(model.tokenizer, task, self.plan.config, model.stop_token_ids)
         pairs = list(zip(test_set.rows, test_set.prompts, strict=True))
         self.sets[test_set.name] = TestSetTexts(
-            gold=[PromptCompletion(ids, builder.gold(row, ids)) for row, ids in pairs],
+            gold=[PromptCompletion(ids, builder.completion(row, ids)) for row, ids in pairs],
             own=self._answers(test_set, outcomes),
             others=self._answers(test_set, baseline) if baseline else None,
         )

@@ -23,7 +23,7 @@ from unisd_core.models.completion_cache import text_key
 from unisd_core.models.model_files import ModelFiles, open_model, with_completion_limit
 from unisd_core.models.saved_weights import find_saved
 from unisd_core.tasks.base import Task
-from unisd_core.tasks.registry import load_task
+from unisd_core.tasks.registry import load_task, split_address
 from unisd_core.views.builder import ViewBuilder
 from unisd_core.views.writing import draw_seed
 
@@ -111,7 +111,7 @@ class EvaluationPlan:
                 task,
                 test_set.rows,
                 {
-                    "name": task.name,
+                    "name": task.address or task.name,
                     "data_dir": config.data_dir and str(Path(config.data_dir).resolve()),
                     "seed": config.task_seed,
                     "custom": config.custom.model_dump(),
@@ -180,7 +180,7 @@ class EvaluationPlan:
 
 def _choose_sets(listed: str, config: Config) -> tuple[tuple[Task, str], ...]:
     sets: list[tuple[Task, str]] = []
-    for name, _, split in (item.strip().partition(":") for item in listed.split(",")):
+    for name, split in (split_address(item.strip()) for item in listed.split(",")):
         task = load_task(name, config.data_dir, config.task_seed, config.custom)
         if split and split not in task.test_splits:
             raise UserError(

@@ -24,7 +24,7 @@ from tests.support.tiny import make_tiny_model
 from unisd_core.config.data import CustomConfig
 from unisd_core.config.run import LoraConfig
 from unisd_core.models.lora import save_adapter
-from unisd_core.tasks.custom.task import OwnRowsTask
+from unisd_core.tasks.custom.task import CustomTask
 
 TIMEOUT_S = 600
 PROMPTS = 40
@@ -146,5 +146,5 @@ def test_an_adapter_samples_and_its_rows_can_be_trained_on(prompts: Path, tmp_pa
     base.load_adapter(str(tmp_path / "adapter"))
     adapted = plain_logprobs(base, row["prompt_ids"], row["token_ids"])
     np.testing.assert_allclose(row["logprobs"], adapted, atol=1e-3)
-    task = OwnRowsTask(CustomConfig(train=str(out / "train.jsonl"), test_rows=3))
+    task = CustomTask(CustomConfig(train=str(out / "train.jsonl"), test_rows=3))
     assert len(task.rows("train")) == len(rows) - 3

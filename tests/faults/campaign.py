@@ -99,7 +99,7 @@ def undisturbed(faults: int, model: Path, out: Path, *options: str) -> float:
 def accuracy(path: Path) -> float:
     """Share of the test rows that a finished run answers right."""
     summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
-    return summary["accuracy"]["own_rows_test"]["final"]
+    return summary["accuracy"]["custom_test"]["final"]
 
 
 def _inject(job: Job, kind: str, rng: random.Random) -> str:

@@ -1,4 +1,4 @@
-"""Rows of one's own and benchmark folders, as JSONL: read, or refused by file and line."""
+"""Custom rows and benchmark folders, as JSONL: read, or refused by file and line."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from tests.unisd_core.tasks.code.samples import FULL, HUMANEVAL
 from tests.unisd_core.tasks.toolalpaca.folder import row as toolalpaca_row
 from tests.unisd_core.tasks.toolalpaca.folder import write_folder
 from unisd_core.config.data import CustomConfig
-from unisd_core.tasks.base import Row
 from unisd_core.tasks.custom.python_tests import PythonTests
-from unisd_core.tasks.custom.task import OwnRowsTask
+from unisd_core.tasks.custom.task import CustomTask
 from unisd_core.tasks.data import Record
 from unisd_core.tasks.registry import load_task
+from unisd_core.tasks.row import Row
 
-OWN: dict[str, dict[str, Any]] = {
+CUSTOM: dict[str, dict[str, Any]] = {
     "exact_match": {"prompt": "Say yes.", "reference": "I say\nyes", "answer": "yes", "uid": "1"},
     "choice": {"prompt": "A. one B. two", "reference": "Answer: B", "choices": ["one", "two"]},
     "numeric": {"prompt": "6 * 7?", "reference": "It is 42.", "hint": "x", "category": "y"},
@@ -69,49 +69,49 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def custom(path: Path, metric: str) -> list[Row]:
     settings = CustomConfig(train=str(path), test=str(path), metric=metric)  # type: ignore[arg-type]
-    task = OwnRowsTask(settings)
+    task = CustomTask(settings)
     rows = task.rows("train")
     for row in rows:
-        well_formed((row.uid, row.prompt, row.gold, row.hint, row.category))
+        well_formed((row.uid, row.prompt, row.reference, row.hint, row.category))
         task.demonstration(row)
         wrong = task.wrong_reference(row, random.Random(0))
-        assert wrong is None or not task.score(row, wrong.gold).correct
+        assert wrong is None or not task.score(row, wrong.reference).correct
     return rows
 
 
 def benchmark(root: Path, task: str) -> list[Row]:
     rows = load_task(task, str(root), 0).rows(BENCHMARKS[task][0])
     for row in rows:
-        well_formed((row.uid, row.prompt, row.gold, row.hint, row.category))
+        well_formed((row.uid, row.prompt, row.reference, row.hint, row.category))
     return rows
 
 
 @fuzz(60)
-@given(st.data(), st.sampled_from(sorted(OWN)))
-def test_own_rows_with_other_fields(folder: Path, data: st.DataObject, metric: str) -> None:
-    row = damaged_fields(OWN[metric]).flatmap(json_object)
+@given(st.data(), st.sampled_from(sorted(CUSTOM)))
+def test_custom_rows_with_other_fields(folder: Path, data: st.DataObject, metric: str) -> None:
+    row = damaged_fields(CUSTOM[metric]).flatmap(json_object)
     lines = data.draw(st.lists(row, min_size=1, max_size=3))
     path = folder / "own.jsonl"
     path.write_text("\n".join(lines), encoding="utf-8")
-    accepted("rows: own, other fields", [path], lambda: custom(path, metric))
+    accepted("rows: custom, other fields", [path], lambda: custom(path, metric))
 
 
 @fuzz(30)
-@given(st.data(), st.sampled_from(sorted(OWN)))
-def test_own_rows_of_model_like_text(folder: Path, data: st.DataObject, metric: str) -> None:
+@given(st.data(), st.sampled_from(sorted(CUSTOM)))
+def test_custom_rows_of_model_like_text(folder: Path, data: st.DataObject, metric: str) -> None:
     said = completions({"json_call": CALLS, "numeric": NUMBERS}.get(metric, ANSWERS))
     fields = {"prompt": data.draw(said), "reference": data.draw(said)}
     path = folder / "said.jsonl"
     path.write_text(json.dumps(fields), encoding="utf-8")
-    accepted("rows: own, odd texts", [path], lambda: custom(path, metric))
+    accepted("rows: custom, odd texts", [path], lambda: custom(path, metric))
 
 
 @fuzz(40)
-@given(st.data(), st.sampled_from(sorted(OWN)))
-def test_damaged_own_rows(folder: Path, data: st.DataObject, metric: str) -> None:
+@given(st.data(), st.sampled_from(sorted(CUSTOM)))
+def test_damaged_custom_rows(folder: Path, data: st.DataObject, metric: str) -> None:
     path = folder / "damaged.jsonl"
-    path.write_bytes(data.draw(damaged_bytes(json.dumps(OWN[metric]).encode() + b"\n")))
-    accepted("rows: own, damaged", [path], lambda: custom(path, metric))
+    path.write_bytes(data.draw(damaged_bytes(json.dumps(CUSTOM[metric]).encode() + b"\n")))
+    accepted("rows: custom, damaged", [path], lambda: custom(path, metric))
 
 
 @fuzz(15)
@@ -122,9 +122,9 @@ def test_own_programs(fields: dict[str, Any]) -> None:
     record = Record(fields, 0, "programs.jsonl:1")
 
     def read() -> dict[str, Any]:
-        return PythonTests().answer(record, record.text("reference"))
+        return PythonTests().details(record, record.text("reference"))
 
-    accepted("rows: own programs", ["programs.jsonl:1"], read)
+    accepted("rows: custom programs", ["programs.jsonl:1"], read)
 
 
 @fuzz(60)
@@ -200,10 +200,10 @@ def test_scores_of_model_text(folder: Path, data: st.DataObject, task: str) -> N
     request = loaded.negative_request(row, random.Random(0), 0)
     if request is not None:
         wrong = always("rows: wrong answer", request.read, said)
-        assert wrong is None or not loaded.score(row, wrong.gold).correct
+        assert wrong is None or not loaded.score(row, wrong.reference).correct
 
 
 def test_rows_nested_too_deep(tmp_path: Path) -> None:
     path = tmp_path / "deep.jsonl"
     path.write_text('{"prompt": ' + "[" * DEEP)
-    assert accepted("rows: own", [f"{path}:1"], lambda: custom(path, "exact_match")) is None
+    assert accepted("rows: custom", [f"{path}:1"], lambda: custom(path, "exact_match")) is None

@@ -1,4 +1,4 @@
-"""Parquet and archives: rows of one's own, the answers of a baseline, GPQA."""
+"""Parquet and archives: custom rows, the answers of a baseline, GPQA."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.fuzz.damage import MISPLACED, damaged_bytes, misplace
 from tests.fuzz.harness import accepted, fuzz
 from tests.fuzz.test_rows import custom
 from unisd_core.evaluation.outcomes import Outcomes, read_outcomes, write_outcomes
-from unisd_core.tasks.base import Row
 from unisd_core.tasks.registry import load_task
+from unisd_core.tasks.row import Row
 
 _BIG = 2**62
 COLUMNS: dict[str, pa.Array] = {
@@ -77,26 +77,26 @@ def tables(draw: DrawFn, names: tuple[str, ...]) -> pa.Table:
     return pa.Table.from_arrays([COLUMNS[kind].slice(0, rows) for kind in kinds], chosen)
 
 
-OWN = ("prompt", "reference", "answer", "uid", "hint", "choices")
+NAMES = ("prompt", "reference", "answer", "uid", "hint", "choices")
 OWN_BYTES = _bytes(pa.table({"prompt": ["a", "b"], "reference": ["c", "d"]}))
 
 
 @fuzz(30)
-@given(tables(OWN), st.sampled_from(["exact_match", "choice", "numeric", "json_call"]))
+@given(tables(NAMES), st.sampled_from(["exact_match", "choice", "numeric", "json_call"]))
 @example(pa.table({"prompt": ["a", "b"], "reference": COLUMNS["no UTF-8"]}), "exact_match")
 @example(pa.table({"prompt": ["a", "b"], "x": COLUMNS["time"]}), "exact_match")
-def test_own_rows_of_other_types(folder: Path, table: pa.Table, metric: str) -> None:
+def test_custom_rows_of_other_types(folder: Path, table: pa.Table, metric: str) -> None:
     path = folder / "types.parquet"
     pq.write_table(table, path)
-    accepted("tables: own rows, other types", [path], lambda: custom(path, metric))
+    accepted("tables: custom rows, other types", [path], lambda: custom(path, metric))
 
 
 @fuzz(40)
 @given(damaged_bytes(OWN_BYTES))
-def test_damaged_own_rows(folder: Path, data: bytes) -> None:
+def test_damaged_custom_rows(folder: Path, data: bytes) -> None:
     path = folder / "damaged.parquet"
     path.write_bytes(data)
-    accepted("tables: own rows, damaged", [path], lambda: custom(path, "exact_match"))
+    accepted("tables: custom rows, damaged", [path], lambda: custom(path, "exact_match"))
 
 
 OUTCOMES = Outcomes(

@@ -38,7 +38,7 @@ def right_on(plan: EvaluationPlan, rows: int) -> tuple[HeldOutSet, Outcomes]:
     """The first test set, with right answers to its first ``rows`` rows."""
     task, test_set = plan.test_sets()[0]
     answers = [
-        Written(row.gold if number < rows else "I do not know.", True)
+        Written(row.reference if number < rows else "I do not know.", True)
         for number, row in enumerate(test_set.rows)
     ]
     return test_set, score_outcomes(task, test_set.rows, [answers])

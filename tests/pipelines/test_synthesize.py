@@ -22,7 +22,7 @@ from pipelines.synthesize import main, parser
 from tests.support.scripted_pool import ScriptedPool
 from unisd_core.config.data import CustomConfig
 from unisd_core.models.load import load_tokenizer
-from unisd_core.tasks.custom.task import OwnRowsTask
+from unisd_core.tasks.custom.task import CustomTask
 
 PROMPTS = 14
 SAMPLES = 3
@@ -142,10 +142,10 @@ def test_a_killed_synthesis_goes_on_and_ends_as_an_undisturbed_one(
     card = (tmp_path / "out" / "README.md").read_text()
     assert f"{len(rows)} completions of {PROMPTS} prompts from prompts.jsonl" in card
 
-    # Nothing is left to do; the training file is read as rows of one's own.
+    # Nothing is left to do; the training file is read as custom rows.
     assert run(given) == 0
-    task = OwnRowsTask(CustomConfig(train=str(tmp_path / "out" / "train.jsonl"), test_rows=2))
-    found = {row.uid: row.gold for row in [*task.rows("train"), *task.rows("test")]}
+    task = CustomTask(CustomConfig(train=str(tmp_path / "out" / "train.jsonl"), test_rows=2))
+    found = {row.uid: row.reference for row in [*task.rows("train"), *task.rows("test")]}
     assert found == {f"custom/{row['uid']}/{row['sample']}": row["completion"] for row in rows}
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 
-from unisd_core.tasks.base import AnswerScore, NegativeRequest, Row, Task
+from unisd_core.tasks.base import Task
+from unisd_core.tasks.row import AnswerScore, NegativeRequest, Row
 
 
-def toy_row(uid: str, prompt: str, gold: str, hint: str = "") -> Row:
-    return Row(uid, prompt, gold, {"gold": gold}, retrieval_text=prompt, hint=hint)
+def toy_row(uid: str, prompt: str, reference: str, hint: str = "") -> Row:
+    return Row(prompt, reference, uid=uid, hint=hint)
 
 
 class ToyTask(Task):
-    """Answers are compared verbatim; rows whose gold starts with "only" have no wrong answer."""
+    """Answers are compared verbatim; a reference that starts with "only" has no wrong answer."""
 
     name = "toy"
     test_splits = ("test",)
@@ -22,27 +24,27 @@ class ToyTask(Task):
         raise NotImplementedError
 
     def wrong_reference(self, row: Row, rng: random.Random) -> Row | None:
-        if row.gold.startswith("only"):
+        if row.reference.startswith("only"):
             return None
         wrong = f"wrong-{rng.randrange(1000)}"
-        return Row(row.uid, row.prompt, wrong, row.answer, row.retrieval_text, row.hint)
+        return dataclasses.replace(row, reference=wrong)
 
     def negative_request(self, row: Row, rng: random.Random, number: int) -> NegativeRequest | None:
-        if row.gold.startswith("only"):
+        if row.reference.startswith("only"):
             return None
 
         def read(text: str) -> Row | None:
             wrong = text.strip()
             if not wrong or self.score(row, wrong).correct:
                 return None
-            return Row(row.uid, row.prompt, wrong, row.answer, row.retrieval_text, row.hint)
+            return dataclasses.replace(row, reference=wrong)
 
         return NegativeRequest(f"toy/{number % 3}/1", f"Answer wrongly: {row.prompt}", read)
 
     def demonstration(self, row: Row) -> str:
-        return f"Q: {row.prompt}\nA: {row.gold}"
+        return f"Q: {row.prompt}\nA: {row.reference}"
 
     def score(self, row: Row, completion: str) -> AnswerScore:
-        correct = completion == row.gold
-        parts = {"length": float(len(completion) == len(row.gold))} if completion else {}
+        correct = completion == row.reference
+        parts = {"length": float(len(completion) == len(row.reference))} if completion else {}
         return AnswerScore(correct, extracted=bool(completion), parts=parts)

@@ -17,8 +17,9 @@ import yaml
 
 from unisd_core.common.errors import UserError
 from unisd_core.config.data import CustomConfig
-from unisd_core.tasks.base import Row, Task
+from unisd_core.tasks.base import Task
 from unisd_core.tasks.registry import load_task
+from unisd_core.tasks.row import Row
 
 PREFIX = "unisd_"
 MODULE = "unisd_scoring"
@@ -91,11 +92,11 @@ def score_document(document: dict[str, Any], completion: str) -> dict[str, float
 
 def _as_text(line: dict[str, Any]) -> dict[str, str]:
     """Nested fields as JSON text: the harness's reader wants one type for each column, and
-    rows' answers differ."""
+    details of rows differ."""
     return {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in line.items()
     }
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    return {**fields, "answer": dict(fields["answer"])}
+    return {**fields, "details": dict(fields["details"])}

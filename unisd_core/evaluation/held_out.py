@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unisd_core.common.errors import UserError
-from unisd_core.tasks.base import Row
+from unisd_core.tasks.row import Row
 from unisd_core.views.builder import ViewBuilder
 
 

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from unisd_core.common.errors import UserError, reason
 from unisd_core.common.files import atomic_path
 from unisd_core.models.completion_cache import Written
-from unisd_core.tasks.base import Row, Task
+from unisd_core.tasks.base import Task
+from unisd_core.tasks.row import Row
 
 _SCHEMA = pa.schema(
     {

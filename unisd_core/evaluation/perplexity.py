@@ -46,7 +46,7 @@ def gold_fit(
     """PPLfit: perplexity of the references, as completions of the student's prompt.
 
     Over the tokens of the references alone. They are expected with the token that ends the turn,
-    as ``ViewBuilder.gold`` makes them, so that a model which does not know where to stop fits
+    as ``ViewBuilder.completion`` makes them, so that a model which does not know where to stop fits
     worse. Raises UserError for an empty reference and where all are too long.
     """
     for number, text in enumerate(texts):

@@ -18,19 +18,19 @@ from unisd_core.scoring.agreement_columns import row_agreement
 from unisd_core.tasks.registry import load_task
 from unisd_core.tasks.splits import split_training
 
-Readable = Callable[[int, list[int]], bool]
+Parseable = Callable[[int, list[int]], bool]
 """Whether the task reads an answer from the completion (token ids) of the row of this index."""
 
 
 class RolloutFilter:
-    """The filters of ``config.filter``. ``readable`` stands in where the rows are not those that
+    """The filters of ``config.filter``. ``parseable`` stands in where the rows are not those that
     ``config.task`` trains on."""
 
-    def __init__(self, config: Config, model_dir: str, readable: Readable | None = None) -> None:
+    def __init__(self, config: Config, model_dir: str, parseable: Parseable | None = None) -> None:
         self.config = config
-        self._readable: Readable | None = None
+        self._parseable: Parseable | None = None
         if config.filter.drop_unreadable:
-            self._readable = readable or _reader(config, model_dir)
+            self._parseable = parseable or _parser(config, model_dir)
 
     def reasons(self, table: pa.Table) -> list[str | None]:
         """For each row of a chunk (schema ``SCORED``) why it is left out, or None."""
@@ -53,7 +53,7 @@ class RolloutFilter:
                 reasons.append("truncated")
             elif len(ids) < settings.min_tokens:
                 reasons.append("too short")
-            elif self._readable is not None and not self._readable(row["row"], ids):
+            elif self._parseable is not None and not self._parseable(row["row"], ids):
                 reasons.append("no answer to read")
             elif agreement[index] < settings.min_agreement:
                 reasons.append("views disagree")
@@ -64,15 +64,15 @@ class RolloutFilter:
         return reasons
 
 
-def _reader(config: Config, model_dir: str) -> Readable:
+def _parser(config: Config, model_dir: str) -> Parseable:
     from unisd_core.models.load import load_tokenizer
 
     task = load_task(config.task, config.data_dir, config.task_seed, config.custom)
     rows = split_training(task, config).train
     tokenizer = load_tokenizer(Path(model_dir))
 
-    def readable(row: int, ids: list[int]) -> bool:
+    def parseable(row: int, ids: list[int]) -> bool:
         text = tokenizer.decode(ids, skip_special_tokens=True)
-        return task.readable(rows[row], text)
+        return task.parseable(rows[row], text)
 
-    return readable
+    return parseable

@@ -62,7 +62,7 @@ def take_inventory(source: PromptSource) -> Inventory:
     referenced: int | None = None
     for number, row in enumerate(source.stream()):
         digests.append(uid_digest(row.uid))
-        if row.gold:
+        if row.reference:
             referenced = number if referenced is None else referenced
         elif bare is None:
             bare = number

@@ -8,7 +8,7 @@ from typing import Any
 from unisd_core.config.run import Config
 from unisd_core.models.load import load_tokenizer
 from unisd_core.synthesis.sources import PromptSource
-from unisd_core.tasks.base import Row
+from unisd_core.tasks.row import Row
 from unisd_core.views.builder import ViewBuilder
 from unisd_core.views.contexts import build_contexts
 

@@ -20,7 +20,7 @@ from unisd_core.synthesis.duplicates import DuplicateIndex, alike, shingles
 from unisd_core.synthesis.output import SHARDS, OutputFolder
 from unisd_core.synthesis.shard import FAILED, LEFT_OUT, SHARD, Account, Footer, shard_bytes, survey
 from unisd_core.synthesis.sources import PromptSource
-from unisd_core.tasks.base import Row
+from unisd_core.tasks.row import Row
 from unisd_core.views.builder import auxiliary_count
 
 
@@ -34,7 +34,7 @@ class ShardMaker:
         self.config, self.source, self.weights = config, source, weights
         self.folder = OutputFolder(folder)
         self.tokenizer = load_tokenizer(Path(model_dir))
-        self.filter = RolloutFilter(config, model_dir, self._readable)
+        self.filter = RolloutFilter(config, model_dir, self._parseable)
         self.rows: dict[int, Row] = {}
         self.known: DuplicateIndex | None = None
         if config.synthesis.duplicates == "all":
@@ -178,6 +178,6 @@ class ShardMaker:
     def _texts(self, completions: Sequence[list[int]]) -> list[str]:
         return [self.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in completions]
 
-    def _readable(self, number: int, ids: list[int]) -> bool:
+    def _parseable(self, number: int, ids: list[int]) -> bool:
         (text,) = self._texts([ids])
-        return self.source.task.readable(self.rows[number], text)
+        return self.source.task.parseable(self.rows[number], text)

@@ -21,10 +21,11 @@ import pyarrow.parquet as pq
 
 from unisd_core.common.errors import UserError, reason
 from unisd_core.config.run import Config
-from unisd_core.tasks.base import Row, Task
-from unisd_core.tasks.custom.task import OwnRowsTask
+from unisd_core.tasks.base import Task
+from unisd_core.tasks.custom.task import CustomTask
 from unisd_core.tasks.data import HubSource, Record, open_hub, parse_line
 from unisd_core.tasks.registry import load_task
+from unisd_core.tasks.row import Row
 
 HUB = "hub:"
 STRIDE = 256
@@ -32,7 +33,7 @@ STRIDE = 256
 
 
 class PromptSource(ABC):
-    """Rows in a fixed order. ``gold`` is "" in rows without a reference."""
+    """Rows in a fixed order. ``reference`` is "" in rows without a reference."""
 
     name: str
 
@@ -82,11 +83,11 @@ class TaskSource(PromptSource):
 
 
 class RecordSource(PromptSource):
-    """Records with the columns of rows of one's own, of which only the prompt is needed."""
+    """Records with the columns of custom rows, of which only the prompt is needed."""
 
     @cached_property
-    def task(self) -> OwnRowsTask:
-        return OwnRowsTask(self.config.custom)
+    def task(self) -> CustomTask:
+        return CustomTask(self.config.custom)
 
     def row(self, record: Record) -> Row:
         """The row of ``record`` under its own uid or, without one, a digest of its texts."""
@@ -95,9 +96,9 @@ class RecordSource(PromptSource):
         reference = record.optional_text(settings.reference_column)
         if not reference.strip():
             uid = record.optional_text("uid") or hashlib.sha256(prompt.encode()).hexdigest()[:16]
-            return Row(uid=uid, prompt=prompt, gold="", answer={}, retrieval_text=prompt)
+            return Row(prompt, "", uid=uid)
         row = self.task.row(record.plus(prompt=prompt, reference=reference))
-        return dataclasses.replace(row, uid=row.uid.removeprefix(f"{OwnRowsTask.name}/"))
+        return dataclasses.replace(row, uid=row.uid.removeprefix(f"{CustomTask.name}/"))
 
 
 class JsonlSource(RecordSource):

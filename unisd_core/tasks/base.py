@@ -2,72 +2,59 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from unisd_core.common.errors import UserError
-
-
-@dataclass(frozen=True)
-class Row:
-    """One question with its reference answer.
-
-    ``uid`` is stable across runs and machines. ``prompt`` is the student's whole
-    user turn. ``gold`` is what the teacher is shown, in exactly the form the student is
-    asked to answer in. ``hint`` is an optional short explanation of the
-    reference. ``answer`` holds whatever the task's ``score`` needs.
-    """
-
-    uid: str
-    prompt: str
-    gold: str
-    answer: Mapping[str, Any]
-    retrieval_text: str
-    hint: str = ""
-    category: str = ""
-
-
-@dataclass(frozen=True)
-class AnswerScore:
-    """Outcome of one completion: ``correct`` (the task's accuracy), ``extracted``
-    (an answer could be read at all) and finer parts in [0, 1] by name."""
-
-    correct: bool
-    extracted: bool
-    parts: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class NegativeRequest:
-    """A wish for one wrong answer: ``prompt`` is the user turn that asks a model for an error of
-    the given ``kind`` ("<task>/<error>/<version>"; the version changes with the prompt).
-
-    ``read`` turns the model's text into the row with ``gold`` and ``hint`` replaced, in the
-    template of the reference; None for a text that is empty, unreadable or right.
-    """
-
-    kind: str
-    prompt: str
-    read: Callable[[str], Row | None]
+from unisd_core.tasks.custom.metrics import METRICS
+from unisd_core.tasks.data import Record
+from unisd_core.tasks.row import AnswerScore, NegativeRequest, Row
 
 
 class Task(ABC):
-    """A family of rows that share prompts, answer format and metric."""
+    """A family of rows that share prompts, answer format and metric.
+
+    A class of one's own needs ``name``, ``rows`` and ``score``.
+    """
 
     name: str
-    test_splits: tuple[str, ...]
+    test_splits: tuple[str, ...] = ("test",)
     """Names of the held-out sets, in the order they are reported."""
-    max_completion_length: int
-    """Decoding limit that fits every gold answer."""
+    max_completion_length: int = 256
+    """Decoding limit that fits every reference."""
     trains: bool = True
     """Whether there is a training split; without one the set only exists to be tested on."""
 
     private: bool = False
     """Whether the authors ask that the rows are not written out, so that none ends up in training
     data."""
+    address: str = ""
+    """``module:Class`` where the task is not one of the project; see ``load_task``."""
+
+    @staticmethod
+    def from_rows(
+        rows: Iterable[Row],
+        metric: str = "exact_match",
+        *,
+        test: Iterable[Row] = (),
+        name: str = "rows",
+        max_completion_length: int = 256,
+    ) -> Task:
+        """A task over rows in memory, with the metrics and the checks of ``task=custom``.
+
+        ``metric`` is one of ``custom.metric``: exact_match, choice, numeric, json_call or
+        python_tests. Raises UserError naming the row, as ``rows[3]`` or ``test[3]``, where one is
+        malformed, occurs twice or has a reference that the metric does not score as right.
+        """
+        task = CustomRows(metric)
+        task.name, task.max_completion_length = name, max_completion_length
+        task.hold("train", "rows", list(rows))
+        test = list(test)
+        task.hold("test", "test", test)
+        task.test_splits = ("test",) if test else ()
+        return task
 
     def check_split(self, split: str) -> None:
         """Raise UserError for a split the task does not have."""
@@ -90,11 +77,11 @@ class Task(ABC):
         only exists to be tested on.
         """
 
-    @abstractmethod
     def wrong_reference(self, row: Row, rng: random.Random) -> Row | None:
-        """``row`` with ``gold`` and ``hint`` replaced by a plausible wrong answer in the same
+        """``row`` with ``reference`` and ``hint`` replaced by a plausible wrong answer in the same
         template (docs/method.md, "Wrong references"), or None where no rule applies. The result
         never scores as correct."""
+        return None
 
     def negative_request(self, row: Row, rng: random.Random, number: int) -> NegativeRequest | None:
         """How a model is asked for a wrong answer to ``row``, or None where only
@@ -105,21 +92,106 @@ class Task(ABC):
     def secret(self, row: Row) -> str:
         """The text that must not occur in the row's contexts: the reference, or the part of it
         that gives the answer away under any other wrapping."""
-        return row.gold
+        return row.reference
 
-    @abstractmethod
     def demonstration(self, row: Row) -> str:
         """``row`` as a solved example for the context of another row."""
+        return f"{row.prompt}\n{row.reference}"
 
     @abstractmethod
     def score(self, row: Row, completion: str) -> AnswerScore:
-        """Read the answer from ``completion`` and compare it with ``row.answer``; never raises on
+        """Read the answer from ``completion`` and compare it with that of ``row``; never raises on
         model text."""
 
     def score_many(self, rows: Sequence[Row], completions: Sequence[str]) -> list[AnswerScore]:
         """``score`` of each pair; tasks whose metric runs programs do so in parallel."""
         return [self.score(row, text) for row, text in zip(rows, completions, strict=True)]
 
-    def readable(self, row: Row, completion: str) -> bool:
+    def parseable(self, row: Row, completion: str) -> bool:
         """Whether an answer can be read from ``completion``, right or wrong."""
         return self.score(row, completion).extracted
+
+
+class CustomRows(Task):
+    """Custom rows: prompts and references as they stand, compared by a named metric."""
+
+    metric_setting = "metric"
+    """What messages call the choice of the metric."""
+
+    def __init__(self, metric: str) -> None:
+        if metric not in METRICS:
+            raise UserError(f"metric: unknown name {metric!r}; choose one of {', '.join(METRICS)}")
+        self._metric_name, self._metric = metric, METRICS[metric]()
+        self._rows: dict[str, list[Row]] = {}
+
+    def rows(self, split: str) -> list[Row]:
+        """Rows of "train" or "test" in the order given; see Task.rows."""
+        self.check_split(split)
+        return list(self._rows[split])
+
+    def hold(self, split: str, place: str, rows: Sequence[Row]) -> None:
+        """Make ``rows`` those of ``split``; see ``Task.from_rows``."""
+        records = [
+            Record({**vars(row), "choices": list(row.choices) or None}, index, f"{place}[{index}]")
+            for index, row in enumerate(rows)
+        ]
+        self._rows[split] = [
+            dataclasses.replace(row, details=checked.details)
+            for row, checked in zip(rows, self.checked(records), strict=True)
+        ]
+
+    def checked(self, records: Iterable[Record]) -> list[Row]:
+        """The rows of ``records``. Raises UserError naming the place of one that is malformed,
+        occurs twice or has a reference that the metric does not score as right."""
+        rows: list[Row] = []
+        places: dict[str, str] = {}
+        for record in records:
+            row = self.row(record)
+            if row.uid in places:
+                raise UserError(
+                    f"{record.place}: the same uid, or prompt and reference, as "
+                    f"{places[row.uid]}; remove one of the rows"
+                )
+            places[row.uid] = record.place
+            rows.append(row)
+        scores = self.score_many(rows, [row.reference for row in rows])
+        for row, score in zip(rows, scores, strict=True):
+            if not score.correct:
+                raise UserError(
+                    f"{places[row.uid]}: {self.metric_setting}={self._metric_name} does not score "
+                    "the reference as right; fix the row or choose another metric"
+                )
+        return rows
+
+    def row(self, record: Record) -> Row:
+        """The row of one record; UserError naming its place where it is none."""
+        prompt, reference = record.text("prompt"), record.text("reference")
+        answer = record.optional_text("answer")
+        return Row(
+            prompt,
+            reference,
+            answer=answer,
+            hint=record.optional_text("hint"),
+            category=record.optional_text("category"),
+            uid=record.optional_text("uid"),
+            details=self._metric.details(record, answer or reference),
+        )
+
+    def wrong_reference(self, row: Row, rng: random.Random) -> Row | None:
+        """A wrong answer by the rule of the metric; see ``Metric.wrong``."""
+        wrong = self._metric.wrong(row, self.rows("train"), rng)
+        if wrong is None or self.score(row, wrong).correct:
+            return None
+        return dataclasses.replace(row, reference=wrong, hint="")
+
+    def score(self, row: Row, completion: str) -> AnswerScore:
+        """The metric's score."""
+        return self._metric.score(row.details, completion)
+
+    def score_many(self, rows: Sequence[Row], completions: Sequence[str]) -> list[AnswerScore]:
+        """``score`` of each pair, in parallel where the metric runs programs."""
+        return self._metric.score_many([row.details for row in rows], completions)
+
+    def parseable(self, row: Row, completion: str) -> bool:
+        """Whether an answer can be read from ``completion``, right or wrong."""
+        return self._metric.parseable(row.details, completion)

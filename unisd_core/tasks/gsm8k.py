@@ -6,7 +6,7 @@ import dataclasses
 import random
 
 from unisd_core.common.errors import UserError
-from unisd_core.tasks.base import AnswerScore, Row, Task
+from unisd_core.tasks.base import Task
 from unisd_core.tasks.data import HubSource, Record, read_folder, read_hub
 from unisd_core.tasks.numbers import (
     extract_number,
@@ -14,6 +14,7 @@ from unisd_core.tasks.numbers import (
     with_wrong_number,
     without_marks,
 )
+from unisd_core.tasks.row import AnswerScore, Row
 
 _HUB = HubSource("openai/gsm8k", "main")
 _PROMPT = """Solve this problem step by step.
@@ -47,18 +48,18 @@ class Gsm8k(Task):
 
     def wrong_reference(self, row: Row, rng: random.Random) -> Row | None:
         """The solution with another final number, also where its last step arrives at it."""
-        gold = with_wrong_number(row.gold, rng)
-        return None if gold is None else dataclasses.replace(row, gold=gold)
+        wrong = with_wrong_number(row.reference, rng)
+        return None if wrong is None else dataclasses.replace(row, reference=wrong)
 
     def demonstration(self, row: Row) -> str:
         """The problem and its solution, without instruction."""
-        return f"Problem: {row.answer['question']}\nSolution: {row.gold}"
+        return f"Problem: {row.details['question']}\nSolution: {row.reference}"
 
     def score(self, row: Row, completion: str) -> AnswerScore:
         """Whether the number read from ``completion`` is the right one; see ``extract_number``."""
         number = extract_number(completion)
         return AnswerScore(
-            correct=number is not None and same_number(number, row.answer["number"]),
+            correct=number is not None and same_number(number, row.details["number"]),
             extracted=number is not None,
         )
 
@@ -74,7 +75,7 @@ def _row(uid: str, record: Record) -> Row:
     return Row(
         uid=uid,
         prompt=_PROMPT.format(question=question),
-        gold=f"{reasoning.strip()}\n#### {final.strip()}".lstrip(),
-        answer={"question": question, "number": number},
+        reference=f"{reasoning.strip()}\n#### {final.strip()}".lstrip(),
+        details={"question": question, "number": number},
         retrieval_text=question,
     )

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config
-from unisd_core.tasks.base import Row, Task
+from unisd_core.tasks.base import Task
+from unisd_core.tasks.row import Row
 
 
 class TrainingRows(NamedTuple):

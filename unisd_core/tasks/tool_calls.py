@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unisd_core.tasks.base import AnswerScore
+from unisd_core.tasks.row import AnswerScore
 
 MAX_DEPTH = 32
 """Nesting of arguments beyond which a call is malformed: comparing and writing recurse."""

@@ -17,7 +17,8 @@ import pyarrow as pa
 from unisd_core.common.errors import UserError
 from unisd_core.common.schema import PROMPT
 from unisd_core.config.run import Config
-from unisd_core.tasks.base import Row, Task
+from unisd_core.tasks.base import Task
+from unisd_core.tasks.row import Row
 from unisd_core.views.contexts import Contexts, build_contexts
 from unisd_core.views.negatives import WrongReferences, wrong_references
 from unisd_core.views.writing import Writing
@@ -72,8 +73,8 @@ class PromptTable:
 class ViewBuilder:
     """Renders rows of one task with one tokenizer's chat template.
 
-    Every method but ``gold`` returns the ids of a whole prompt, up to and including the header of
-    the assistant's turn. ``stop_token_ids`` are those that end a completion. Raises
+    Every method but ``completion`` returns the ids of a whole prompt, up to and including the
+    header of the assistant's turn. ``stop_token_ids`` are those that end a completion. Raises
     UserError when the tokenizer has no chat template.
     """
 
@@ -107,37 +108,37 @@ class ViewBuilder:
         return self._encode(_user(text))
 
     def teacher(self, row: Row) -> list[int]:
-        """The primary teacher's view: the prompt with ``row.gold`` and ``row.hint``.
+        """The primary teacher's view: the prompt with ``row.reference`` and ``row.hint``.
 
         Given a row with a wrong reference it is the negative view, so that nothing but the
         reference differs (docs/method.md, "Wrong references").
         """
         # An explanation that is part of the answer is not told twice.
-        hint = "" if row.hint in row.gold else row.hint
+        hint = "" if row.hint in row.reference else row.hint
         if self.config.views.reference_format == "appended":
-            reference = f"{row.gold}\n{hint}" if hint else row.gold
+            reference = f"{row.reference}\n{hint}" if hint else row.reference
             text = APPENDED_REFERENCE.format(prompt=row.prompt, reference=reference)
             return self._encode(_user(text))
         follow_up = CHAT_TURN_FOLLOW_UP.format(hint=f"{hint} " if hint else "")
         if self.config.views.repeat_prompt:
             follow_up += f"\n\n{row.prompt}"
-        gold = {"role": "assistant", "content": row.gold}
-        return self._encode(_user(row.prompt), gold, _user(follow_up))
+        answer = {"role": "assistant", "content": row.reference}
+        return self._encode(_user(row.prompt), answer, _user(follow_up))
 
-    def gold(self, row: Row, prompt_ids: list[int]) -> list[int]:
-        """``row.gold`` as the completion the model would have sampled, up to and including the
+    def completion(self, row: Row, prompt_ids: list[int]) -> list[int]:
+        """``row.reference`` as the completion the model would have sampled, up to and including the
         token that ends the turn: what the chat template puts after the student's prompt.
 
         Where a template writes finished turns in another way than it opens them, the text is
         tokenised by itself and the first stop token follows. ``prompt_ids`` are ``prompt(row)``.
         """
-        turns = [_user(row.prompt), {"role": "assistant", "content": row.gold}]
+        turns = [_user(row.prompt), {"role": "assistant", "content": row.reference}]
         closed = self._encode(*turns, add_generation_prompt=False)
         if closed[: len(prompt_ids)] == prompt_ids:
             for end in range(len(prompt_ids), len(closed)):
                 if closed[end] in self._stop_token_ids:
                     return closed[len(prompt_ids) : end + 1]
-        ids: Any = self._tokenizer.encode(row.gold, add_special_tokens=False)
+        ids: Any = self._tokenizer.encode(row.reference, add_special_tokens=False)
         return [int(token) for token in ids] + self._stop_token_ids[:1]
 
     def auxiliary(self, row: Row, context_text: str) -> list[int]:
@@ -196,7 +197,7 @@ def build_prompts(
             "row": number,
             "prompt_ids": prompt_ids,
             "view_ids": [builder.teacher(row), *(builder.auxiliary(row, text) for text in texts)],
-            "gold_ids": builder.gold(row, prompt_ids),
+            "gold_ids": builder.completion(row, prompt_ids),
         }
         _keep(entry, config, kept, left_out)
     wrong = WrongReferences([[] for _ in kept], {})

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from unisd_core.common.errors import UserError
 from unisd_core.config.method import ViewsConfig
-from unisd_core.tasks.base import Row, Task
+from unisd_core.tasks.base import Task
+from unisd_core.tasks.row import Row
 from unisd_core.views.example_pool import ExamplePool
 from unisd_core.views.induction import induced_contexts
 from unisd_core.views.random_examples import random_examples
@@ -35,7 +36,7 @@ def build_contexts(
     a header.
 
     Contexts are independent of the order of ``rows`` and never show a row's own question
-    or its gold answer (see ``ExamplePool`` for golds that many rows share). Raises UserError when
+    or its answer (see ``ExamplePool`` for answers that many rows share). Raises UserError when
     ``rows`` are too few, or when instructions are wanted and nothing can write them.
     """
     pool = ExamplePool(rows, task)

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from unisd_core.common.errors import UserError
-from unisd_core.tasks.base import Row, Task
+from unisd_core.tasks.base import Task
+from unisd_core.tasks.row import Row
 
 _COMMON_SHARE = 0.05
 _COMMON_ROWS = 5
@@ -16,9 +17,10 @@ class ExamplePool:
     """Rows as possible examples, with the rule that keeps a row's own answer out of its contexts.
 
     An example may not ask the same question (compared without case and spacing), nor
-    contain the row's gold answer. The second rule is waived for golds that many rows share
-    (at least 5 rows and 5 % of them): where the gold is "Answer: B", examples without it would
-    be impossible to read as neutral, for the answer is then the one that never occurs.
+    contain the row's answer (``Task.secret``). The second rule is waived for answers that many
+    rows share (at least 5 rows and 5 % of them): where the answer is "Answer: B", examples
+    without it would be impossible to read as neutral, for the answer is then the one that never
+    occurs.
     """
 
     def __init__(self, rows: Sequence[Row], task: Task) -> None:
@@ -28,32 +30,32 @@ class ExamplePool:
         self.demonstrations = [task.demonstration(row) for row in self.rows]
         self._questions = [_folded(row.prompt) for row in self.rows]
         self._secrets = [task.secret(row).strip() for row in self.rows]
-        golds = Counter(self._secrets)
+        counted = Counter(self._secrets)
         threshold = max(_COMMON_ROWS, _COMMON_SHARE * len(self.rows))
-        self._common = {gold for gold, count in golds.items() if count >= threshold or not gold}
+        self._common = {text for text, count in counted.items() if count >= threshold or not text}
 
     def question(self, row: Row) -> str:
         """What ``row`` asks, without case and spacing: equal texts are the same question."""
         return self._questions[self.index[row.uid]]
 
     def gives_away(self, row: Row, text: str) -> bool:
-        """Whether ``text``, written by a model, holds the row's gold answer in any case and
-        spacing. Golds that many rows share are waived as above."""
-        gold = self._secrets[self.index[row.uid]]
-        return gold not in self._common and _folded(gold) in _folded(text)
+        """Whether ``text``, written by a model, holds the row's answer in any case and
+        spacing. Answers that many rows share are waived as above."""
+        secret = self._secrets[self.index[row.uid]]
+        return secret not in self._common and _folded(secret) in _folded(text)
 
     def choose(self, row: Row, ranking: Iterable[int], count: int) -> list[str] | None:
         """Demonstrations of the first ``count`` admissible rows in ``ranking`` (indices into
         ``rows``) that ask different questions; None when there are fewer."""
         own = self.index[row.uid]
-        gold = self._secrets[self.index[row.uid]]
+        secret = self._secrets[own]
         asked = {self._questions[own]}
         chosen: list[str] = []
         for other in ranking:
             question, text = self._questions[other], self.demonstrations[other]
             if question in asked:
                 continue
-            if gold not in self._common and (gold in text or gold == self._secrets[other]):
+            if secret not in self._common and (secret in text or secret == self._secrets[other]):
                 continue
             asked.add(question)
             chosen.append(text)
@@ -65,10 +67,8 @@ class ExamplePool:
         """The error for a row that ``choose`` could not serve from a complete ranking."""
         return UserError(
             f"row {row.uid}: fewer than views.num_auxiliary={count} of the {len(self.rows)} rows "
-            f"can be "
-            "examples for it (others have the same question or answer); lower views.num_auxiliary "
-            "or "
-            "use more rows"
+            "can be examples for it (others have the same question or answer); lower "
+            "views.num_auxiliary or use more rows"
         )
 
 

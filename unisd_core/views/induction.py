@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from unisd_core.config.method import InductionConfig
-from unisd_core.tasks.base import Row
+from unisd_core.tasks.row import Row
 from unisd_core.views.example_pool import ExamplePool
 from unisd_core.views.random_examples import permutation
 from unisd_core.views.writing import (

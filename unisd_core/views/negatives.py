@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from unisd_core.common.errors import UserError
 from unisd_core.config.method import NegativesConfig
-from unisd_core.tasks.base import Row, Task
+from unisd_core.tasks.base import Task
+from unisd_core.tasks.row import Row
 from unisd_core.views.writing import (
     Writing,
     WritingRequest,
@@ -24,7 +25,7 @@ _DRAWS = 8
 
 
 class WrongReferences(NamedTuple):
-    """Rows with a wrong ``gold`` for each row, and how they were made."""
+    """Rows with a wrong ``reference`` for each row, and how they were made."""
 
     rows: list[list[Row]]
     counts: dict[str, int]
@@ -95,7 +96,9 @@ def _generate(
         WritingSettings(settings.temperature, settings.max_tokens, settings.retries),
     )
     for owner, value in zip(owners, outcome.values, strict=True):
-        if value is not None and all(value.gold != other.gold for other in generated[owner]):
+        if value is not None and all(
+            value.reference != other.reference for other in generated[owner]
+        ):
             generated[owner].append(value)
     return dict(outcome.counts("negatives"))
 
@@ -111,6 +114,6 @@ def _complete_by_rule(
         wrong = task.wrong_reference(row, rng)
         if wrong is None:
             break
-        if all(wrong.gold != other.gold for other in complete):
+        if all(wrong.reference != other.reference for other in complete):
             complete.append(wrong)
     return complete

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 
-from unisd_core.tasks.base import Row
+from unisd_core.tasks.row import Row
 from unisd_core.views.example_pool import ExamplePool
 
 

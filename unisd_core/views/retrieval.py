@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unisd_core.common.errors import UserError
-from unisd_core.tasks.base import Row
+from unisd_core.tasks.row import Row
 from unisd_core.views.example_pool import ExamplePool
 
 _SPARE = 32

@@ -17,7 +17,7 @@ from tests.support.checkpoints import make
 from tests.support.toy_task import ToyTask, toy_row
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config
-from unisd_core.tasks.base import Row
+from unisd_core.tasks.row import Row
 from unisd_core.tasks.splits import split_training
 
 

@@ -52,8 +52,8 @@ def test_exported_rows_are_scored_as_the_task_scores_them(exported: Path) -> Non
     found = documents(exported)
     assert [document["prompt"] for document in found] == [row.prompt for row in rows]
     for document, row, other in zip(found, rows, rows[1:] + rows[:1], strict=True):
-        assert score_document(document, row.gold) == {"correct": 1.0, "extracted": 1.0}
-        assert score_document(document, other.gold)["correct"] == 0.0
+        assert score_document(document, row.reference) == {"correct": 1.0, "extracted": 1.0}
+        assert score_document(document, other.reference)["correct"] == 0.0
         assert score_document(document, "I do not know.")["extracted"] == 0.0
 
 

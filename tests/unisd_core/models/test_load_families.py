@@ -136,10 +136,10 @@ def test_every_view_is_rendered_in_the_familys_template(
     for name, text in texts.items():
         assert text.endswith(opening), "every view ends with the header of the assistant's turn"
         assert row.prompt in text
-        assert (row.gold in text) == (name == "teacher")
+        assert (row.reference in text) == (name == "teacher")
         if kind.bos is not None and family != "smollm2":
             assert text.startswith(kind.bos) and text.count(kind.bos) == 1
-    assert texts["negative"].replace(wrong.gold, row.gold) == texts["teacher"]
+    assert texts["negative"].replace(wrong.reference, row.reference) == texts["teacher"]
     # Header words and contents are separate tokens: a template's tokens were not spelled out.
     assert all(tokenizer.convert_tokens_to_ids(kind.end_of_turn) in ids for ids in views.values())
 

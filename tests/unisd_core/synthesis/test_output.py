@@ -28,7 +28,7 @@ from unisd_core.synthesis.shard import (
     shard_bytes,
     survey,
 )
-from unisd_core.tasks.custom.task import OwnRowsTask
+from unisd_core.tasks.custom.task import CustomTask
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -99,10 +99,10 @@ def test_the_export_is_read_as_rows_of_ones_own(tmp_path: Path, columns: str, ki
     settings = SynthesisConfig(export=columns, export_format=kind)  # type: ignore[arg-type]
     name = export_rows(folder, survey(folder).names, settings)
     assert name == f"train.{kind}"
-    rows = OwnRowsTask(CustomConfig(train=str(tmp_path / name), test=str(tmp_path / name))).rows(
+    rows = CustomTask(CustomConfig(train=str(tmp_path / name), test=str(tmp_path / name))).rows(
         "train"
     )
-    assert [(row.uid, row.prompt, row.gold) for row in rows] == [
+    assert [(row.uid, row.prompt, row.reference) for row in rows] == [
         (f"custom/{uid}/1", f"Where is {uid}?", f"Here is {uid}.") for uid in "abc"
     ]
 
@@ -113,7 +113,7 @@ def test_other_conversations_are_no_rows(tmp_path: Path) -> None:
     for messages in (turns, turns[1:], "text", [1, 2], []):
         file.write_text(json.dumps({"messages": messages}) + "\n")
         with pytest.raises(UserError, match=r"rows.jsonl:1: field 'messages' must be one user"):
-            OwnRowsTask(CustomConfig(train=str(file), test=str(file))).rows("train")
+            CustomTask(CustomConfig(train=str(file), test=str(file))).rows("train")
 
 
 def test_nothing_is_exported_where_nothing_is_wanted(folder: OutputFolder) -> None:

@@ -65,7 +65,7 @@ def test_columns_can_have_other_names(tmp_path: Path) -> None:
     file = write(tmp_path / "rows.jsonl", [{"question": "Why?", "solution": "So."}])
     names = {"prompt_column": "question", "reference_column": "solution"}
     (row,) = open_source(file, Config.model_validate({"synthesis": names})).stream()
-    assert (row.prompt, row.gold) == ("Why?", "So.")
+    assert (row.prompt, row.reference) == ("Why?", "So.")
 
 
 def test_a_hub_data_set_is_read_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ def test_what_is_pending_and_what_is_done_are_all_rows_once(done: list[bool], si
         name = "numbers"
 
         def stream(self) -> Any:
-            return (SimpleNamespace(uid=f"q{number}", gold="") for number in range(len(done)))
+            return (SimpleNamespace(uid=f"q{number}", reference="") for number in range(len(done)))
 
         def read(self, start: int, stop: int) -> Any:
             raise NotImplementedError

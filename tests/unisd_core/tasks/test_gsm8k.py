@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unisd_core.common.errors import UserError
-from unisd_core.tasks.base import Row, Task
+from unisd_core.tasks.base import Task
 from unisd_core.tasks.registry import load_task
+from unisd_core.tasks.row import Row
 
 PENS = {
     "question": "Ann buys 6 boxes of 7 pens. How many pens?",
@@ -32,10 +33,10 @@ def test_prompt_and_reference_agree_on_the_form(tmp_path: Path) -> None:
     task, (row,) = rows_of(tmp_path, PENS)
     assert PENS["question"] in row.prompt
     assert row.prompt.endswith("\n#### <number>")
-    assert row.gold == "Each box holds 7 pens.\nSo there are 6*7 = 42 pens.\n#### 42"
+    assert row.reference == "Each box holds 7 pens.\nSo there are 6*7 = 42 pens.\n#### 42"
     assert row.uid == "gsm8k/train/row-0"
-    assert task.score(row, row.gold).correct
-    assert task.demonstration(row) == f"Problem: {PENS['question']}\nSolution: {row.gold}"
+    assert task.score(row, row.reference).correct
+    assert task.demonstration(row) == f"Problem: {PENS['question']}\nSolution: {row.reference}"
 
 
 def test_score_reads_the_final_number(tmp_path: Path) -> None:
@@ -54,11 +55,11 @@ def test_a_wrong_reference_concludes_what_it_states(tmp_path: Path) -> None:
     for seed in range(20):
         wrong = task.wrong_reference(row, random.Random(seed))
         assert wrong is not None
-        number = wrong.gold.rpartition("#### ")[2]
+        number = wrong.reference.rpartition("#### ")[2]
         assert number != "42"
-        assert wrong.gold == row.gold.replace("42", number)
-        assert not task.score(row, wrong.gold).correct
-        assert (wrong.uid, wrong.prompt, wrong.answer) == (row.uid, row.prompt, row.answer)
+        assert wrong.reference == row.reference.replace("42", number)
+        assert not task.score(row, wrong.reference).correct
+        assert (wrong.uid, wrong.prompt, wrong.details) == (row.uid, row.prompt, row.details)
 
 
 NUMBERS = st.one_of(
@@ -75,13 +76,13 @@ def test_any_final_number_has_a_wrong_reference(
 ) -> None:
     record = {"question": "How many?", "answer": f"{reasoning}{number}\n#### {number}"}
     task, (row,) = rows_of(tmp_path_factory.getbasetemp(), record)
-    assert task.score(row, row.gold).correct
+    assert task.score(row, row.reference).correct
     wrong = task.wrong_reference(row, random.Random(seed))
     assert wrong is not None
-    score = task.score(row, wrong.gold)
+    score = task.score(row, wrong.reference)
     assert score.extracted
     assert not score.correct
-    assert wrong.gold.count("\n") == row.gold.count("\n")
+    assert wrong.reference.count("\n") == row.reference.count("\n")
 
 
 @pytest.mark.parametrize(
@@ -109,4 +110,4 @@ def test_the_hub_set_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
     (row,) = load_task("gsm8k", None, 0).rows("test")
     assert asked == [("openai/gsm8k", "main", "test")]
-    assert row.answer["number"] == 42
+    assert row.details["number"] == 42

@@ -37,22 +37,22 @@ def test_every_row_loads_and_its_references_score_as_they_should(name: str, spli
     assert len({row.uid for row in rows}) == len(rows)
     rng = random.Random(0)
     for row in rows:
-        letters = "ABCDEFGHIJ"[: len(row.answer["options"])]
-        assert extract_choice(row.gold, letters) == row.answer["letter"], row.uid
-        assert task.score(row, row.gold).correct
+        letters = "ABCDEFGHIJ"[: len(row.details["options"])]
+        assert extract_choice(row.reference, letters) == row.details["letter"], row.uid
+        assert task.score(row, row.reference).correct
         wrong = task.wrong_reference(row, rng)
         assert wrong is not None
-        score = task.score(row, wrong.gold)
+        score = task.score(row, wrong.reference)
         assert score.extracted
         assert not score.correct, row.uid
-        assert wrong.gold.count("\n") == row.gold.count("\n")
+        assert wrong.reference.count("\n") == row.reference.count("\n")
         assert task.demonstration(row)
 
 
 @pytest.mark.parametrize(("name", "split"), SPLITS)
 def test_gold_fits_the_decoding_limit(smollm2_tokenizer: Any, name: str, split: str) -> None:
     task = load_task(name, DATA_DIR, 0)
-    golds = [row.gold for row in task.rows(split)]
+    golds = [row.reference for row in task.rows(split)]
     lengths = [len(ids) for ids in smollm2_tokenizer(golds).input_ids]
     # One more token ends the turn.
     assert max(lengths) + 1 <= task.max_completion_length
@@ -74,12 +74,12 @@ def test_gpqa_loads_and_its_references_score_as_they_should(
     rng = random.Random(0)
     misread, right_wrong, too_long = [], [], []
     for row in rows:
-        if extract_choice(row.gold, "ABCD") != row.answer["letter"]:
+        if extract_choice(row.reference, "ABCD") != row.details["letter"]:
             misread.append(row.uid)
         wrong = task.wrong_reference(row, rng)
-        if wrong is None or task.score(row, wrong.gold).correct:
+        if wrong is None or task.score(row, wrong.reference).correct:
             right_wrong.append(row.uid)
-        if len(smollm2_tokenizer(row.gold).input_ids) + 1 > task.max_completion_length:
+        if len(smollm2_tokenizer(row.reference).input_ids) + 1 > task.max_completion_length:
             too_long.append(row.uid)
     assert misread == []
     assert right_wrong == []

@@ -12,7 +12,7 @@ from tests.support.toy_task import ToyTask, toy_row
 from unisd_core.common.errors import UserError
 from unisd_core.common.schema import PROMPT
 from unisd_core.config.run import Config
-from unisd_core.tasks.base import Row
+from unisd_core.tasks.row import Row
 from unisd_core.views.builder import (
     PromptTable,
     ViewBuilder,
@@ -83,7 +83,7 @@ def test_the_negative_view_differs_from_the_teachers_only_in_the_reference(
     assert wrong is not None
     negative = text(views.teacher(wrong))
     assert negative != text(views.teacher(row))
-    assert negative.replace(wrong.gold, row.gold) == text(views.teacher(row))
+    assert negative.replace(wrong.reference, row.reference) == text(views.teacher(row))
 
 
 def test_the_auxiliary_view_puts_the_context_before_the_students_prompt() -> None:
@@ -116,10 +116,10 @@ def test_views_come_in_the_order_teacher_auxiliary() -> None:
         teacher, *auxiliary = (text(ids) for ids in record["view_ids"])
         assert record["uid"] == row.uid
         assert text(record["prompt_ids"]).count(row.prompt) == 1
-        assert text(record["gold_ids"]) == f"{row.gold}"
-        assert row.gold in teacher
+        assert text(record["gold_ids"]) == f"{row.reference}"
+        assert row.reference in teacher
         assert len(auxiliary) == 3
-        assert all(row.gold not in view and "gold-" in view for view in auxiliary)
+        assert all(row.reference not in view and "gold-" in view for view in auxiliary)
         negatives = {text(ids) for ids in record["negative_ids"]}
         assert len(negatives) == 2
         assert all("wrong-" in negative for negative in negatives)
@@ -163,7 +163,7 @@ def test_a_row_without_wrong_reference_stays_and_lacks_the_negative_view() -> No
 def test_the_gold_completion_is_what_the_template_puts_after_the_prompt() -> None:
     end = TOKENIZER.eos_token_id
     views = ViewBuilder(TOKENIZER, ToyTask(), Config(), [end])
-    ids = views.gold(ROWS[0], views.prompt(ROWS[0]))
+    ids = views.completion(ROWS[0], views.prompt(ROWS[0]))
     whole: Any = TOKENIZER.apply_chat_template(
         [{"role": "user", "content": "question 0"}, {"role": "assistant", "content": "gold-00"}],
         return_dict=False,
@@ -179,7 +179,7 @@ def test_the_gold_completion_is_tokenised_alone_where_the_template_rewrites_the_
     tokenizer.chat_template += "{% if add_generation_prompt %}{{ '<think></think>' }}{% endif %}"
     end = tokenizer.eos_token_id
     made = ViewBuilder(tokenizer, ToyTask(), Config(), [end, 0])
-    ids = made.gold(ROWS[0], made.prompt(ROWS[0]))
+    ids = made.completion(ROWS[0], made.prompt(ROWS[0]))
     assert (text(ids[:-1]), ids[-1]) == ("gold-00", end)
 
 

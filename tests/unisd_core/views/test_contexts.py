@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.toy_task import ToyTask, toy_row
 from unisd_core.common.errors import UserError
 from unisd_core.config.method import ViewsConfig
-from unisd_core.tasks.base import Row
+from unisd_core.tasks.row import Row
 from unisd_core.views.contexts import EXAMPLE_HEADER
 from unisd_core.views.contexts import build_contexts as build_with_counts
 
@@ -33,7 +33,7 @@ def datasets(draw: st.DrawFn) -> list[Row]:
     pairs = draw(st.lists(st.tuples(questions, golds), min_size=6, max_size=20))
     numbers = draw(st.permutations(range(len(pairs))))
     rows = [toy_row(f"u{n}", *pair) for n, pair in zip(numbers, pairs, strict=True)]
-    counted = [row.gold for row in rows]
+    counted = [row.reference for row in rows]
     assume(max(map(counted.count, counted)) < 5)
     return rows
 
@@ -62,7 +62,7 @@ def test_no_context_shows_the_question_or_the_answer_of_its_row(kind: str, rows:
     for row, texts in zip(rows, build(rows, kind), strict=True):
         assert len(set(texts)) == 2
         for text in texts:
-            assert row.gold not in text
+            assert row.reference not in text
             assert f"Q: {row.prompt}\n" not in text
             assert text.startswith(EXAMPLE_HEADER)
 
@@ -123,7 +123,9 @@ def test_rows_beyond_the_nearest_are_searched_when_those_are_excluded() -> None:
 def test_an_answer_that_many_rows_share_may_be_shown(kind: str) -> None:
     rows = [toy_row(f"u{n}", f"question {n}", f"Answer: {'ABCD'[n % 4]}") for n in range(40)]
     contexts = build_contexts(rows, TASK, views(kind, 3), 0)
-    shown = [row.gold in text for row, texts in zip(rows, contexts, strict=True) for text in texts]
+    shown = [
+        row.reference in text for row, texts in zip(rows, contexts, strict=True) for text in texts
+    ]
     # Were they left out, the answer would be the one letter that no example has.
     assert any(shown)
     assert not all(shown)

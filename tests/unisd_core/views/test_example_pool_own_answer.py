@@ -14,8 +14,9 @@ from tests.support.toy_task import ToyTask, toy_row
 from tests.unisd_core.tasks.test_registry_published_rows import DATA_DIR
 from unisd_core.common.errors import UserError
 from unisd_core.config.method import ViewsConfig
-from unisd_core.tasks.base import Row, Task
+from unisd_core.tasks.base import Task
 from unisd_core.tasks.registry import TASKS, load_task
+from unisd_core.tasks.row import Row
 from unisd_core.views.contexts import EXAMPLE_HEADER, build_contexts
 
 ROWS = 400
@@ -44,14 +45,14 @@ def test_no_context_holds_its_rows_own_question_or_answer(
     name: str, kind: str, tmp_path: Path
 ) -> None:
     task, rows = task_and_rows(name)
-    shared = Counter(row.gold for row in rows)
+    shared = Counter(row.reference for row in rows)
     rng = random.Random(1)
 
     def leak(prompt: str, seed: int) -> str:
         # An example of the prompt, spelled otherwise, or the answer of any row at all.
         shown = [row for row in rows if task.demonstration(row) in prompt]
         row = rng.choice(shown if rng.random() < 0.3 and shown else rows)
-        return f"General advice {seed}: answer {row.gold.upper().replace(' ', '  ')}"
+        return f"General advice {seed}: answer {row.reference.upper().replace(' ', '  ')}"
 
     settings: dict[str, Any] = {"auxiliary": kind, "num_auxiliary": 3}
     writer = ScriptedWriter(leak)
@@ -65,9 +66,9 @@ def test_no_context_holds_its_rows_own_question_or_answer(
             if text.startswith(EXAMPLE_HEADER):
                 assert task.demonstration(row) not in text
             # A gold that many rows share, such as a letter alone, is no secret.
-            if shared[row.gold] < max(5, 0.05 * len(rows)):
+            if shared[row.reference] < max(5, 0.05 * len(rows)):
                 checked += 1
                 flat = " ".join(text.casefold().split())
-                assert row.gold not in text
-                assert kind != "induction" or " ".join(row.gold.casefold().split()) not in flat
+                assert row.reference not in text
+                assert kind != "induction" or " ".join(row.reference.casefold().split()) not in flat
     assert checked or name.startswith("arc_")

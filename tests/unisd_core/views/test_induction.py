@@ -109,7 +109,7 @@ def test_empty_and_leaking_texts_are_refused_and_examples_take_their_place(
     }
     for row, texts in zip(ROWS, found.texts, strict=True):
         assert len(set(texts)) == 3
-        assert all(text.startswith(EXAMPLE_HEADER) and row.gold not in text for text in texts)
+        assert all(text.startswith(EXAMPLE_HEADER) and row.reference not in text for text in texts)
 
 
 def test_cut_off_instructions_are_refused(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_an_instruction_is_kept_from_the_row_whose_answer_it_holds(tmp_path: Pat
     )
     found = build_contexts(ROWS, TASK, views(6, examples=1, pool=12), 0, writer.writing(tmp_path))
     for row, texts in zip(ROWS, found.texts, strict=True):
-        assert all(row.gold not in text.casefold() for text in texts)
+        assert all(row.reference not in text.casefold() for text in texts)
     assert found.counts["induction.replaced"] == 6
 
 

@@ -26,7 +26,7 @@ def test_the_rule_gives_distinct_references_of_the_row_alone() -> None:
     found = wrong_references(ROWS, TASK, NegativesConfig(per_row=4), 0)
     assert found.counts == {"negatives.rule": 20}
     for references in found.rows:
-        assert len({wrong.gold for wrong in references}) == 4
+        assert len({wrong.reference for wrong in references}) == 4
     assert wrong_references(ROWS[2:3], TASK, NegativesConfig(per_row=4), 0).rows == found.rows[2:3]
     assert wrong_references(ROWS, TASK, NegativesConfig(per_row=4), 1).rows != found.rows
     first = wrong_references(ROWS, TASK, NegativesConfig(), 0).rows
@@ -49,9 +49,9 @@ def test_the_model_writes_for_the_wanted_rows_and_the_rule_for_the_others(tmp_pa
     assert writer.prompts == [f"Answer wrongly: question {n}" for n in (1, 1, 3, 3)]
     assert writer.calls == [{"temperature": 0.5, "max_tokens": 50}]
     for row, references in zip(ROWS, found.rows, strict=True):
-        assert len({wrong.gold for wrong in references}) == 2
+        assert len({wrong.reference for wrong in references}) == 2
         start = "lie " if row.uid in ("u1", "u3") else "wrong-"
-        assert all(wrong.gold.startswith(start) for wrong in references)
+        assert all(wrong.reference.startswith(start) for wrong in references)
     assert found.counts["negatives.written"] == 4
     assert found.counts["negatives.rule"] == 6
     again = wrong_references(ROWS, TASK, settings, 0, writing, wanted={"u1", "u3"})
@@ -64,7 +64,7 @@ def test_the_model_writes_for_the_wanted_rows_and_the_rule_for_the_others(tmp_pa
 def test_failures_fall_back_to_the_rule(tmp_path: Path, text: str) -> None:
     writer = ScriptedWriter(lambda prompt, seed: text and f"gold-{prompt[-1]}")
     found = wrong_references(ROWS, TASK, generated(retries=1), 0, writer.writing(tmp_path))
-    assert all(wrong.gold.startswith("wrong-") for (wrong,) in found.rows)
+    assert all(wrong.reference.startswith("wrong-") for (wrong,) in found.rows)
     assert found.counts == {
         "negatives.written": 10, "negatives.cached": 0, "negatives.failed": 5, "negatives.rule": 5,
     }  # fmt: skip
@@ -74,7 +74,7 @@ def test_equal_texts_are_one_reference(tmp_path: Path) -> None:
     writer = ScriptedWriter(lambda prompt, seed: "always this")
     found = wrong_references(ROWS, TASK, generated(per_row=3), 0, writer.writing(tmp_path))
     for references in found.rows:
-        assert len({wrong.gold for wrong in references}) == 3
+        assert len({wrong.reference for wrong in references}) == 3
     assert found.counts["negatives.rule"] == 10
 
 

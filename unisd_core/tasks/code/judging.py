@@ -6,8 +6,8 @@ import random
 from collections.abc import Sequence
 
 from unisd_core.sandbox import Limits, Program, run_program, run_programs
-from unisd_core.tasks.base import AnswerScore
 from unisd_core.tasks.code.mutation import mutants
+from unisd_core.tasks.row import AnswerScore
 
 _SCORING = Limits(cpu_s=10, wall_s=30.0)
 """The paper's ten seconds, of CPU time: a busy machine must not change a verdict. The memory limit

@@ -17,16 +17,16 @@ MISTAKES = {
 _PROMPT = """{prompt}
 
 A right solution is:
-{gold}
+{reference}
 
 Write a wrong version of it that looks right at first sight: {mistake}. It must still run, under \
 the same name and with the same arguments, but fail a test. Write the code alone in one code \
 block, and do not point at the mistake."""
 
 
-def mistake_prompt(kind: str, prompt: str, gold: str) -> str:
+def mistake_prompt(kind: str, prompt: str, reference: str) -> str:
     """The user turn that asks for an answer to ``prompt`` with a mistake of ``kind``."""
-    return _PROMPT.format(prompt=prompt, gold=gold, mistake=MISTAKES[kind])
+    return _PROMPT.format(prompt=prompt, reference=reference, mistake=MISTAKES[kind])
 
 
 def as_reference(code: str) -> str | None:

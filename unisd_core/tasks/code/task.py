@@ -10,12 +10,13 @@ import dataclasses
 import random
 from collections.abc import Sequence
 
-from unisd_core.tasks.base import AnswerScore, NegativeRequest, Row, Task
+from unisd_core.tasks.base import Task
 from unisd_core.tasks.code.data import Dataset, Problem, read_problems
 from unisd_core.tasks.code.extraction import extract_code
 from unisd_core.tasks.code.judging import failing_mutant, fails, loads, score_programs
 from unisd_core.tasks.code.mistakes import MISTAKES, as_reference, mistake_prompt
 from unisd_core.tasks.code.source import block, defines
+from unisd_core.tasks.row import AnswerScore, NegativeRequest, Row
 
 _FROM_TASK = """Write a Python function for this task.
 Task: {text}
@@ -68,8 +69,8 @@ class CodeTask(Task):
         return Row(
             uid=uid,
             prompt=((_FROM_STUB if problem.stub else _FROM_TASK) + _NOTES).format(**fields),
-            gold=block(problem.reference),
-            answer={
+            reference=block(problem.reference),
+            details={
                 "function": problem.function,
                 "text": problem.text,
                 "tests": problem.tests,
@@ -82,8 +83,8 @@ class CodeTask(Task):
     def wrong_reference(self, row: Row, rng: random.Random) -> Row | None:
         """The reference with one small mistake that makes a test fail; None where none of the
         first mutants does."""
-        code = failing_mutant(row.answer["code"], row.answer["tests"], rng)
-        return None if code is None else dataclasses.replace(row, gold=block(code))
+        code = failing_mutant(row.details["code"], row.details["tests"], rng)
+        return None if code is None else dataclasses.replace(row, reference=block(code))
 
     def negative_request(self, row: Row, rng: random.Random, number: int) -> NegativeRequest:
         """One of the kinds of ``MISTAKES`` in turn; what comes back is rewritten in the form of
@@ -93,25 +94,29 @@ class CodeTask(Task):
         def read(text: str) -> Row | None:
             found = _program(row, text)
             code = found and as_reference(found)
-            if not code or code == row.answer["code"] or not defines(code, row.answer["function"]):
+            if (
+                not code
+                or code == row.details["code"]
+                or not defines(code, row.details["function"])
+            ):
                 return None
             # Code that cannot even be loaded, for want of a package perhaps, proves nothing.
-            if not loads(code) or not fails(code, row.answer["tests"]):
+            if not loads(code) or not fails(code, row.details["tests"]):
                 return None
-            return dataclasses.replace(row, gold=block(code))
+            return dataclasses.replace(row, reference=block(code))
 
         return NegativeRequest(
-            f"{self.name}/{kind}/1", mistake_prompt(kind, row.prompt, row.gold), read
+            f"{self.name}/{kind}/1", mistake_prompt(kind, row.prompt, row.reference), read
         )
 
     def secret(self, row: Row) -> str:
         """The code without its fence."""
-        return str(row.answer["code"])
+        return str(row.details["code"])
 
     def demonstration(self, row: Row) -> str:
         """Description, tests and code; no instruction."""
-        tests = "" if row.answer["stub"] else f"Tests:\n{row.answer['tests']}\n"
-        return f"Task: {row.answer['text']}\n{tests}{row.gold}"
+        tests = "" if row.details["stub"] else f"Tests:\n{row.details['tests']}\n"
+        return f"Task: {row.details['text']}\n{tests}{row.reference}"
 
     def score(self, row: Row, completion: str) -> AnswerScore:
         """Whether the program in ``completion`` passes all tests of the row in the sandbox."""
@@ -120,12 +125,12 @@ class CodeTask(Task):
     def score_many(self, rows: Sequence[Row], completions: Sequence[str]) -> list[AnswerScore]:
         """``score`` of each pair, several programs at a time."""
         found = [_program(row, text) for row, text in zip(rows, completions, strict=True)]
-        return score_programs(found, [row.answer["tests"] for row in rows])
+        return score_programs(found, [row.details["tests"] for row in rows])
 
-    def readable(self, row: Row, completion: str) -> bool:
+    def parseable(self, row: Row, completion: str) -> bool:
         """Whether ``completion`` holds Python that defines the function; nothing is run."""
         return _program(row, completion) is not None
 
 
 def _program(row: Row, completion: str) -> str | None:
-    return extract_code(completion, row.answer["function"], row.answer["stub"])
+    return extract_code(completion, row.details["function"], row.details["stub"])

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unisd_core.common.errors import UserError
-from unisd_core.tasks.base import AnswerScore, Row
-from unisd_core.tasks.custom.metrics import Metric
+from unisd_core.tasks.custom.metric import Metric
 from unisd_core.tasks.data import Record
+from unisd_core.tasks.row import AnswerScore, Row
 from unisd_core.tasks.tool_calls import STRICT_JSON, Call, find_calls, score_calls
 
 _JSON = re.compile(r"[\[{].*[\]}]", re.DOTALL)
@@ -30,7 +30,7 @@ class JsonCall(Metric):
     """Calls such as ``{"name": "add", "arguments": {"a": 1}}``, one or a list: right when names,
     order and all arguments with their types are; see ``find_calls``."""
 
-    def answer(self, record: Record, wanted: str) -> dict[str, Any]:
+    def details(self, record: Record, wanted: str) -> dict[str, Any]:
         reading = find_calls(wanted)
         if not reading.clean:
             raise UserError(
@@ -39,14 +39,14 @@ class JsonCall(Metric):
             )
         return {"calls": [[call.action, dict(call.arguments)] for call in reading.calls]}
 
-    def score(self, answer: Mapping[str, Any], completion: str) -> AnswerScore:
-        gold = [Call(action, arguments) for action, arguments in answer["calls"]]
+    def score(self, details: Mapping[str, Any], completion: str) -> AnswerScore:
+        gold = [Call(action, arguments) for action, arguments in details["calls"]]
         return score_calls(find_calls(completion), gold)
 
     def wrong(self, row: Row, others: Sequence[Row], rng: random.Random) -> str | None:
         """The reference with one call made wrong: another name, another value of one argument, or
         an argument left out. Names and values are borrowed from other rows where they have any."""
-        found = _JSON.search(row.gold)
+        found = _JSON.search(row.reference)
         if found is None:
             return None
         try:
@@ -56,10 +56,10 @@ class JsonCall(Metric):
         layout = next((x for x in _LAYOUTS if _write(value, x) == found[0]), _LAYOUTS[0])
         calls = value.get("tool_calls", value) if isinstance(value, dict) else value
         call = rng.choice(calls) if isinstance(calls, list) else calls
-        lent = [pair for other in others for pair in other.answer["calls"]]
+        lent = [pair for other in others for pair in other.details["calls"]]
         if not isinstance(call, dict) or not _corrupt(call, lent, rng):
             return None
-        return row.gold[: found.start()] + _write(value, layout) + row.gold[found.end() :]
+        return row.reference[: found.start()] + _write(value, layout) + row.reference[found.end() :]
 
 
 def _write(value: Any, layout: Mapping[str, Any]) -> str:

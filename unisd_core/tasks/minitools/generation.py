@@ -9,10 +9,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from unisd_core.tasks.base import Row
 from unisd_core.tasks.minitools.catalogue import DOMAIN_OF, TOOLS, UNSEEN, siblings
 from unisd_core.tasks.minitools.phrasing import one_request, two_requests
 from unisd_core.tasks.minitools.tools import Tool
+from unisd_core.tasks.row import Row
 from unisd_core.tasks.tool_calls import Call, write_calls
 
 SIZES = {"train": 2000, "seen": 300, "unseen": 200}
@@ -105,8 +105,8 @@ def _row(uid: str, calls: list[Call], request: str, shown: list[Tool]) -> Row:
         prompt=_PROMPT.format(
             documentation="\n".join(t.documentation for t in shown), request=request
         ),
-        gold=write_calls(calls),
-        answer={
+        reference=write_calls(calls),
+        details={
             "request": request,
             "calls": [{"action": c.action, "arguments": dict(c.arguments)} for c in calls],
             "tools": [t.name for t in shown],

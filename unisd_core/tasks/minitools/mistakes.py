@@ -20,15 +20,15 @@ MISTAKES = {
 _PROMPT = """{prompt}
 
 The right answer is:
-{gold}
+{reference}
 
 Write a wrong answer that looks right at first sight: {mistake}. Keep the form of the right answer \
 and write nothing else."""
 
 
-def mistake_prompt(kind: str, prompt: str, gold: str) -> str:
+def mistake_prompt(kind: str, prompt: str, reference: str) -> str:
     """The user turn that asks for an answer to ``prompt`` with a mistake of ``kind``."""
-    return _PROMPT.format(prompt=prompt, gold=gold, mistake=MISTAKES[kind])
+    return _PROMPT.format(prompt=prompt, reference=reference, mistake=MISTAKES[kind])
 
 
 def read_wrong_calls(text: str, shown: Sequence[str], wanted: int) -> list[Call] | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import random
 
-from unisd_core.tasks.base import AnswerScore, NegativeRequest, Row, Task
+from unisd_core.tasks.base import Task
 from unisd_core.tasks.minitools.calls import read_calls
 from unisd_core.tasks.minitools.corruption import corrupt
 from unisd_core.tasks.minitools.generation import describe, generate
 from unisd_core.tasks.minitools.mistakes import MISTAKES, mistake_prompt, read_wrong_calls
+from unisd_core.tasks.row import AnswerScore, NegativeRequest, Row
 from unisd_core.tasks.tool_calls import Call, score_calls, write_calls
 
 
@@ -34,8 +35,8 @@ class MiniTools(Task):
 
     def wrong_reference(self, row: Row, rng: random.Random) -> Row:
         """``row`` with one call made wrong and the sentence about it to match; see ``corrupt``."""
-        calls = corrupt(_gold_calls(row), row.answer["tools"], rng)
-        return dataclasses.replace(row, gold=write_calls(calls), hint=describe(calls))
+        calls = corrupt(_gold_calls(row), row.details["tools"], rng)
+        return dataclasses.replace(row, reference=write_calls(calls), hint=describe(calls))
 
     def negative_request(self, row: Row, rng: random.Random, number: int) -> NegativeRequest:
         """One of the kinds of ``MISTAKES`` in turn; what comes back is rewritten in the
@@ -43,19 +44,19 @@ class MiniTools(Task):
         kind = list(MISTAKES)[number % len(MISTAKES)]
 
         def read(text: str) -> Row | None:
-            calls = read_wrong_calls(text, row.answer["tools"], len(row.answer["calls"]))
+            calls = read_wrong_calls(text, row.details["tools"], len(row.details["calls"]))
             if not calls:
                 return None
-            found = dataclasses.replace(row, gold=write_calls(calls), hint=describe(calls))
-            return None if self.score(row, found.gold).correct else found
+            found = dataclasses.replace(row, reference=write_calls(calls), hint=describe(calls))
+            return None if self.score(row, found.reference).correct else found
 
         return NegativeRequest(
-            f"minitools/{kind}/1", mistake_prompt(kind, row.prompt, row.gold), read
+            f"minitools/{kind}/1", mistake_prompt(kind, row.prompt, row.reference), read
         )
 
     def demonstration(self, row: Row) -> str:
         """The request and its calls, without documentation: the form is what it shows."""
-        return f"Request: {row.answer['request']}\n{row.gold}"
+        return f"Request: {row.details['request']}\n{row.reference}"
 
     def score(self, row: Row, completion: str) -> AnswerScore:
         """``correct`` asks for exactly the gold calls and no other text; ``parts["action"]`` is 1
@@ -64,4 +65,4 @@ class MiniTools(Task):
 
 
 def _gold_calls(row: Row) -> list[Call]:
-    return [Call(call["action"], call["arguments"]) for call in row.answer["calls"]]
+    return [Call(call["action"], call["arguments"]) for call in row.details["calls"]]

@@ -11,7 +11,7 @@ import dataclasses
 import random
 import re
 
-from unisd_core.tasks.base import AnswerScore, NegativeRequest, Row, Task
+from unisd_core.tasks.base import Task
 from unisd_core.tasks.multiple_choice.data import (
     LETTERS,
     REASONING_CHARACTERS,
@@ -21,6 +21,7 @@ from unisd_core.tasks.multiple_choice.data import (
     read_questions,
 )
 from unisd_core.tasks.multiple_choice.extraction import extract_choice
+from unisd_core.tasks.row import AnswerScore, NegativeRequest, Row
 
 _MISTAKEN_STUDENT = (
     "Question: {question}\n{options}\n\n"
@@ -70,8 +71,8 @@ class MultipleChoice(Task):
         return Row(
             uid=uid,
             prompt=self._prompt(question, lines, letters),
-            gold=_reference(question.reasoning, answer),
-            answer={
+            reference=_reference(question.reasoning, answer),
+            details={
                 "letter": answer,
                 "accepted": accepted,
                 "question": question.text,
@@ -109,16 +110,16 @@ class MultipleChoice(Task):
         change places, which keeps its length and style; otherwise a neutral sentence names the
         wrong option. None when every option is right.
         """
-        options = row.answer["options"]
+        options = row.details["options"]
         letters = LETTERS[: len(options)]
         wrong = _wrong_letters(row)
         if not wrong:
             return None
         letter = rng.choice(wrong)
-        right_text = options[letters.index(row.answer["letter"])]
+        right_text = options[letters.index(row.details["letter"])]
         wrong_text = options[letters.index(letter)]
         reasoning = row.hint and _exchange(row.hint, right_text, wrong_text)
-        return dataclasses.replace(row, gold=_reference(reasoning, letter), hint=reasoning)
+        return dataclasses.replace(row, reference=_reference(reasoning, letter), hint=reasoning)
 
     def negative_request(self, row: Row, rng: random.Random, number: int) -> NegativeRequest | None:
         """A mistaken student's argument for one of the wrong letters in turn. None where the
@@ -126,7 +127,7 @@ class MultipleChoice(Task):
         wrong = _wrong_letters(row)
         if not wrong or not row.hint:
             return None
-        options = row.answer["options"]
+        options = row.details["options"]
         letter = wrong[number % len(wrong)]
 
         def read(text: str) -> Row | None:
@@ -134,12 +135,12 @@ class MultipleChoice(Task):
             reasoning = last_sentences(argument, REASONING_CHARACTERS)
             if not reasoning or self.score(row, reasoning).correct:
                 return None
-            return dataclasses.replace(row, gold=_reference(reasoning, letter), hint=reasoning)
+            return dataclasses.replace(row, reference=_reference(reasoning, letter), hint=reasoning)
 
         return NegativeRequest(
             kind=f"{self.name}/mistaken-{letter}/1",
             prompt=_MISTAKEN_STUDENT.format(
-                question=row.answer["question"],
+                question=row.details["question"],
                 options="\n".join(
                     f"{x}. {text}" for x, text in zip(LETTERS, options, strict=False)
                 ),
@@ -151,30 +152,30 @@ class MultipleChoice(Task):
 
     def demonstration(self, row: Row) -> str:
         """Question, options, answer and, where there is one, the explanation; no instruction."""
-        options = row.answer["options"]
+        options = row.details["options"]
         lines = [f"{x}) {text}" for x, text in zip(LETTERS, options, strict=False)]
         explanation = [f"Explanation: {row.hint}"] if row.hint else []
         return "\n".join(
             [
-                f"Question: {row.answer['question']}",
+                f"Question: {row.details['question']}",
                 *lines,
-                f"Answer: {row.answer['letter']}",
+                f"Answer: {row.details['letter']}",
                 *explanation,
             ]
         )
 
     def score(self, row: Row, completion: str) -> AnswerScore:
         """Whether the extracted letter is the right one; see ``extract_choice``."""
-        letter = extract_choice(completion, LETTERS[: len(row.answer["options"])])
+        letter = extract_choice(completion, LETTERS[: len(row.details["options"])])
         return AnswerScore(
-            correct=letter is not None and letter in row.answer["accepted"],
+            correct=letter is not None and letter in row.details["accepted"],
             extracted=letter is not None,
         )
 
 
 def _wrong_letters(row: Row) -> list[str]:
-    letters = LETTERS[: len(row.answer["options"])]
-    return [letter for letter in letters if letter not in row.answer["accepted"]]
+    letters = LETTERS[: len(row.details["options"])]
+    return [letter for letter in letters if letter not in row.details["accepted"]]
 
 
 def _reference(reasoning: str, letter: str) -> str:

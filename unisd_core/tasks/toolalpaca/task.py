@@ -6,8 +6,9 @@ import dataclasses
 import random
 
 from unisd_core.common.errors import UserError
-from unisd_core.tasks.base import AnswerScore, NegativeRequest, Row, Task
+from unisd_core.tasks.base import Task
 from unisd_core.tasks.minitools.mistakes import MISTAKES, mistake_prompt
+from unisd_core.tasks.row import AnswerScore, NegativeRequest, Row
 from unisd_core.tasks.tool_calls import Call, Reading, find_calls, score_calls
 from unisd_core.tasks.toolalpaca.corruption import RULES, corrupt
 from unisd_core.tasks.toolalpaca.data import FOLDER_ONLY, Example, read_examples
@@ -52,13 +53,13 @@ class ToolAlpaca(Task):
         right = named(_gold_calls(row))
         tools = documented_tools(row.prompt)
         for rule in rng.sample(RULES, len(RULES)):
-            calls = corrupt(rule, right, tools, row.answer["question"], rng)
+            calls = corrupt(rule, right, tools, row.details["question"], rng)
             if calls is None:
                 continue
-            own = row.answer["thought"]
+            own = row.details["thought"]
             thought = retell(own, right, calls) if own else plain_thought(calls)
             wrong = _with_reference(row, thought, calls)
-            if not self.score(row, wrong.gold).correct:
+            if not self.score(row, wrong.reference).correct:
                 return wrong
         return None
 
@@ -74,15 +75,15 @@ class ToolAlpaca(Task):
             if answer is None:
                 return None
             wrong = _with_reference(row, *answer)
-            return None if self.score(row, wrong.gold).correct else wrong
+            return None if self.score(row, wrong.reference).correct else wrong
 
         return NegativeRequest(
-            f"{self.name}/{kind}/1", mistake_prompt(kind, row.prompt, row.gold), read
+            f"{self.name}/{kind}/1", mistake_prompt(kind, row.prompt, row.reference), read
         )
 
     def demonstration(self, row: Row) -> str:
         """The question and its reference, without documentation."""
-        return f"Question: {row.answer['question']}\n{row.gold}"
+        return f"Question: {row.details['question']}\n{row.reference}"
 
     def score(self, row: Row, completion: str) -> AnswerScore:
         """``correct`` asks for the gold calls in order, optional ones or not, with the gold
@@ -108,8 +109,8 @@ def _row(split: str, example: Example) -> Row:
     return Row(
         uid=f"toolalpaca/{split}/{example.index:05d}",
         prompt=example.prompt,
-        gold=write_reference(thought, calls),
-        answer={
+        reference=write_reference(thought, calls),
+        details={
             "question": example.question,
             "thought": example.thought,
             "calls": [{"action": c.action, "arguments": dict(c.arguments)} for c in example.calls],
@@ -121,8 +122,8 @@ def _row(split: str, example: Example) -> Row:
 
 
 def _with_reference(row: Row, thought: str, calls: list[Call]) -> Row:
-    return dataclasses.replace(row, gold=write_reference(thought, calls), hint=thought)
+    return dataclasses.replace(row, reference=write_reference(thought, calls), hint=thought)
 
 
 def _gold_calls(row: Row) -> list[Call]:
-    return [Call(call["action"], call["arguments"]) for call in row.answer["calls"]]
+    return [Call(call["action"], call["arguments"]) for call in row.details["calls"]]

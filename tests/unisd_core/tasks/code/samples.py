@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from unisd_core.tasks.base import Row
 from unisd_core.tasks.registry import load_task
+from unisd_core.tasks.row import Row
 
 FULL = {
     "text": "Write a function to add the even numbers of a list.",

@@ -71,13 +71,13 @@ def test_the_function_is_the_one_that_the_tests_call(
     tmp_path: Path, tests: list[str], function: str
 ) -> None:
     (row,) = rows_of(tmp_path, "mbpp", "train", {**FULL, "test_list": tests})
-    assert row.answer["function"] == function
+    assert row.details["function"] == function
 
 
 def test_set_up_code_precedes_the_asserts_and_imports_precede_both(tmp_path: Path) -> None:
     record = {**SANITIZED, "test_setup_code": "two = 2\r\n"}
     (row,) = rows_of(tmp_path, "mbpp", "test", record)
-    assert row.answer["tests"].split() == [
+    assert row.details["tests"].split() == [
         "import", "math", "two", "=", "2", "assert", "math.isclose(root(4),", "2)"
     ]  # fmt: skip
 

@@ -14,10 +14,11 @@ from tests.unisd_core.tasks.code.samples import (
     rows_of,
 )  # fmt: skip
 from unisd_core.sandbox import Program, Verdict
-from unisd_core.tasks.base import NegativeRequest, Row, Task
+from unisd_core.tasks.base import Task
 from unisd_core.tasks.code import judging as code_judging
 from unisd_core.tasks.code.mistakes import MISTAKES
 from unisd_core.tasks.registry import load_task
+from unisd_core.tasks.row import NegativeRequest, Row
 
 MBPP: Task = load_task("mbpp", None, 0)
 MISTAKEN = RIGHT.replace("% 2 == 0", "% 2 == 1")
@@ -48,7 +49,7 @@ def test_prompt_and_gold_of_mbpp(row: Row) -> None:
     for test in FULL["test_list"]:
         assert test in row.prompt
     assert row.prompt.endswith("```python\n<code>\n```")
-    assert row.gold == fence(RIGHT)
+    assert row.reference == fence(RIGHT)
     assert (row.retrieval_text, row.hint) == (FULL["text"], "")
 
 
@@ -62,7 +63,7 @@ def test_classes_and_set_up_code_that_the_tests_need_are_in_the_prompt(tmp_path:
     (row,) = rows_of(tmp_path, "mbpp", "train", record)
     assert "The tests also use Node; define that too." in row.prompt
     assert "root = Node()\nassert height(root) == 1" in row.prompt
-    assert MBPP.score(row, row.gold).correct
+    assert MBPP.score(row, row.reference).correct
 
 
 def test_prompt_and_gold_of_humaneval(tmp_path: Path) -> None:
@@ -71,9 +72,9 @@ def test_prompt_and_gold_of_humaneval(tmp_path: Path) -> None:
     assert row.prompt.startswith(STUB)
     assert "Complete the Python function above above." in row.prompt
     assert HUMANEVAL["canonical_solution"].strip() not in row.prompt
-    assert row.gold.startswith("```python\nfrom typing import List\n")
+    assert row.reference.startswith("```python\nfrom typing import List\n")
     task = load_task("humaneval", None, 0)
-    for right in (row.gold, "    return [n + 1 for n in numbers]", fence("return [2, 3]")):
+    for right in (row.reference, "    return [n + 1 for n in numbers]", fence("return [2, 3]")):
         assert task.score(row, right).correct, right
     assert not task.score(row, "    return numbers").correct
     assert STUB in task.demonstration(row)
@@ -81,7 +82,7 @@ def test_prompt_and_gold_of_humaneval(tmp_path: Path) -> None:
 
 def test_score_asks_for_every_test(row: Row) -> None:
     table = {
-        row.gold: (True, True),
+        row.reference: (True, True),
         RIGHT: (True, True),
         fence("sum_even = lambda n: sum(i for i in n if i % 2 == 0)"): (True, True),
         fence(MISTAKEN): (False, True),
@@ -107,20 +108,20 @@ def test_readable_runs_nothing(row: Row, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(code_judging, "run_programs", refuse)
     monkeypatch.setattr(code_judging, "run_program", refuse)
-    assert MBPP.readable(row, fence(MISTAKEN))
-    assert not MBPP.readable(row, "no code")
+    assert MBPP.parseable(row, fence(MISTAKEN))
+    assert not MBPP.parseable(row, "no code")
 
 
 def test_wrong_references_fail_a_test_in_the_form_of_the_reference(row: Row) -> None:
     wrong = [MBPP.wrong_reference(row, random.Random(seed)) for seed in range(6)]
-    golds = [found.gold for found in wrong if found is not None]
+    golds = [found.reference for found in wrong if found is not None]
     assert len(golds) == 6
     assert len(set(golds)) > 1
     assert not any(score.correct for score in MBPP.score_many([row] * 6, golds))
     for found in wrong:
         assert found is not None
-        assert found.gold.startswith("```python\ndef is_even(n):\n")
-        assert (found.uid, found.prompt, found.answer) == (row.uid, row.prompt, row.answer)
+        assert found.reference.startswith("```python\ndef is_even(n):\n")
+        assert (found.uid, found.prompt, found.details) == (row.uid, row.prompt, row.details)
     assert wrong[0] == MBPP.wrong_reference(row, random.Random(0))
 
 
@@ -135,7 +136,7 @@ def test_kinds_of_mistakes_go_round_robin(row: Row) -> None:
     assert [r.kind for r in requests] == [f"mbpp/{kind}/1" for kind in [*MISTAKES, *MISTAKES]]
     for request, mistake in zip(requests, [*MISTAKES.values()] * 2, strict=True):
         assert request.prompt.startswith(row.prompt)
-        assert row.gold in request.prompt
+        assert row.reference in request.prompt
         assert mistake in request.prompt
 
 
@@ -154,9 +155,9 @@ def test_kinds_of_mistakes_go_round_robin(row: Row) -> None:
 def test_what_is_read_is_put_into_the_form_of_the_reference(row: Row, text: str) -> None:
     wrong = ask(row).read(text)
     assert wrong is not None
-    assert wrong.gold == fence(MISTAKEN)
-    assert (wrong.uid, wrong.prompt, wrong.answer, wrong.hint) == (
-        row.uid, row.prompt, row.answer, row.hint
+    assert wrong.reference == fence(MISTAKEN)
+    assert (wrong.uid, wrong.prompt, wrong.details, wrong.hint) == (
+        row.uid, row.prompt, row.details, row.hint
     )  # fmt: skip
 
 

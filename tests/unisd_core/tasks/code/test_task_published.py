@@ -7,9 +7,9 @@ import pytest
 
 from tests.unisd_core.tasks.test_registry_published_rows import DATA_DIR, lines_of
 from unisd_core.sandbox import Limits, Program, run_programs
-from unisd_core.tasks.base import Row
 from unisd_core.tasks.code.extraction import extract_code
 from unisd_core.tasks.registry import load_task
+from unisd_core.tasks.row import Row
 
 pytestmark = [
     pytest.mark.skipif(
@@ -40,11 +40,11 @@ def test_every_row_loads_and_its_prompt_names_the_function_the_tests_call(
     assert len(rows) == lines_of(name, file)
     assert len({row.uid for row in rows}) == len(rows)
     for row in rows:
-        function = row.answer["function"]
+        function = row.details["function"]
         assert f"def {function}(" in row.prompt, row.uid
         called = "check" if name == "humaneval" else function
-        assert f"{called}(" in row.answer["tests"], row.uid
-        assert row.gold not in row.prompt
+        assert f"{called}(" in row.details["tests"], row.uid
+        assert row.reference not in row.prompt
 
 
 @pytest.mark.slow
@@ -54,9 +54,9 @@ def test_every_reference_passes_its_tests(name: str, split: str, file: str) -> N
     rows = rows_of(name, split)[::4]
     programs = []
     for row in rows:
-        code = extract_code(row.gold, row.answer["function"], row.answer["stub"])
+        code = extract_code(row.reference, row.details["function"], row.details["stub"])
         assert code is not None, row.uid
-        programs.append(Program(code, row.answer["tests"]))
+        programs.append(Program(code, row.details["tests"]))
     verdicts = run_programs(programs, PATIENT)
     failed = [(r.uid, v.detail) for r, v in zip(rows, verdicts, strict=True) if not v.passed]
     assert not failed
@@ -69,8 +69,10 @@ def test_nearly_every_row_has_a_wrong_reference_that_fails() -> None:
     wrong = [task.wrong_reference(row, random.Random(row.uid)) for row in rows]
     made = [row for row in wrong if row is not None]
     assert len(made) >= 0.95 * len(rows)
-    assert all(task.readable(row, row.gold) for row in made)
-    assert not any(score.correct for score in task.score_many(made, [row.gold for row in made]))
+    assert all(task.parseable(row, row.reference) for row in made)
+    assert not any(
+        score.correct for score in task.score_many(made, [row.reference for row in made])
+    )
 
 
 @pytest.mark.parametrize(("name", "split", "file"), SPLITS)
@@ -78,7 +80,7 @@ def test_gold_fits_the_decoding_limit(
     smollm2_tokenizer: Any, name: str, split: str, file: str
 ) -> None:
     task = load_task(name, DATA_DIR, 0)
-    golds = [row.gold for row in task.rows(split)]
+    golds = [row.reference for row in task.rows(split)]
     lengths = [len(ids) for ids in smollm2_tokenizer(golds).input_ids]
     # One more token ends the turn.
     assert max(lengths) + 1 <= task.max_completion_length

@@ -1,4 +1,4 @@
-"""Own rows written to a file and read as a task."""
+"""Custom rows written to a file and read as a task."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unisd_core.config.data import CustomConfig
-from unisd_core.tasks.base import Row, Task
+from unisd_core.tasks.base import Task
 from unisd_core.tasks.registry import load_task
+from unisd_core.tasks.row import Row
 
 
 def write_rows(path: Path, *rows: dict[str, Any]) -> str:
@@ -24,7 +25,7 @@ def write_rows(path: Path, *rows: dict[str, Any]) -> str:
     return str(path)
 
 
-def own_task(train: str | None, metric: str = "exact_match", **settings: Any) -> Task:
+def custom_task(train: str | None, metric: str = "exact_match", **settings: Any) -> Task:
     section = CustomConfig.model_validate({"train": train, "metric": metric, **settings})
     return load_task("custom", None, 0, section)
 
@@ -32,5 +33,5 @@ def own_task(train: str | None, metric: str = "exact_match", **settings: Any) ->
 def task_of(tmp_path: Path, metric: str, *rows: dict[str, Any]) -> tuple[Task, list[Row]]:
     """A task whose training rows are ``rows``; there are no test rows."""
     path = write_rows(tmp_path / "train.jsonl", *rows)
-    task = own_task(path, metric, test=str(tmp_path / "absent.jsonl"))
+    task = custom_task(path, metric, test=str(tmp_path / "absent.jsonl"))
     return task, task.rows("train")

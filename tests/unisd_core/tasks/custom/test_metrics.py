@@ -11,20 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unisd_core.tasks.custom.rows import task_of
-from unisd_core.tasks.base import Row, Task
+from unisd_core.tasks.base import Task
 from unisd_core.tasks.custom.json_call import JsonCall
 from unisd_core.tasks.custom.metrics import Choice, ExactMatch, Metric, Numeric
+from unisd_core.tasks.row import Row
 
 
 def wrong_golds(task: Task, row: Row, seeds: int = 40) -> set[str | None]:
     found = [task.wrong_reference(row, random.Random(seed)) for seed in range(seeds)]
     for wrong in found:
         if wrong is not None:
-            assert not task.score(row, wrong.gold).correct
-            assert task.readable(row, wrong.gold)
-            assert (wrong.uid, wrong.prompt, wrong.answer) == (row.uid, row.prompt, row.answer)
+            assert not task.score(row, wrong.reference).correct
+            assert task.parseable(row, wrong.reference)
+            assert (wrong.uid, wrong.prompt, wrong.details) == (row.uid, row.prompt, row.details)
             assert wrong.hint == ""
-    return {wrong and wrong.gold for wrong in found}
+    return {wrong and wrong.reference for wrong in found}
 
 
 def outcomes(task: Task, row: Row, texts: Sequence[str]) -> list[bool]:
@@ -73,11 +74,11 @@ def test_choices_come_from_their_column_or_from_the_prompt(tmp_path: Path) -> No
         {"prompt": "Which?", "reference": "Answer: A", "choices": ["x", "y"]},
         {"prompt": "Which of A or B?", "reference": "C"},
     )
-    assert [row.answer["letters"] for row in (listed, column, neither)] == ["ABCD", "AB", "ABC"]
+    assert [row.details["letters"] for row in (listed, column, neither)] == ["ABCD", "AB", "ABC"]
     assert outcomes(task, listed, ["B", "Answer: (B)", "Answer: D", "?"]) == [
         True, True, False, False,
     ]  # fmt: skip
-    assert not task.readable(column, "Answer: C")
+    assert not task.parseable(column, "Answer: C")
     assert wrong_golds(task, listed) == {f"It is B.\nAnswer: {x}" for x in "ACD"}
     assert wrong_golds(task, column) == {"Answer: B"}
 
@@ -172,7 +173,7 @@ def test_programs_are_run_with_their_tests(tmp_path: Path) -> None:
     scores = task.score_many([plain] * 4, texts)
     assert [score.correct for score in scores] == [True, False, False, False]
     assert [score.extracted for score in scores] == [True, True, False, False]
-    assert [task.readable(plain, text) for text in texts] == [True, True, False, False]
+    assert [task.parseable(plain, text) for text in texts] == [True, True, False, False]
     for gold in wrong_golds(task, fenced, 4):
         assert gold is not None
         assert gold.startswith("```python\ndef double(x):\n")

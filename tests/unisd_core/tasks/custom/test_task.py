@@ -6,10 +6,10 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
-from tests.unisd_core.tasks.custom.rows import own_task, task_of, write_rows
+from tests.unisd_core.tasks.custom.rows import custom_task, task_of, write_rows
 from unisd_core.common.errors import UserError
 from unisd_core.config.data import CustomConfig
-from unisd_core.tasks.custom.task import METRICS
+from unisd_core.tasks.custom.metrics import METRICS
 
 CAPITALS = [
     {"prompt": "Capital of France?", "reference": "Paris"},
@@ -26,16 +26,16 @@ def numbered(count: int) -> list[dict[str, Any]]:
 def test_rows_are_taken_as_they_stand(tmp_path: Path, suffix: str) -> None:
     full = {"uid": "f", "hint": "On the Seine.", "category": "Europe"}
     path = write_rows(tmp_path / f"a.{suffix}", {**CAPITALS[0], **full}, CAPITALS[1])
-    task = own_task(path, test=path)
+    task = custom_task(path, test=path)
     france, norway = task.rows("train")
-    assert (france.prompt, france.gold) == ("Capital of France?", "Paris")
+    assert (france.prompt, france.reference) == ("Capital of France?", "Paris")
     assert (france.uid, france.hint, france.category) == ("custom/f", "On the Seine.", "Europe")
     assert (norway.hint, norway.category) == ("", "")
     assert task.demonstration(norway) == "Capital of Norway?\nOslo"
     assert task.rows("test") == task.rows("train")
     assert task.score(france, "Paris").correct
-    assert task.readable(france, "Rome")
-    assert not task.readable(france, " ")
+    assert task.parseable(france, "Rome")
+    assert not task.parseable(france, " ")
 
 
 def test_uids_follow_the_content_not_the_place(tmp_path: Path) -> None:
@@ -48,20 +48,20 @@ def test_uids_follow_the_content_not_the_place(tmp_path: Path) -> None:
 def test_without_a_test_file_rows_are_set_aside(tmp_path: Path) -> None:
     rows = numbered(50)
     path = write_rows(tmp_path / "a.jsonl", *rows)
-    task = own_task(path, test_rows=10)
+    task = custom_task(path, test_rows=10)
     train, test = task.rows("train"), task.rows("test")
     assert (len(train), len(test)) == (40, 10)
     assert {row.prompt for row in [*train, *test]} == {row["prompt"] for row in rows}
     # The order in the file decides nothing, and a new row moves at most one of the others.
     write_rows(tmp_path / "a.jsonl", *reversed(rows), {"prompt": "new", "reference": "new"})
-    again = own_task(path, test_rows=10).rows("test")
+    again = custom_task(path, test_rows=10).rows("test")
     assert len({row.uid for row in test} - {row.uid for row in again}) <= 1
     with pytest.raises(UserError, match=r"custom\.test_rows: 51 .*of the 51 in .*a\.jsonl"):
-        own_task(path, test_rows=51).rows("train")
+        custom_task(path, test_rows=51).rows("train")
 
 
 def test_a_set_without_training_rows_can_be_tested_on(tmp_path: Path) -> None:
-    task = own_task(None, test=write_rows(tmp_path / "a.jsonl", *CAPITALS))
+    task = custom_task(None, test=write_rows(tmp_path / "a.jsonl", *CAPITALS))
     assert len(task.rows("test")) == 3
     with pytest.raises(UserError, match=r"custom\.train: not set"):
         task.rows("train")
@@ -128,7 +128,7 @@ def test_a_bad_file_is_named(tmp_path: Path) -> None:
         ("a.csv", "must be a .jsonl or .parquet file"),
     ]:
         with pytest.raises(UserError, match=rf"{name}: ") as caught:
-            own_task(str(tmp_path / name)).rows("train")
+            custom_task(str(tmp_path / name)).rows("train")
         assert message in str(caught.value)
         assert "\n" not in str(caught.value)
 

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unisd_core.tasks.base import NegativeRequest
 from unisd_core.tasks.minitools.catalogue import UNSEEN
 from unisd_core.tasks.minitools.mistakes import MISTAKES
 from unisd_core.tasks.registry import load_task
+from unisd_core.tasks.row import NegativeRequest
 
 TASK = load_task("minitools", None, 0)
-ROW = next(row for row in TASK.rows("train") if len(row.answer["calls"]) == 1)
+ROW = next(row for row in TASK.rows("train") if len(row.details["calls"]) == 1)
 HELD_OUT = sorted(UNSEEN)[0]
 
 
@@ -28,7 +28,7 @@ def test_the_kinds_go_round_robin_and_state_the_mistake() -> None:
     assert kinds == [*MISTAKES, *MISTAKES]
     for request, kind in zip(requests, kinds, strict=True):
         assert request.prompt.startswith(ROW.prompt)
-        assert ROW.gold in request.prompt
+        assert ROW.reference in request.prompt
         assert MISTAKES[kind] in request.prompt
 
 
@@ -42,9 +42,9 @@ def test_the_kinds_go_round_robin_and_state_the_mistake() -> None:
 def test_what_is_read_fills_the_template_of_the_reference(text: str) -> None:
     wrong = ask().read(text)
     assert wrong is not None
-    assert wrong.gold == 'Action: other\nAction Input: {"x": 1}'
+    assert wrong.reference == 'Action: other\nAction Input: {"x": 1}'
     assert wrong.hint == "The request needs other with x 1."
-    assert (wrong.uid, wrong.prompt, wrong.answer) == (ROW.uid, ROW.prompt, ROW.answer)
+    assert (wrong.uid, wrong.prompt, wrong.details) == (ROW.uid, ROW.prompt, ROW.details)
 
 
 @pytest.mark.parametrize(
@@ -52,9 +52,9 @@ def test_what_is_read_fills_the_template_of_the_reference(text: str) -> None:
     [
         "",
         "I cannot do that.",
-        ROW.gold,
-        f"Here: \n{ROW.gold}",
-        "\n".join([ROW.gold] * 3),
+        ROW.reference,
+        f"Here: \n{ROW.reference}",
+        "\n".join([ROW.reference] * 3),
         'Action: two words\nAction Input: {"x": 1}',
         f'Action: {HELD_OUT}\nAction Input: {{"x": 1}}',
         'Action: other\nAction Input: {"x": 1e999}',
@@ -68,9 +68,9 @@ def test_empty_unreadable_and_right_texts_are_refused(text: str) -> None:
 
 
 def test_an_extra_call_is_wrong() -> None:
-    wrong = ask(3).read(f"{ROW.gold}\n{ROW.gold}")
+    wrong = ask(3).read(f"{ROW.reference}\n{ROW.reference}")
     assert wrong is not None
-    assert not TASK.score(ROW, wrong.gold).correct
+    assert not TASK.score(ROW, wrong.reference).correct
 
 
 @settings(max_examples=100)
@@ -84,7 +84,7 @@ def test_an_extra_call_is_wrong() -> None:
 def test_any_text_is_refused_or_a_wrong_answer_in_the_template(text: str, number: int) -> None:
     wrong = ask(number).read(text)
     if wrong is not None:
-        score = TASK.score(ROW, wrong.gold)
+        score = TASK.score(ROW, wrong.reference)
         assert score.extracted
         assert not score.correct
         assert wrong.hint.isprintable()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unisd_core.tasks.base import Row
 from unisd_core.tasks.minitools.catalogue import DOMAIN_OF, TOOLS, UNSEEN
 from unisd_core.tasks.registry import load_task
+from unisd_core.tasks.row import Row
 from unisd_core.tasks.tool_calls import Call, write_calls
 
 SIZES = {"train": 2000, "seen": 300, "unseen": 200}
@@ -20,7 +20,7 @@ EVERY = [row for rows in ROWS.values() for row in rows]
 
 
 def actions(row: Row) -> set[str]:
-    return {call["action"] for call in row.answer["calls"]}
+    return {call["action"] for call in row.details["calls"]}
 
 
 def test_sizes_and_uids() -> None:
@@ -42,7 +42,7 @@ def test_the_same_seed_gives_the_same_rows_and_another_seed_others() -> None:
 
 def test_no_prompt_and_no_request_occurs_twice() -> None:
     assert len({row.prompt for row in EVERY}) == len(EVERY)
-    assert len({row.answer["request"] for row in EVERY}) == len(EVERY)
+    assert len({row.details["request"] for row in EVERY}) == len(EVERY)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -53,7 +53,7 @@ def test_unseen_tools_are_nowhere_in_training(seed: int) -> None:
         for row in task.rows(split):
             wrong = task.wrong_reference(row, rng)
             assert wrong is not None
-            text = "\n".join((row.prompt, row.gold, row.hint, wrong.gold, wrong.hint))
+            text = "\n".join((row.prompt, row.reference, row.hint, wrong.reference, wrong.hint))
             assert not UNSEEN & set(re.findall(r"\w+", text))
     unseen = task.rows("unseen")
     assert all(actions(row) <= UNSEEN for row in unseen)
@@ -64,21 +64,21 @@ def test_unseen_tools_are_nowhere_in_training(seed: int) -> None:
 
 
 def test_tools_are_met_about_equally_often() -> None:
-    counts = Counter(row.answer["calls"][0]["action"] for row in ROWS["train"])
+    counts = Counter(row.details["calls"][0]["action"] for row in ROWS["train"])
     assert min(counts.values()) >= 35
     assert max(counts.values()) <= 65
 
 
 def test_kinds_of_rows() -> None:
     for rows in ROWS.values():
-        two = [row for row in rows if len(row.answer["calls"]) == 2]
+        two = [row for row in rows if len(row.details["calls"]) == 2]
         assert len(two) / len(rows) == pytest.approx(0.1)
-        shown = sum(len(row.answer["tools"]) == 2 for row in rows) / len(rows)
+        shown = sum(len(row.details["tools"]) == 2 for row in rows) / len(rows)
         assert 0.15 < shown < 0.35
     optional = [
         p.name in call["arguments"]
         for row in ROWS["train"]
-        for call in row.answer["calls"]
+        for call in row.details["calls"]
         for p in TOOLS[call["action"]].parameters
         if p.optional
     ]
@@ -88,7 +88,7 @@ def test_kinds_of_rows() -> None:
 def test_documentation_shows_the_needed_tools_and_distractors_of_the_domain() -> None:
     first = Counter()
     for row in EVERY:
-        shown = row.answer["tools"]
+        shown = row.details["tools"]
         documented = row.prompt.split("\nReply")[0].splitlines()[1:]
         assert documented == [TOOLS[name].documentation for name in shown]
         assert actions(row) <= set(shown)
@@ -118,10 +118,10 @@ MONTHS = {f"{month:02d}" for month in range(1, 13)}
 
 def test_the_request_holds_every_value() -> None:
     for row in EVERY:
-        assert row.prompt.endswith(f"\nRequest: {row.answer['request']}")
-        for call in row.answer["calls"]:
+        assert row.prompt.endswith(f"\nRequest: {row.details['request']}")
+        for call in row.details["calls"]:
             for value in call["arguments"].values():
-                assert said(value, row.answer["request"]), (row.answer["request"], value)
+                assert said(value, row.details["request"]), (row.details["request"], value)
 
 
 def test_a_request_determines_its_call() -> None:
@@ -131,8 +131,8 @@ def test_a_request_determines_its_call() -> None:
         for split in SIZES:
             for row in load_task("minitools", None, seed).rows(split):
                 for tool in actions(row):
-                    key = (tool, row.answer["request"])
-                    assert call_of.setdefault(key, row.gold) == row.gold
+                    key = (tool, row.details["request"])
+                    assert call_of.setdefault(key, row.reference) == row.reference
     assert len(call_of) > 4000
 
 
@@ -142,7 +142,7 @@ def test_arguments_are_valid_for_the_tool() -> None:
         "date": str, "time": str,
     }  # fmt: skip
     for row in EVERY:
-        for call in row.answer["calls"]:
+        for call in row.details["calls"]:
             parameters = {p.name: p for p in TOOLS[call["action"]].parameters}
             assert {n for n, p in parameters.items() if not p.optional} <= set(call["arguments"])
             for name, value in call["arguments"].items():
@@ -153,39 +153,39 @@ def test_arguments_are_valid_for_the_tool() -> None:
 
 def test_gold_scores_correct_and_survives_storage_as_json() -> None:
     for row in EVERY:
-        for completion in (row.gold, f"Thought: {row.hint}\n{row.gold}\n"):
+        for completion in (row.reference, f"Thought: {row.hint}\n{row.reference}\n"):
             score = TASK.score(row, completion)
             assert (score.correct, score.extracted) == (True, True)
             assert score.parts == {"action": 1.0, "arguments": 1.0}
-        stored = Row(**{**vars(row), "answer": json.loads(json.dumps(row.answer))})
-        assert TASK.score(stored, row.gold).correct
+        stored = Row(**{**vars(row), "details": json.loads(json.dumps(row.details))})
+        assert TASK.score(stored, row.reference).correct
 
 
 def test_gold_of_another_row_is_wrong() -> None:
     for row, other in zip(ROWS["train"], ROWS["train"][1:], strict=False):
-        assert TASK.score(row, other.gold).correct == (row.gold == other.gold)
+        assert TASK.score(row, other.reference).correct == (row.reference == other.reference)
 
 
 ROW = Row(
-    "u",
     "p",
     'Action: set_heat\nAction Input: {"room": "office", "degrees": 18.5}',
-    {
+    uid="u",
+    details={
         "request": "r",
         "calls": [{"action": "set_heat", "arguments": {"room": "office", "degrees": 18.5}}],
         "tools": ["set_heat"],
     },
-    "r",
+    retrieval_text="r",
 )
 
 
 @pytest.mark.parametrize(
     ("completion", "correct", "action", "arguments"),
     [
-        (ROW.gold, True, 1.0, 1.0),
+        (ROW.reference, True, 1.0, 1.0),
         ('Action: set_heat\nAction Input: {"degrees": 18.5, "room": "office"}', True, 1.0, 1.0),
-        (f"{ROW.gold}\nDone.", False, 1.0, 1.0),
-        (f"{ROW.gold}\n{ROW.gold}", False, 0.0, 0.5),
+        (f"{ROW.reference}\nDone.", False, 1.0, 1.0),
+        (f"{ROW.reference}\n{ROW.reference}", False, 0.0, 0.5),
         ('Action: set_lamp\nAction Input: {"room": "office", "degrees": 18.5}', False, 0.0, 1.0),
         ('Action: set_heat\nAction Input: {"room": "office", "degrees": "18.5"}', False, 1.0, 0.5),
         ('Action: set_heat\nAction Input: {"room": "office"}', False, 1.0, 0.5),
@@ -212,11 +212,11 @@ def test_wrong_references_never_score_and_keep_the_template() -> None:
         for _ in range(3):
             wrong = TASK.wrong_reference(row, rng)
             assert wrong is not None
-            score = TASK.score(row, wrong.gold)
+            score = TASK.score(row, wrong.reference)
             assert score.extracted
             assert not score.correct
-            assert (wrong.uid, wrong.prompt, wrong.answer) == (row.uid, row.prompt, row.answer)
-            assert wrong.gold.count("\n") == row.gold.count("\n")
+            assert (wrong.uid, wrong.prompt, wrong.details) == (row.uid, row.prompt, row.details)
+            assert wrong.reference.count("\n") == row.reference.count("\n")
             assert wrong.hint != row.hint
             assert wrong.hint.startswith("The request needs ")
             changed["tool" if not score.parts["action"] else "arguments"] += 1
@@ -227,18 +227,18 @@ def test_wrong_references_follow_the_random_source() -> None:
     row = ROWS["train"][1]
     first = [TASK.wrong_reference(row, random.Random(i)) for i in range(20)]
     assert first == [TASK.wrong_reference(row, random.Random(i)) for i in range(20)]
-    assert len({wrong.gold for wrong in first if wrong}) > 3
+    assert len({wrong.reference for wrong in first if wrong}) > 3
 
 
 def test_demonstration_and_hint() -> None:
     for row in EVERY:
         shown = TASK.demonstration(row)
-        assert shown == f"Request: {row.answer['request']}\n{row.gold}"
+        assert shown == f"Request: {row.details['request']}\n{row.reference}"
         assert "Tools:" not in shown
         assert row.hint.endswith(".")
         assert all(name in row.hint for name in actions(row))
-        calls = [Call(c["action"], c["arguments"]) for c in row.answer["calls"]]
-        assert row.gold == write_calls(calls)
+        calls = [Call(c["action"], c["arguments"]) for c in row.details["calls"]]
+        assert row.reference == write_calls(calls)
 
 
 def test_prompt_and_gold_stay_short(smollm2_tokenizer: Any) -> None:
@@ -248,9 +248,11 @@ def test_prompt_and_gold_stay_short(smollm2_tokenizer: Any) -> None:
             turn, tokenize=False, add_generation_prompt=True
         )
         assert len(smollm2_tokenizer(text, add_special_tokens=False).input_ids) < 130, row.prompt
-        assert len(smollm2_tokenizer(row.gold, add_special_tokens=False).input_ids) < 60, row.gold
+        assert len(smollm2_tokenizer(row.reference, add_special_tokens=False).input_ids) < 60, (
+            row.reference
+        )
 
 
 def test_short_by_characters_where_no_tokenizer_is_at_hand() -> None:
     assert max(len(row.prompt) for row in EVERY) < 330
-    assert max(len(row.gold) for row in EVERY) < 170
+    assert max(len(row.reference) for row in EVERY) < 170

@@ -41,11 +41,11 @@ def csv_of(*rows: dict[str, str]) -> str:
 def test_rows_are_read_from_the_archive(tmp_path: Path) -> None:
     task = load_task("gpqa", write_archive(tmp_path, csv_of(INVENTED)), 0)
     (row,) = task.rows("main")
-    letter = "ABCD"[row.answer["options"].index("Jupiter")]
-    assert row.gold == f"Reasoning: It is a gas giant.\nAnswer: {letter}"
+    letter = "ABCD"[row.details["options"].index("Jupiter")]
+    assert row.reference == f"Reasoning: It is a gas giant.\nAnswer: {letter}"
     assert (row.uid, row.category) == ("gpqa/main/rec1", "Physics")
     assert task.score(row, f"Answer: {letter}").correct
-    assert sorted(row.answer["options"]) == ["Earth", "Jupiter", "Mars", "Venus"]
+    assert sorted(row.details["options"]) == ["Earth", "Jupiter", "Mars", "Venus"]
 
 
 def test_the_set_is_only_to_be_tested_on() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unisd_core.common.errors import UserError
-from unisd_core.tasks.base import Row
 from unisd_core.tasks.registry import load_task
+from unisd_core.tasks.row import Row
 
 PLANET = {
     "id": "p1",
@@ -47,7 +47,7 @@ def test_prompt_and_gold_show_lecture_options_and_form(tmp_path: Path) -> None:
     assert "never shown" not in row.prompt
     assert "larger than Mars" not in row.prompt
     letter = next(x for x, text in options.items() if text == "Jupiter")
-    assert row.gold == f"Reasoning: Jupiter is larger than Mars.\nAnswer: {letter}"
+    assert row.reference == f"Reasoning: Jupiter is larger than Mars.\nAnswer: {letter}"
     assert (row.uid, row.category) == ("scienceqa/train/p1", "astronomy")
     assert "Which planet is largest?" in row.retrieval_text
     assert "Venus" in row.retrieval_text
@@ -55,7 +55,7 @@ def test_prompt_and_gold_show_lecture_options_and_form(tmp_path: Path) -> None:
 
 def test_without_rationale_only_the_letter_is_asked_and_given(tmp_path: Path) -> None:
     (row,) = rows_of(tmp_path, "arc_easy", planet(rationale=None, lecture_chars=None))
-    assert row.gold == f"Answer: {row.answer['letter']}"
+    assert row.reference == f"Answer: {row.details['letter']}"
     assert "Reasoning" not in row.prompt
     assert row.hint == ""
 
@@ -64,7 +64,7 @@ def test_option_order_depends_on_seed_and_row_only(tmp_path: Path) -> None:
     records = [planet(id=f"p{i}") for i in range(60)]
     first = rows_of(tmp_path, "cos_e", *records)
     assert first == rows_of(tmp_path, "cos_e", *records)
-    assert {row.answer["letter"] for row in first} == set("ABCD")
+    assert {row.details["letter"] for row in first} == set("ABCD")
     # A row keeps its order when others are added before it.
     assert rows_of(tmp_path, "cos_e", *records[30:]) == first[30:]
     other = rows_of(tmp_path, "cos_e", *records, seed=1)
@@ -77,7 +77,7 @@ def test_score_follows_the_shuffled_letter(tmp_path: Path) -> None:
     for row in rows_of(tmp_path, "cos_e", *[planet(id=str(i)) for i in range(8)]):
         for letter in "ABCD":
             score = task.score(row, f"Reasoning: so.\nAnswer: {letter}")
-            assert score.correct == (row.answer["options"]["ABCD".index(letter)] == "Jupiter")
+            assert score.correct == (row.details["options"]["ABCD".index(letter)] == "Jupiter")
             assert score.extracted
         assert not task.score(row, "no idea").extracted
         assert not task.score(row, "Answer: E").correct
@@ -91,7 +91,7 @@ def test_an_option_listed_twice_is_right_under_both_letters(tmp_path: Path) -> N
     for seed in range(20):
         wrong = task.wrong_reference(row, random.Random(seed))
         assert wrong is not None
-        assert not task.score(row, wrong.gold).correct
+        assert not task.score(row, wrong.reference).correct
 
 
 def test_wrong_reference_exchanges_the_options_in_the_explanation(tmp_path: Path) -> None:
@@ -101,9 +101,9 @@ def test_wrong_reference_exchanges_the_options_in_the_explanation(tmp_path: Path
     for seed in range(30):
         wrong = task.wrong_reference(row, random.Random(seed))
         assert wrong is not None
-        assert not task.score(row, wrong.gold).correct
-        assert (wrong.uid, wrong.prompt, wrong.answer) == (row.uid, row.prompt, row.answer)
-        golds.add(wrong.gold.partition("\nAnswer: ")[0])
+        assert not task.score(row, wrong.reference).correct
+        assert (wrong.uid, wrong.prompt, wrong.details) == (row.uid, row.prompt, row.details)
+        golds.add(wrong.reference.partition("\nAnswer: ")[0])
     assert golds == {
         "Reasoning: Mars is larger than Jupiter.",
         "Reasoning: Venus is larger than Mars.",
@@ -119,9 +119,9 @@ def test_wrong_reference_names_the_wrong_option_where_the_right_one_is_not_named
     task = load_task("cos_e", str(tmp_path), 0)
     wrong = task.wrong_reference(row, random.Random(0))
     assert wrong is not None
-    letter = wrong.gold[-1]
-    text = row.answer["options"]["ABCD".index(letter)]
-    assert wrong.gold == (
+    letter = wrong.reference[-1]
+    text = row.details["options"]["ABCD".index(letter)]
+    assert wrong.reference == (
         f'Reasoning: Of the options, "{text}" fits the question best.\nAnswer: {letter}'
     )
 
@@ -134,7 +134,7 @@ def test_no_wrong_reference_where_every_option_is_right(tmp_path: Path) -> None:
 def test_demonstration_is_a_solved_example_without_instruction(tmp_path: Path) -> None:
     (row,) = rows_of(tmp_path, "scienceqa", PLANET)
     shown = load_task("scienceqa", str(tmp_path), 0).demonstration(row)
-    letter = row.answer["letter"]
+    letter = row.details["letter"]
     assert shown.startswith("Question: Which planet is largest?\nA) ")
     assert f"{letter}) Jupiter\n" in shown
     assert shown.endswith(f"\nAnswer: {letter}\nExplanation: Jupiter is larger than Mars.")
@@ -218,10 +218,10 @@ def test_hub_fields_are_read(monkeypatch: pytest.MonkeyPatch, name: str) -> None
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
     (row,) = load_task(name, None, 0).rows("train")
-    answer = row.answer["options"]["ABCD".index(row.answer["letter"])]
+    answer = row.details["options"]["ABCD".index(row.details["letter"])]
     assert answer == "yes"
     assert row.uid == f"{name}/train/{'row-0' if name == 'scienceqa' else 'x'}"
-    assert ("yes it is" in row.gold) == (not name.startswith("arc"))
+    assert ("yes it is" in row.reference) == (not name.startswith("arc"))
     assert ("Context: On words." in row.prompt) == (name == "scienceqa")
 
 
@@ -234,7 +234,7 @@ def test_rows_with_a_hidden_label_are_left_out_and_counted(
     monkeypatch.setitem(sys.modules, "datasets", hub)
     found = load_task("medmcqa", None, 0).rows("validation")
     assert [row.uid for row in found] == ["medmcqa/validation/x", "medmcqa/validation/y"]
-    assert found[1].answer["options"]["ABCD".index(found[1].answer["letter"])] == "can"
+    assert found[1].details["options"]["ABCD".index(found[1].details["letter"])] == "can"
     assert found[1].category == "Anatomy"
     assert "medmcqa/validation: 1 of 3 rows left out" in caplog.text
 
@@ -248,24 +248,24 @@ def test_a_model_is_asked_to_argue_for_each_wrong_letter_in_turn(tmp_path: Path)
         assert request is not None
         wrong = request.read("**Reasoning:** It is hot.\nSo it grew.\n\nAnswer: no idea")
         assert wrong is not None
-        letter = wrong.gold[-1]
-        option = row.answer["options"]["ABCD".index(letter)]
+        letter = wrong.reference[-1]
+        option = row.details["options"]["ABCD".index(letter)]
         assert f"sure that {letter} ({option}) is right" in request.prompt
         assert PLANET["question"] in request.prompt
         assert request.kind == f"scienceqa/mistaken-{letter}/1"
-        assert wrong.gold == f"Reasoning: It is hot. So it grew.\nAnswer: {letter}"
+        assert wrong.reference == f"Reasoning: It is hot. So it grew.\nAnswer: {letter}"
         assert wrong.hint == "It is hot. So it grew."
-        assert (wrong.uid, wrong.prompt, wrong.answer) == (row.uid, row.prompt, row.answer)
+        assert (wrong.uid, wrong.prompt, wrong.details) == (row.uid, row.prompt, row.details)
         letters.append(letter)
     assert letters[:3] == letters[3:]
-    assert set(letters) == set("ABCD") - {row.answer["letter"]}
+    assert set(letters) == set("ABCD") - {row.details["letter"]}
 
 
 def test_arguments_that_are_empty_or_end_at_the_right_letter_are_refused(tmp_path: Path) -> None:
     (row,) = rows_of(tmp_path, "scienceqa", PLANET)
     request = load_task("scienceqa", str(tmp_path), 0).negative_request(row, random.Random(0), 0)
     assert request is not None
-    right = row.answer["letter"]
+    right = row.details["letter"]
     for text in ("", " \n", "Answer: B", f"Clearly the answer is {right}."):
         assert request.read(text) is None, text
     long = request.read("Some words to fill it. " * 60)
@@ -285,10 +285,10 @@ def test_any_argument_is_refused_or_a_wrong_reference(
     assert request is not None
     wrong = request.read(f"{text} {ending}")
     if wrong is not None:
-        score = task.score(row, wrong.gold)
+        score = task.score(row, wrong.reference)
         assert score.extracted
         assert not score.correct
-        assert wrong.gold.count("\n") == row.gold.count("\n")
+        assert wrong.reference.count("\n") == row.reference.count("\n")
 
 
 def test_nothing_is_written_where_the_reference_is_a_letter_or_none_is_wrong(

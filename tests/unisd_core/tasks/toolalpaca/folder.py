@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unisd_core.tasks.base import Row, Task
+from unisd_core.tasks.base import Task
 from unisd_core.tasks.registry import load_task
+from unisd_core.tasks.row import Row
 from unisd_core.tasks.tool_calls import Call
 from unisd_core.tasks.toolalpaca.react import write_reference
 

@@ -15,7 +15,7 @@ from unisd_core.tasks.toolalpaca.react import plain_thought, retell, write_refer
 @pytest.mark.parametrize("rule", RULES)
 def test_each_rule_makes_a_wrong_answer(tmp_path: Path, rule: str) -> None:
     task, found = task_of(tmp_path, FIND, call("sinkBoat", {"boatId": 4, "loudly": True}))
-    right = list(find_calls(found.gold).calls)
+    right = list(find_calls(found.reference).calls)
     tools = documented_tools(found.prompt)
     assert list(tools) == ["findBoat", "sinkBoat", "listHarbours"]
     for seed in range(30):
@@ -49,12 +49,12 @@ def test_a_wrong_reference_keeps_template_and_changes_its_thought(tmp_path: Path
     for seed in range(40):
         wrong = task.wrong_reference(found, random.Random(seed))
         assert wrong is not None
-        calls = find_calls(wrong.gold).calls
-        assert wrong.gold == write_reference(plain_thought(calls), calls)
-        assert (wrong.prompt, wrong.answer, wrong.uid) == (found.prompt, found.answer, found.uid)
+        calls = find_calls(wrong.reference).calls
+        assert wrong.reference == write_reference(plain_thought(calls), calls)
+        assert (wrong.prompt, wrong.details, wrong.uid) == (found.prompt, found.details, found.uid)
         assert wrong.hint == plain_thought(calls)
         assert wrong == task.wrong_reference(found, random.Random(seed))
-        golds.add(wrong.gold)
+        golds.add(wrong.reference)
     assert len(golds) > 10
 
 

@@ -149,4 +149,4 @@ def test_the_hub_gives_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for split in ("train", "test"):
         hub, local = load_task("toolalpaca", None, 0), load_task("toolalpaca", folder, 0)
         assert hub.rows(split) == local.rows(split)
-        assert find_calls(hub.rows(split)[0].gold).calls == (KIEL,)
+        assert find_calls(hub.rows(split)[0].reference).calls == (KIEL,)

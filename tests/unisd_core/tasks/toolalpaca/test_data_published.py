@@ -36,7 +36,7 @@ def test_all_test_prompts_are_what_the_template_gives() -> None:
             name=row.category,
             description=tool.text("description"),
             nl=tool.text("nl_documentation"),
-            q=row.answer["question"],
+            q=row.details["question"],
         )
         documentation = tool.text("nl_documentation")
         assert len(documented_tools(row.prompt)) == documentation.count("\nParameters: ")
@@ -44,8 +44,8 @@ def test_all_test_prompts_are_what_the_template_gives() -> None:
 
 def test_rows_left_out_of_eval_simulated_are_the_test_rows() -> None:
     task = load_task("toolalpaca", DATA_DIR, 0)
-    test = {(row.category, row.answer["question"]) for row in task.rows("test")}
-    kept = {(row.category, row.answer["question"]) for row in task.rows("eval_simulated")}
+    test = {(row.category, row.details["question"]) for row in task.rows("test")}
+    kept = {(row.category, row.details["question"]) for row in task.rows("eval_simulated")}
     everything = read_jsonl(FOLDER / "eval_simulated.jsonl")
     assert {(r.text("name"), r.text("instruction")) for r in everything} - kept == test
     assert not kept & test
@@ -60,11 +60,11 @@ def test_gold_is_correct_and_every_corruption_of_it_is_not(split: str) -> None:
     assert len({row.uid for row in rows}) == len(rows)
     applied = dict.fromkeys(RULES, 0)
     for row in rows:
-        score = task.score(row, row.gold)
-        optional = any("[Optional]" in call["action"] for call in row.answer["calls"])
+        score = task.score(row, row.reference)
+        optional = any("[Optional]" in call["action"] for call in row.details["calls"])
         assert score.correct, row.uid
         assert score.parts == {"action": 1.0, "arguments": 1.0, "published": float(not optional)}
-        right = list(find_calls(row.gold).calls)
+        right = list(find_calls(row.reference).calls)
         tools = documented_tools(row.prompt)
         for rule in RULES:
             wrong = corrupt(rule, right, tools, row.retrieval_text, random.Random(row.uid))
@@ -82,14 +82,16 @@ def test_gold_is_correct_and_every_corruption_of_it_is_not(split: str) -> None:
             assert not task.score(row, text).correct, (rule, row.uid)
         reference = task.wrong_reference(row, random.Random(row.uid))
         assert reference is not None
-        assert task.score(row, reference.gold).extracted
-        assert not task.score(row, reference.gold).correct
+        assert task.score(row, reference.reference).extracted
+        assert not task.score(row, reference.reference).correct
     assert min(applied.values()) > len(rows) / 2
 
 
 @pytest.mark.parametrize("split", SIZES)
 def test_gold_fits_the_decoding_limit(smollm2_tokenizer: Any, split: str) -> None:
     task = load_task("toolalpaca", DATA_DIR, 0)
-    lengths = [len(ids) for ids in smollm2_tokenizer([r.gold for r in task.rows(split)]).input_ids]
+    lengths = [
+        len(ids) for ids in smollm2_tokenizer([r.reference for r in task.rows(split)]).input_ids
+    ]
     # One more token ends the turn.
     assert max(lengths) + 1 <= task.max_completion_length

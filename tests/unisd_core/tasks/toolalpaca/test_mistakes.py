@@ -17,7 +17,7 @@ def test_negative_requests_go_round_robin(tmp_path: Path) -> None:
         assert request.kind == f"toolalpaca/{kind}/1"
         assert MISTAKES[kind] in request.prompt
         assert found.prompt in request.prompt
-        assert found.gold in request.prompt
+        assert found.reference in request.prompt
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_what_a_model_writes_is_put_into_the_template(tmp_path: Path, text: str,
     assert request is not None
     wrong = request.read(text)
     assert wrong is not None
-    assert wrong.gold == gold
+    assert wrong.reference == gold
     assert gold.startswith(f"Thought: {wrong.hint}\n")
 
 

@@ -12,15 +12,15 @@ from tests.unisd_core.tasks.toolalpaca.folder import FIND, KIEL, QUESTION, call,
 
 def test_the_reference_has_the_form_asked_for(tmp_path: Path) -> None:
     task, found = task_of(tmp_path, FIND, call("listHarbours", {}))
-    assert found.gold == (
+    assert found.reference == (
         "Thought: I need to call findBoat, then listHarbours.\n"
         'Action: findBoat\nAction Input: {"harbour": "Kiel", "length": 9, "kind": "sail"}\n'
         "Action: listHarbours\nAction Input: {}"
     )
-    assert found.hint in found.gold
+    assert found.hint in found.reference
     assert (found.uid, found.category) == ("toolalpaca/test/00000", "Boats")
     assert found.retrieval_text == QUESTION
-    assert task.demonstration(found) == f"Question: {QUESTION}\n{found.gold}"
+    assert task.demonstration(found) == f"Question: {QUESTION}\n{found.reference}"
     assert found.prompt not in task.demonstration(found)
 
 
@@ -80,7 +80,7 @@ def test_empty_gold_values_may_be_left_out_but_not_filled(tmp_path: Path) -> Non
 
 def test_an_open_value_takes_any_but_must_be_there(tmp_path: Path) -> None:
     task, found = task_of(tmp_path, call("sinkBoat", '{"boatId": ${boatId from findBoat}}'))
-    assert task.score(found, found.gold).correct
+    assert task.score(found, found.reference).correct
     assert task.score(found, said(("sinkBoat", {"boatId": 4}))).correct
     assert not task.score(found, said(("sinkBoat", {}))).correct
     assert not task.score(found, said(("sinkBoat", {"boatId": ""}))).correct
@@ -89,8 +89,8 @@ def test_an_open_value_takes_any_but_must_be_there(tmp_path: Path) -> None:
 def test_an_optional_call_may_be_made_or_not(tmp_path: Path) -> None:
     task, found = task_of(tmp_path, FIND, call("[Optional]sinkBoat", {"boatId": 4}))
     both, one = said(("findBoat", KIEL), ("sinkBoat", {"boatId": 4})), said(("findBoat", KIEL))
-    assert "[Optional]" not in found.gold
-    assert task.score(found, found.gold).correct
+    assert "[Optional]" not in found.reference
+    assert task.score(found, found.reference).correct
     assert task.score(found, both).correct
     assert task.score(found, one).correct
     assert not task.score(found, said(("sinkBoat", {"boatId": 4}))).correct
