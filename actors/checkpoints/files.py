@@ -91,7 +91,7 @@ def read(folder: Path, step: int) -> Checkpoint:
         state = _State.model_validate_json((folder / STATE).read_bytes())
     if state.version != step:
         raise BrokenCheckpoint(f"{STATE} is of step {state.version}")
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for name in TENSORS:
         with _blaming(f"{name}.safetensors"):
             tensors[name] = load_file(folder / f"{name}.safetensors")

@@ -48,6 +48,15 @@ def connect(config: Config) -> None:
     configure_streams()
 
 
+def cluster_cores() -> int:
+    """CPU cores of the cluster. A single node's own are counted: ``connect`` may have promised Ray
+    more of them."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) == 1:
+        return usable_cores()
+    return round(sum(node["Resources"].get("CPU", 0) for node in nodes))
+
+
 def configure_streams() -> None:
     """Rows are trained in the order of their admission, on which the staleness bound rests."""
     from ray.data import DataContext, ExecutionOptions  # late: Ray starts before this is imported

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,16 +14,19 @@ from actors.admission.ledger import counters_of
 from actors.checkpoints import folder as checkpoints
 from actors.fleet import Fleet
 from actors.generator.types import ReplicaReport
+from actors.runtime.ray_session import cluster_cores
 from actors.runtime.resource_plan import resource_plan
 from actors.weights.buckets import weight_update
 from pipelines.command.console import report
 from pipelines.training.evaluation import Evaluation
 from pipelines.training.setup import RunSetup
 from pipelines.training.validation import best_weights
+from unisd_core.common.files import json_lines
 from unisd_core.config.load import config_sha256
 from unisd_core.config.run import Config
 from unisd_core.models.lora import save_merged
 from unisd_core.models.trained_weights import save_trained
+from unisd_core.reporting.energy import PowerModel
 from unisd_core.reporting.resources import Resources, StageUse, account
 from unisd_core.reporting.run_dir import RunDir
 from unisd_core.reporting.summary import (
@@ -111,8 +113,8 @@ def finish(
             "score": _rate(totals.scored_tokens, totals.score_seconds),
             "learn": _rate(totals.tokens, totals.seconds),
         },
-        mechanisms=_mechanisms(run.path / "metrics.jsonl", config),
-        resources=_resources(config, outcome.replicas, totals, seconds),
+        mechanisms=mechanism_means(run.path / "metrics.jsonl", config),
+        resources=run_resources(config, outcome.replicas, totals, seconds, cluster_cores()),
         config_sha256=config_sha256(config),
         versions=package_versions(),
     )
@@ -123,11 +125,16 @@ def finish(
     return summary
 
 
-def _resources(
-    config: Config, replicas: Sequence[ReplicaReport], totals: BatchTotals, seconds: float
+def run_resources(
+    config: Config,
+    replicas: Sequence[ReplicaReport],
+    totals: BatchTotals,
+    seconds: float,
+    cores: int,
 ) -> Resources:
-    """What the run cost; GPUs reserved, or one machine where there are none."""
-    devices = sum(share.count * share.gpus for share in resource_plan(config))
+    """What the run cost: the GPUs it reserved or, where it reserved none, all ``cores``."""
+    gpus = math.ceil(sum(share.count * share.gpus for share in resource_plan(config)))
+    power = PowerModel() if gpus else PowerModel.of_cores(cores)
     generated = StageUse(
         seconds=sum(report.busy_seconds for report in replicas),
         tokens=sum(report.tokens for report in replicas),
@@ -142,10 +149,10 @@ def _resources(
         seconds=totals.seconds, tokens=totals.tokens, peak_memory_bytes=totals.learn_memory
     )
     stages = {"generate": generated, "score": scored, "learn": learned}
-    return account(seconds, max(1, math.ceil(devices)), totals.tokens, stages)
+    return account(seconds, gpus or 1, totals.tokens, stages, power)
 
 
-def _mechanisms(metrics: Path, config: Config) -> Mechanisms:
+def mechanism_means(metrics: Path, config: Config) -> Mechanisms:
     """Mean over the steps of the metric that shows each mechanism at work; None where it is off."""
     terms = config.objective
     off = {
@@ -154,8 +161,7 @@ def _mechanisms(metrics: Path, config: Config) -> Mechanisms:
         "clipped_fraction": not terms.divergence.weight or terms.divergence.clip is None,
     }
     # There are none where the last step was fetched from a mirror.
-    text = metrics.read_text() if metrics.exists() else ""
-    lines = [json.loads(line) for line in text.splitlines()]
+    lines = [line.fields for line in json_lines(metrics) if line.fields is not None]
     means = {}
     for name in Mechanisms.model_fields:
         known = [] if off.get(name) else lines

@@ -32,7 +32,7 @@ class Resources(_Finite):
     seconds: float = Field(ge=0)
     """Wall time."""
     devices: int = Field(ge=1)
-    """GPUs reserved all that time, or CPU machines where there are none."""
+    """GPUs reserved all that time; 1 for a run on CPU, all its cores together."""
     tokens: int = Field(ge=0)
     """Student prompts and completions trained on; what other views read does not count (paper)."""
     stages: dict[str, StageUse]

@@ -28,6 +28,14 @@ def test_a_device_hour_by_hand() -> None:
     assert other.kg_co2e(2.1) == pytest.approx(0.21)
 
 
+def test_cores_count_as_one_device() -> None:
+    two = PowerModel.of_cores(2)
+    assert two.device_watts == 24
+    assert two.kwh(3600, 1) == pytest.approx(0.024 * 0.7 * 1.2)
+    assert two.line().startswith("24 W at 70 %")
+    assert PowerModel.of_cores(64).kwh(3600, 1) == pytest.approx(32 * two.kwh(3600, 1))
+
+
 @given(st.floats(0, 1e7), st.integers(1, 1000))
 def test_devices_count_as_much_as_time(seconds: float, devices: int) -> None:
     power = PowerModel()
