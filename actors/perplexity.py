@@ -16,7 +16,7 @@ from unisd_core.common.process import stage_device, use_threads
 from unisd_core.config.run import Config
 from unisd_core.evaluation.forward_pass import ForwardPass
 from unisd_core.evaluation.text_scores import TextScores, score_texts
-from unisd_core.evaluation.texts import Limits, PromptCompletion
+from unisd_core.evaluation.texts import PromptCompletion, TextLimits
 from unisd_core.models.load import load_base
 from unisd_core.models.trained_weights import load_trained_state, make_trainable
 
@@ -68,7 +68,7 @@ def _score(
     base = ForwardPass.of_base(model) if isinstance(model, PeftModel) else None
     if base_dir is not None:
         base = ForwardPass.of(load_base(base_dir, config.model.dtype).to(device).eval())
-    limits = Limits(config.scorer.batch_tokens, config.objective.chunk_tokens)
+    limits = TextLimits(config.scorer.batch_tokens, config.objective.chunk_tokens)
     settings = {"resamples": config.evaluation.bootstrap, "seed": config.seed}
     trained_model = ForwardPass.of(model)
     return {

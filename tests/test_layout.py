@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,15 @@ def test_each_test_file_is_named_after_the_file_it_tests() -> None:
             tested = path.stem.removeprefix("test_")
             names = {entry.stem for entry in folder.iterdir()} if folder.is_dir() else set()
             assert any(tested == name or tested.startswith(f"{name}_") for name in names), path
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    places: dict[str, list[str]] = {}
+    for module, path in FILES.items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(module)
+    assert not {name: found for name, found in places.items() if len(found) > 1}
 
 
 def test_files_are_small() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from unisd_core.evaluation.forward_pass import ForwardPass
 from unisd_core.evaluation.perplexity import Perplexity
-from unisd_core.evaluation.texts import Limits, PromptCompletion, batches, select
+from unisd_core.evaluation.texts import PromptCompletion, TextLimits, batches, select
 from unisd_core.evaluation.token_sums import TokenSums
 from unisd_core.objective.divergence import linear_divergence
 
@@ -31,7 +31,7 @@ def model_distance(
     trained: ForwardPass,
     base: ForwardPass,
     texts: Sequence[PromptCompletion],
-    limits: Limits | None = None,
+    limits: TextLimits | None = None,
 ) -> ModelDistance:
     """Token divergence between two models, and both perplexities, from one reading by each.
 
@@ -44,7 +44,7 @@ def model_distance(
     """
     if len(trained.head_VH) != len(base.head_VH):
         raise ValueError(f"vocabularies of {len(trained.head_VH)} and {len(base.head_VH)} tokens")
-    limits = limits or Limits()
+    limits = limits or TextLimits()
     selection = select(texts, limits)
     jsd_B, trained_B, base_B = np.zeros((3, len(texts)))
     for batch in batches(texts, selection.rows, limits):

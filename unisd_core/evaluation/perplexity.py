@@ -11,7 +11,7 @@ import torch
 
 from unisd_core.common.errors import UserError
 from unisd_core.evaluation.forward_pass import ForwardPass
-from unisd_core.evaluation.texts import LeftOut, Limits, PromptCompletion, batches, select
+from unisd_core.evaluation.texts import LeftOut, PromptCompletion, TextLimits, batches, select
 from unisd_core.evaluation.token_sums import TokenSums
 from unisd_core.objective.divergence import sampled_logprobs
 
@@ -41,7 +41,7 @@ class Perplexity:
 
 
 def gold_fit(
-    model: ForwardPass, texts: Sequence[PromptCompletion], limits: Limits | None = None
+    model: ForwardPass, texts: Sequence[PromptCompletion], limits: TextLimits | None = None
 ) -> Perplexity:
     """PPLfit: perplexity of the references, as completions of the student's prompt.
 
@@ -52,23 +52,23 @@ def gold_fit(
     for number, text in enumerate(texts):
         if not len(text.completion_ids):
             raise UserError(f"row {number}: the reference has no tokens; give it an answer")
-    return _perplexity(model, texts, limits or Limits())
+    return _perplexity(model, texts, limits or TextLimits())
 
 
 def retention(
-    base: ForwardPass, texts: Sequence[PromptCompletion], limits: Limits | None = None
+    base: ForwardPass, texts: Sequence[PromptCompletion], limits: TextLimits | None = None
 ) -> Perplexity:
     """PPLret: perplexity under the base model of what the trained model wrote.
 
     ``texts`` are prompts with the trained model's completions. Low where it still writes what the
     base would write. Completions without tokens are left out. Raises UserError when none is left.
     """
-    return _perplexity(base, texts, limits or Limits())
+    return _perplexity(base, texts, limits or TextLimits())
 
 
 @torch.inference_mode()
 def _perplexity(
-    model: ForwardPass, texts: Sequence[PromptCompletion], limits: Limits
+    model: ForwardPass, texts: Sequence[PromptCompletion], limits: TextLimits
 ) -> Perplexity:
     selection = select(texts, limits)
     logprob_B = np.zeros(len(texts))

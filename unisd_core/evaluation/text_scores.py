@@ -10,7 +10,7 @@ from unisd_core.evaluation.forward_pass import ForwardPass
 from unisd_core.evaluation.model_distance import model_distance
 from unisd_core.evaluation.perplexity import Perplexity, gold_fit, retention
 from unisd_core.evaluation.scoreboard import Estimate
-from unisd_core.evaluation.texts import Limits, PromptCompletion
+from unisd_core.evaluation.texts import PromptCompletion, TextLimits
 
 
 class TextScores(FrozenModel):
@@ -37,7 +37,7 @@ def score_texts(
     own: Sequence[PromptCompletion],
     others: Sequence[PromptCompletion] | None,
     *,
-    limits: Limits | None = None,
+    limits: TextLimits | None = None,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> TextScores:

@@ -24,7 +24,7 @@ class PromptCompletion(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Limits:
+class TextLimits:
     """How much is read at one time, and at all."""
 
     batch_tokens: int = 8192
@@ -79,7 +79,7 @@ class Batch:
         return [float(part.sum()) for part in value_N.double().cpu().split(self.counts)]
 
 
-def select(texts: Sequence[PromptCompletion], limits: Limits) -> Selection:
+def select(texts: Sequence[PromptCompletion], limits: TextLimits) -> Selection:
     """Leave out what cannot be read.
 
     Raises ValueError for no texts or an empty prompt, since nothing would predict the first
@@ -105,7 +105,7 @@ def select(texts: Sequence[PromptCompletion], limits: Limits) -> Selection:
 
 
 def batches(
-    texts: Sequence[PromptCompletion], rows: Sequence[int], limits: Limits
+    texts: Sequence[PromptCompletion], rows: Sequence[int], limits: TextLimits
 ) -> Iterator[Batch]:
     """The texts ``rows`` names, given by length, in batches of up to ``batch_tokens``."""
     for group in by_tokens(rows, lambda row: _ids(texts[row]), limits.batch_tokens):

@@ -27,7 +27,7 @@ class TopK(NamedTuple):
     """log pi_T of the sampled token at temperature 1."""
 
 
-class Comparison(NamedTuple):
+class ChunkDivergence(NamedTuple):
     """One chunk of n tokens."""
 
     divergence_N: Tensor
@@ -57,7 +57,7 @@ class HiddenTarget:
 
     def compare(
         self, rows: slice, student_NV: Tensor, scratch_NV: Tensor, token_N: Tensor
-    ) -> Comparison:
+    ) -> ChunkDivergence:
         """``student_NV`` are log-probs at temperature 1; both buffers are overwritten."""
         teacher_NV, *more = (buffer[: len(token_N)] for buffer in self.buffers)
         temperature = self.comparer.temperature
@@ -72,7 +72,7 @@ class HiddenTarget:
             self.comparer.alpha,
             self.comparer.clip_entries,
         )
-        return Comparison(divergence_N, gradient_NV, teacher_logprob_N)
+        return ChunkDivergence(divergence_N, gradient_NV, teacher_logprob_N)
 
 
 class TopKTarget:
@@ -83,7 +83,7 @@ class TopKTarget:
 
     def compare(
         self, rows: slice, student_NV: Tensor, scratch_NV: Tensor, token_N: Tensor
-    ) -> Comparison:
+    ) -> ChunkDivergence:
         """``student_NV`` are log-probs at temperature 1; both buffers are overwritten."""
         token_NK = self.topk.token_NK[rows]
         log_p_NB = self.topk.logprob_NK[rows].to(student_NV.dtype, copy=True)
@@ -105,7 +105,7 @@ class TopKTarget:
             scratch_NV.mul_(gradient_NB[:, kept:])
         scratch_NV.scatter_(1, token_NK, gradient_NB[:, :kept])
         teacher_logprob_N = self.topk.sampled_logprob_N[rows].to(student_NV.dtype)
-        return Comparison(divergence_N, scratch_NV, teacher_logprob_N)
+        return ChunkDivergence(divergence_N, scratch_NV, teacher_logprob_N)
 
 
 def _condition_on_tail(log_q_NV: Tensor, token_NK: Tensor, out_NV: Tensor) -> Tensor:

@@ -28,12 +28,12 @@ from unisd_core.config.run import LoraConfig
 from unisd_core.evaluation.forward_pass import ForwardPass
 from unisd_core.evaluation.model_distance import model_distance
 from unisd_core.evaluation.perplexity import retention
-from unisd_core.evaluation.texts import Limits, PromptCompletion
+from unisd_core.evaluation.texts import PromptCompletion, TextLimits
 from unisd_core.models.load import hidden_states, lm_head_weight, load_base
 from unisd_core.models.lora import add_lora
 
 LENGTHS = [(5, 9), (120, 3), (1, 1), (30, 40), (80, 70)]
-SMALL = Limits(batch_tokens=200, chunk_tokens=7)
+SMALL = TextLimits(batch_tokens=200, chunk_tokens=7)
 ONE = [PromptCompletion([0], [0])]
 
 
@@ -88,7 +88,7 @@ def test_one_module_reads_as_two_would(tiny_model: Path) -> None:
 @settings(max_examples=20)
 @given(texts, limits)
 def test_equal_models_are_at_no_distance_and_retain_their_own_perplexity(
-    pair: tuple[ForwardPass, ForwardPass], rows: list[PromptCompletion], small: Limits
+    pair: tuple[ForwardPass, ForwardPass], rows: list[PromptCompletion], small: TextLimits
 ) -> None:
     found = model_distance(pair[0], pair[0], rows, small)
     assert found.jsd.row_means_B.max() < 1e-6
@@ -101,7 +101,7 @@ def test_equal_models_are_at_no_distance_and_retain_their_own_perplexity(
 def test_symmetric_bounded_and_free_of_order_batches_and_chunks(
     pair: tuple[ForwardPass, ForwardPass],
     rows: list[PromptCompletion],
-    small: Limits,
+    small: TextLimits,
     random: Random,
 ) -> None:
     order = list(range(len(rows)))
@@ -162,8 +162,8 @@ def test_logits_exist_for_one_chunk_at_a_time(tmp_path: Path) -> None:
     rows = random_texts([(30, 40), (20, 30)])
     with RowsOfLogits(lm_head_weight(model)) as logits:
         forward = ForwardPass.of(model)
-        model_distance(forward, forward, rows, Limits(chunk_tokens=7))
-        retention(forward, rows, Limits(chunk_tokens=7))
+        model_distance(forward, forward, rows, TextLimits(chunk_tokens=7))
+        retention(forward, rows, TextLimits(chunk_tokens=7))
     assert logits.rows == 7
 
 

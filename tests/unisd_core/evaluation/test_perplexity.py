@@ -22,13 +22,13 @@ from tests.unisd_core.evaluation.texts import (
 from unisd_core.common.errors import UserError
 from unisd_core.evaluation.forward_pass import ForwardPass
 from unisd_core.evaluation.perplexity import Perplexity, gold_fit, retention
-from unisd_core.evaluation.texts import LeftOut, Limits, PromptCompletion
+from unisd_core.evaluation.texts import LeftOut, PromptCompletion, TextLimits
 from unisd_core.evaluation.token_sums import TokenSums
 from unisd_core.models.load import load_base
 
 # Longer than Gemma's sliding window, in batches of unlike lengths.
 LENGTHS = [(5, 9), (120, 3), (1, 1), (30, 40), (80, 70)]
-SMALL = Limits(batch_tokens=200, chunk_tokens=7)
+SMALL = TextLimits(batch_tokens=200, chunk_tokens=7)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_agrees_with_full_logits_in_float64(family: str, tmp_path: Path) -> None
 @settings(max_examples=30)
 @given(texts, limits, st.randoms(use_true_random=False))
 def test_neither_order_nor_batches_nor_chunks_matter(
-    tiny: ForwardPass, rows: list[PromptCompletion], small: Limits, random: Random
+    tiny: ForwardPass, rows: list[PromptCompletion], small: TextLimits, random: Random
 ) -> None:
     order = list(range(len(rows)))
     random.shuffle(order)
@@ -96,7 +96,7 @@ def test_bounds_are_those_of_the_mean_log_prob_turned_round() -> None:
 
 def test_completions_that_cannot_be_read_are_counted_and_change_nothing(tiny: ForwardPass) -> None:
     rows = random_texts([(3, 4), (2, 0), (9, 9), (4, 2)])
-    found = retention(tiny, rows, Limits(max_tokens=10))
+    found = retention(tiny, rows, TextLimits(max_tokens=10))
     kept = retention(tiny, [rows[0], rows[3]])
     assert found.left_out == LeftOut(empty=1, too_long=1)
     assert found.logprobs.sum_B[[0, 3]] == pytest.approx(kept.logprobs.sum_B, rel=1e-5)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tests.unisd_core.objective.reference import naive_divergence
 from unisd_core.evaluation.forward_pass import ForwardPass
-from unisd_core.evaluation.texts import Limits, PromptCompletion
+from unisd_core.evaluation.texts import PromptCompletion, TextLimits
 
 # Above the special tokens of every family and below the smallest vocabulary.
 TOKENS = st.integers(11, 250)
@@ -25,7 +25,7 @@ texts = st.lists(
     max_size=6,
 )
 
-limits = st.builds(Limits, st.integers(1, 90), st.integers(1, 30))
+limits = st.builds(TextLimits, st.integers(1, 90), st.integers(1, 30))
 
 
 def random_texts(lengths: list[tuple[int, int]], seed: int = 0) -> list[PromptCompletion]:

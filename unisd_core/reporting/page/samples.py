@@ -53,7 +53,7 @@ class TextPiece:
 
 
 @dataclass(frozen=True)
-class Sample:
+class ShownTrajectory:
     """One trajectory; ``cut`` counts the tokens that are not shown."""
 
     uid: str
@@ -69,7 +69,7 @@ class Sample:
     """Mean over the tokens."""
 
 
-def samples(rows: Sequence[Mapping[str, Any]], decode: Decode | None) -> list[Sample]:
+def samples(rows: Sequence[Mapping[str, Any]], decode: Decode | None) -> list[ShownTrajectory]:
     """The rows (schema ``SCORED``) that are whole, as they are shown."""
     found = []
     for row in rows:
@@ -80,13 +80,13 @@ def samples(rows: Sequence[Mapping[str, Any]], decode: Decode | None) -> list[Sa
     return found
 
 
-def _sample(row: Mapping[str, Any], decode: Decode | None) -> Sample:
+def _sample(row: Mapping[str, Any], decode: Decode | None) -> ShownTrajectory:
     ids = row["completion_ids"]
     pieces = list(_pieces(row, ids[:TOKENS], decode))
     weights = row["token_weights"]
     prompt = row["prompt_ids"]
     shown = "".join(text for text, _ in token_texts(prompt[-PROMPT_TOKENS:], decode))
-    return Sample(
+    return ShownTrajectory(
         uid=str(row["uid"]),
         step=row["batch"] + 1,
         age=row["batch"] - row["version_first"],

@@ -42,7 +42,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Dataset:
+class CodeDataset:
     """What differs between the two sets."""
 
     name: str
@@ -50,7 +50,7 @@ class Dataset:
     problem: Callable[[Record], Problem]
 
 
-def read_problems(dataset: Dataset, data_dir: str | None, split: str) -> list[Problem]:
+def read_problems(dataset: CodeDataset, data_dir: str | None, split: str) -> list[Problem]:
     """Every problem of ``split`` in published order, from ``data_dir`` or, when None, the hub.
 
     Raises UserError naming the row for a field that is missing or of the wrong type, a program
@@ -155,7 +155,7 @@ def _unix(text: str) -> str:
 
 
 _MBPP = "google-research-datasets/mbpp"
-MBPP = Dataset(
+MBPP = CodeDataset(
     "mbpp",
     {
         "train": Split("full_train", HubSource(_MBPP, "full"), "train"),
@@ -163,7 +163,7 @@ MBPP = Dataset(
     },
     _mbpp,
 )
-HUMANEVAL = Dataset(
+HUMANEVAL = CodeDataset(
     "humaneval",
     {"test": Split("test", HubSource("openai/openai_humaneval"), "test")},
     _humaneval,

@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 
 from unisd_core.tasks.base import Task
-from unisd_core.tasks.code.data import Dataset, Problem, read_problems
+from unisd_core.tasks.code.data import CodeDataset, Problem, read_problems
 from unisd_core.tasks.code.extraction import extract_code
 from unisd_core.tasks.code.judging import failing_mutant, fails, loads, score_programs
 from unisd_core.tasks.code.mistakes import MISTAKES, as_reference, mistake_prompt
@@ -41,7 +41,7 @@ class CodeTask(Task):
 
     max_completion_length = 512
 
-    def __init__(self, dataset: Dataset, data_dir: str | None) -> None:
+    def __init__(self, dataset: CodeDataset, data_dir: str | None) -> None:
         self.name = dataset.name
         self.test_splits = tuple(split for split in dataset.splits if split != "train")
         self.trains = "train" in dataset.splits

@@ -34,7 +34,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Dataset:
+class ChoiceDataset:
     """What differs between the multiple-choice sets."""
 
     name: str
@@ -114,14 +114,14 @@ def _medmcqa(split: str) -> list[Record]:
     ]
 
 
-COS_E = Dataset("cos_e", ("validation",), 96, True, _cos_e)
-SCIENCEQA = Dataset("scienceqa", ("test",), 128, True, _scienceqa)
-MEDMCQA = Dataset("medmcqa", ("validation",), 128, True, _medmcqa)
-ARC_EASY = Dataset("arc_easy", ("test",), 64, False, _arc("ARC-Easy"))
-ARC_CHALLENGE = Dataset("arc_challenge", ("test",), 64, False, _arc("ARC-Challenge"))
+COS_E = ChoiceDataset("cos_e", ("validation",), 96, True, _cos_e)
+SCIENCEQA = ChoiceDataset("scienceqa", ("test",), 128, True, _scienceqa)
+MEDMCQA = ChoiceDataset("medmcqa", ("validation",), 128, True, _medmcqa)
+ARC_EASY = ChoiceDataset("arc_easy", ("test",), 64, False, _arc("ARC-Easy"))
+ARC_CHALLENGE = ChoiceDataset("arc_challenge", ("test",), 64, False, _arc("ARC-Challenge"))
 
 
-def read_questions(dataset: Dataset, data_dir: str | None, split: str) -> list[Question]:
+def read_questions(dataset: ChoiceDataset, data_dir: str | None, split: str) -> list[Question]:
     """Every question of ``split`` in published order, from ``data_dir`` or, when None, the hub.
 
     Raises UserError naming the row for a field that is missing, of the wrong type or an id used

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from unisd_core.common.errors import UserError
 from unisd_core.tasks.data import HubSource, Record, read_hub
-from unisd_core.tasks.multiple_choice.data import Dataset
+from unisd_core.tasks.multiple_choice.data import ChoiceDataset
 
 _PASSWORD = b"deserted-untie-orchid"
 _OPTIONS = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
@@ -68,7 +68,7 @@ def _record(record: Record) -> Record:
     )
 
 
-GPQA = Dataset(
+GPQA = ChoiceDataset(
     name="gpqa",
     test_splits=("main", "diamond", "extended"),
     max_completion_length=320,

@@ -15,7 +15,7 @@ from unisd_core.tasks.base import Task
 from unisd_core.tasks.multiple_choice.data import (
     LETTERS,
     REASONING_CHARACTERS,
-    Dataset,
+    ChoiceDataset,
     Question,
     last_sentences,
     read_questions,
@@ -35,7 +35,7 @@ _ANSWER_LINE = re.compile(r"^\s*\**answer\**\s*:.*\Z", re.IGNORECASE | re.MULTIL
 class MultipleChoice(Task):
     """Rows of one multiple-choice dataset, read from ``data_dir`` or, when None, the hub."""
 
-    def __init__(self, dataset: Dataset, data_dir: str | None, seed: int) -> None:
+    def __init__(self, dataset: ChoiceDataset, data_dir: str | None, seed: int) -> None:
         self.name = dataset.name
         self.test_splits = dataset.test_splits
         self.trains = dataset.trains
