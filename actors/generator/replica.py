@@ -14,7 +14,6 @@ from typing import Any
 from actors.generator.engine import Engine
 from actors.generator.types import ReplicaReport, Request, Sampled
 from actors.runtime.metrics import record
-from actors.supervision.child_processes import reap_children
 from actors.weights.update import Probe, WeightUpdate
 from unisd_core.common.fast_imports import importing
 from unisd_core.common.process import tree_memory
@@ -39,7 +38,6 @@ class GeneratorReplica:
         self.loading = asyncio.Lock()
         self.alone = asyncio.Lock()
         self.checksum = ""
-        self.reaper: Any = None
         self.tokens = 0
         self.running = 0
         self.busy_since = 0.0
@@ -49,7 +47,6 @@ class GeneratorReplica:
         """Load the untrained model."""
         adapters = 0 if self.transport.in_place else self.config.training.max_staleness + 2
         await self.engine.start(self.config.model.lora.r, adapters)
-        self.reaper = reap_children()
         return self.report()
 
     async def load(self, update: WeightUpdate) -> ReplicaReport:
