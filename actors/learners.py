@@ -58,14 +58,14 @@ class Learners:
             while self.thread.is_alive() and not asked.is_set():
                 self.thread.join(0.2)
                 for name in probe.look():
-                    watch.note.remote(name, "did not answer; replaced")
+                    watch.record.remote(name, "did not answer; replaced")
             if asked.is_set():
                 job.gate.halt()
                 self.thread.join(self.config.training.stop_grace_s)
                 return False
             if not isinstance(self.thread.error, RayActorError):
                 break
-            watch.note("Ray Train", "lost its controller; begun again")
+            watch.record("Ray Train", "lost its controller; begun again")
             self.thread = TrainerThread(job, self.thread.stream, self.thread.work)
             self.thread.start()
         self._raise_failure()

@@ -42,7 +42,7 @@ def evaluate(config: Config, options: EvaluateOptions | None = None) -> Evaluati
     with importing():
         from actors.generator.group import Generators
         from actors.runtime.ray_session import connect
-        from pipelines.command.incidents import IncidentLog
+        from pipelines.command.incidents import IncidentFollower
         from pipelines.evaluation.perplexity import Perplexities
         from pipelines.evaluation.plan import EvaluationPlan
         from pipelines.evaluation.results import Scoreboard
@@ -55,7 +55,7 @@ def evaluate(config: Config, options: EvaluateOptions | None = None) -> Evaluati
     with (
         interruptible(),
         Generators(plan.config, plan.model.folder) as generators,
-        IncidentLog(generators.watch, plan.folder),
+        IncidentFollower(generators.watch, plan.folder),
     ):
         test_sets = plan.test_sets()
         generators.wait_ready()

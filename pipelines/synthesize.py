@@ -36,7 +36,7 @@ def synthesize(config: Config, options: SynthesizeOptions) -> SynthesisResult:
     with importing():
         from actors.runtime.ray_session import connect
         from actors.synthesis.fleet import Synthesizer
-        from pipelines.command.incidents import IncidentLog
+        from pipelines.command.incidents import IncidentFollower
         from pipelines.synthesis.plan import SynthesisPlan
         from pipelines.synthesis.progress import Progress, finish
 
@@ -49,7 +49,7 @@ def synthesize(config: Config, options: SynthesizeOptions) -> SynthesisResult:
         with (
             interruptible(),
             Synthesizer(plan.config, plan.model.folder) as fleet,
-            IncidentLog(fleet.watch, plan.log_folder),
+            IncidentFollower(fleet.watch, plan.log_folder),
         ):
             fleet.serve(plan.trained)
             stream = fleet.stream(

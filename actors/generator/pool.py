@@ -220,7 +220,7 @@ class GeneratorPool:
         ray.kill(actor)
 
     async def _note(self, slot: Slot, what: str) -> None:
-        await self.watch.note.remote(f"generator replica {slot.index}", what)
+        await self.watch.record.remote(f"generator replica {slot.index}", what)
 
     async def _supervise(self) -> None:
         """Replace replicas that do not answer, or work without getting on."""

@@ -329,7 +329,7 @@ class Learner:
 
     def _note(self, what: str) -> None:
         if self.rank == 0:
-            self.job.watch.note("learners", what)
+            self.job.watch.record("learners", what)
 
     def _gather(self, value: Any) -> list[Any]:
         """``value`` of every worker, by rank."""

@@ -20,14 +20,14 @@ class Agree:
     """Collects the surviving rows of a global batch, weighs them, and emits them together.
 
     One actor sees every row in order, so weights and scale do not depend on the number of scorers.
-    The watch attends to it, since the rows it holds are lost with it.
+    The watchdog monitors it, since the rows it holds are lost with it.
     """
 
     def __init__(
         self, config: Config, gate: GateClient, model_dir: str, watch: WatchdogClient
     ) -> None:
         self.config, self.gate, self.watch = config, gate, watch
-        self.attended = False
+        self.monitored = False
         self.waiting: list[pa.Table] = []
         begin = gate.counters()
         self.batch: int = begin["version"]
@@ -35,8 +35,8 @@ class Agree:
         self.filter = RolloutFilter(config, model_dir)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
-        if not self.attended:
-            self._be_attended()
+        if not self.monitored:
+            self._ask_to_be_monitored()
         if table.num_rows:
             self.waiting.append(self._admissible(table))
         size = self.config.training.batch_size
@@ -46,12 +46,12 @@ class Agree:
             ready = ready.slice(size)
         self.waiting = [ready] if ready.num_rows else []
 
-    def _be_attended(self) -> None:
+    def _ask_to_be_monitored(self) -> None:
         # Not before the first chunk: then the stream it comes with has its number.
         stream = self.gate.counters()["stream"]
         actor, limit = ray.get_runtime_context().current_actor, self.config.scorer.timeout_s
-        self.watch.attend.remote("agreement stage", actor, self.gate, stream, limit)
-        self.attended = True
+        self.watch.monitor.remote("agreement stage", actor, self.gate, stream, limit)
+        self.monitored = True
 
     def _admissible(self, table: pa.Table) -> pa.Table:
         """Rows that pass the filter and that the gate still wants; the rest is reported to it."""

@@ -1,9 +1,12 @@
-"""Score: reads each completion through the views of the teacher.
+"""Score: the stage that reads each completion through the views of the teacher.
 
 Torch is imported where it is used, for many processes import this file.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pyarrow as pa
 import ray
@@ -20,10 +23,10 @@ from unisd_core.config.run import Config
 
 
 class Score:
-    """Reads each completion through the teacher's views.
+    """Scores chunks of rollouts with the teacher's newest weights.
 
-    Tells the watch when it begins and ends, which replaces it where it hangs; Ray Data then gives
-    the chunk to its successor.
+    It tells the watchdog when it begins and ends a chunk. A scorer that hangs is replaced, and Ray
+    Data gives its chunk to the successor.
     """
 
     def __init__(
@@ -40,22 +43,29 @@ class Score:
         context = ray.get_runtime_context()
         self.actor, self.name = context.current_actor, str(context.get_actor_id())
         if restarted():
-            watch.note.remote("scorer", "back")
+            watch.record.remote("scorer", "back")
 
     def __call__(self, table: pa.Table) -> pa.Table:
+        """``TRAJECTORY`` rows in, ``SCORED`` rows out."""
         if table.num_rows == 0:
             return SCORED.empty_table()
+        with self._at_work():
+            self._load_newest_teacher()
+            scored = self.scorer.score(table)
+        record("scored_tokens", sum(map(len, scored["completion_ids"])))
+        return scored
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
         self.watch.begin.remote(self.name, "scorer", self.actor, self.limit_s)
         try:
-            return self._score(table)
+            yield
         finally:
             self.watch.end.remote(self.name)
 
-    def _score(self, table: pa.Table) -> pa.Table:
-        if not self.scorer.idle:
-            update = self.store.teacher_if_not(self.scorer.version)
-            if update is not None:
-                self.scorer.load(update.version, unpack(update))
-        scored = self.scorer.score(table)
-        record("scored_tokens", sum(map(len, scored["completion_ids"])))
-        return scored
+    def _load_newest_teacher(self) -> None:
+        if self.scorer.idle:
+            return
+        update = self.store.teacher_if_not(self.scorer.version)
+        if update is not None:
+            self.scorer.load(update.version, unpack(update))

@@ -1,51 +1,36 @@
-"""Signs of life of the actors that coordinate a run.
-
-Ray restarts an actor that dies, but not one that hangs; these are asked again and again.
-"""
+"""Liveness of the actors that coordinate a run, the watchdog among them: the driver looks after
+these."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray
 
-INTERVAL_S = 5.0
-"""Seconds between an answer and the next question."""
-
-
-@dataclass
-class OpenQuestion:
-    """The question that an actor has not answered yet, and when it was asked."""
-
-    question: Any = None
-    since: float = 0.0
+from actors.supervision.supervisor import Supervisor, sign_of_life
 
 
 class LivenessProbe:
     """Kills those of ``actors`` (by name) that do not answer within ``limit_s`` seconds, for Ray to
-    restart them."""
+    restart them. Each is asked every ``interval_s`` seconds."""
 
-    def __init__(self, actors: dict[str, Any], limit_s: float) -> None:
-        self.actors, self.limit_s = actors, limit_s
-        self.beats = {name: OpenQuestion() for name in actors}
+    def __init__(self, actors: dict[str, Any], limit_s: float, interval_s: float = 5.0) -> None:
+        self.supervisor = Supervisor(interval_s)
+        self.killed: list[str] = []
+        for name, actor in actors.items():
+            lost = partial(self._lost, name, actor)
+            self.supervisor.register(name, limit_s, sign_of_life(actor), lost)
 
     def look(self) -> list[str]:
         """One round of questions; returns whom it killed. Does not wait for anybody."""
-        return [name for name in self.actors if self._is_lost(name, time.monotonic())]
+        self.supervisor.look()
+        killed, self.killed = self.killed, []
+        return killed
 
-    def _is_lost(self, name: str, now: float) -> bool:
-        actor, beat = self.actors[name], self.beats[name]
-        if beat.question is None:
-            if now - beat.since >= INTERVAL_S:
-                beat.question, beat.since = actor.__ray_ready__.remote(), now
-        elif ray.wait([beat.question], timeout=0)[0]:
-            # An answer, or the error of an actor that is being restarted.
-            beat.question, beat.since = None, now
-        elif now - beat.since > self.limit_s:
-            ray.kill(actor, no_restart=False)
-            # Its successor takes a while to start and gets the whole time again.
-            beat.question, beat.since = None, now
-            return True
-        return False
+    def _lost(self, name: str, actor: Any, error: BaseException) -> None:
+        if not isinstance(error, TimeoutError):
+            return  # Ray is restarting it already
+        # It stays registered: its successor, which may start slowly, gets the whole time again.
+        ray.kill(actor, no_restart=False)
+        self.killed.append(name)

@@ -60,8 +60,8 @@ def blocks_in_flight(config: Config) -> int:
 
 
 @contextmanager
-def told(watch: WatchdogClient) -> Iterator[None]:
-    """Tells the watch of a UserError, whose class Ray Data does not pass on."""
+def reporting_user_errors(watch: WatchdogClient) -> Iterator[None]:
+    """Reports a UserError to the watchdog, for Ray Data does not pass its class on."""
     try:
         yield
     except UserError as error:
@@ -88,7 +88,7 @@ class ReadPrompts:
 
     def __call__(self, blocks: pa.Table) -> pa.Table:
         (block,) = blocks.to_pylist()
-        with told(self.watch):
+        with reporting_user_errors(self.watch):
             return pa.Table.from_pylist(self.reader.read(**block), schema=PROMPTS)
 
 
@@ -214,7 +214,7 @@ class WriteShard:
             from unisd_core.synthesis.shard_maker import ShardMaker
 
         self.watch = watch
-        with told(watch):
+        with reporting_user_errors(watch):
             self.maker = ShardMaker(config, model_dir, source, folder, weights)
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -222,6 +222,6 @@ class WriteShard:
             return pa.table(
                 {"shard": pa.array([], pa.string()), "account": pa.array([], pa.string())}
             )
-        with told(self.watch):
+        with reporting_user_errors(self.watch):
             name, account = self.maker.write(table)
         return pa.table({"shard": [name], "account": [account.model_dump_json()]})

@@ -1,4 +1,4 @@
-"""Shows what went wrong and was mended while a run goes on, and keeps it in the run's folder."""
+"""Incidents of a run: on the screen while it goes on, and in a file of its folder."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pipelines.command.follower import Follower
 FILE = "incidents.jsonl"
 
 
-class IncidentLog(Follower):
-    """Prints each incident that the watch was told of and appends it to ``incidents.jsonl``."""
+class IncidentFollower(Follower):
+    """Prints each incident that the watchdog collects and appends it to ``incidents.jsonl``."""
 
     interval_s = 2.0
 
@@ -27,7 +27,7 @@ class IncidentLog(Follower):
     def look(self, at_end: bool) -> None:
         """Take over what is new."""
         try:
-            incidents = self.watch.take()
+            incidents = self.watch.drain()
         except (RayError, TimeoutError):
             if at_end:
                 return  # the cluster may be what was lost

@@ -13,7 +13,7 @@ from actors.fleet import Fleet
 from actors.generator.client import pool_writing
 from actors.generator.types import Sampling
 from actors.learners import Learners
-from pipelines.command.incidents import IncidentLog
+from pipelines.command.incidents import IncidentFollower
 from pipelines.training.evaluation import Evaluation, announce, check_teacher, evaluate
 from pipelines.training.result import Result, choose_result, finish
 from pipelines.training.resume import recover, train_until_stopped
@@ -71,9 +71,9 @@ class TrainingRun:
         """The rows that are asked before and after training."""
         return self.setup.test_sets()
 
-    def incidents(self, fleet: Fleet) -> IncidentLog:
+    def incidents(self, fleet: Fleet) -> IncidentFollower:
         """Prints and keeps what goes wrong and is mended while the run goes on."""
-        return IncidentLog(fleet.watch, self.path)
+        return IncidentFollower(fleet.watch, self.path)
 
     def prompts(self, fleet: Fleet) -> pa.Table:
         """Token ids of every training row and its views (schema ``PROMPT``). Where the model has to

@@ -91,7 +91,7 @@ def test_it_grows_to_four_and_shrinks_to_two_while_it_works(scripted) -> None:
         await asyncio.gather(*asking)
         assert {0, 1, 2, 3} <= set(answers)
         assert len(await pool.reports(3)) == 2
-        told = [one.what for one in await pool.watch.take.remote()]
+        told = [one.what for one in await pool.watch.drain.remote()]
         assert sum("asked for (in 60 s the learner waited 90%" in what for what in told) == 3
         assert sum("joined at version 3" in what for what in told) == 3
         assert sum(what.startswith("leaves (") for what in told) == 2
@@ -106,7 +106,7 @@ def test_a_replica_without_room_does_not_join_and_holds_nobody_up(scripted, monk
         await pool.join("test")
         assert len(await pool.reports(0)) == 1
         await until(pool, 1)
-        told = [one.what for one in await pool.watch.take.remote()]
+        told = [one.what for one in await pool.watch.drain.remote()]
         assert any(what.startswith("did not join") for what in told)
 
     scripted(scenario, **GROWS)

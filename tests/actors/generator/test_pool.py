@@ -40,7 +40,7 @@ async def incidents(pool: GeneratorPool, at_least: int) -> list[str]:
     """What the watch was told, once there is that much; a place opens before its note is sent."""
     told: list[str] = []
     while len(told) < at_least:
-        told += [f"{one.who}: {one.what}" for one in await pool.watch.take.remote()]
+        told += [f"{one.who}: {one.what}" for one in await pool.watch.drain.remote()]
         await asyncio.sleep(0.02)
     return told
 

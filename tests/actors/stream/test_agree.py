@@ -34,7 +34,7 @@ def agree():
     def make(config: Config, unwanted=()):
         door = Doorman(unwanted)
         stage = Agree(config, door, "no model folder", watch=None)
-        stage.attended = True  # which needs an actor
+        stage.monitored = True  # which needs an actor
         return stage, door
 
     return make
@@ -125,7 +125,7 @@ def test_a_run_whose_rows_are_all_lost_ends_with_their_reason(reason):
     filters = {"drop_truncated": True, "min_tokens": 99 if reason == "too short" else 0}
     settings = config(rollout={"chunk_size": 4}, filter=filters)
     stage = Agree(settings, door, "no model folder", watch=None)
-    stage.attended = True  # which needs an actor
+    stage.monitored = True  # which needs an actor
     stream = door.open_stream()
     with pytest.raises(UserError, match=rf"84 rows in a row .*84 filtered: {reason}.*filter"):
         for slot in range(99):

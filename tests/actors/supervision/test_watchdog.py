@@ -1,113 +1,116 @@
-"""The watch ends work that takes too long, and nothing else."""
+"""The watchdog ends work that takes too long, and nothing else."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import ray
 from ray.exceptions import RayActorError
 
-from actors.supervision import watchdog as watch_module
-from actors.supervision.watchdog import Watchdog, Work
+from actors.supervision.incidents import Incident
+from actors.supervision.watchdog import Watchdog
 
 
 @pytest.fixture
-def killed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the actors that were killed, to be restarted."""
-    names: list[str] = []
+def killed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The actors that were killed, to be restarted."""
+    actors: list[Any] = []
 
-    def kill(actor: str, *, no_restart: bool) -> None:
+    def kill(actor: Any, *, no_restart: bool) -> None:
         assert not no_restart
-        names.append(actor)
+        actors.append(actor)
 
-    monkeypatch.setattr(watch_module, "INTERVAL_S", 0.01)
-    monkeypatch.setattr(watch_module.ray, "kill", kill)
-    return names
+    monkeypatch.setattr(ray, "kill", kill)
+    return actors
 
 
-def played(scenario: Callable) -> Watchdog:
-    async def whole() -> Watchdog:
-        watch = Watchdog()
+def incidents_of(scenario: Callable[[Watchdog], Awaitable[None]]) -> list[Incident]:
+    async def whole() -> list[Incident]:
+        watch = Watchdog(interval_s=0.01)
         await scenario(watch)
         await asyncio.sleep(0.6)
-        return watch
+        return await watch.drain()
 
     return asyncio.run(whole())
-
-
-def test_work_that_ends_in_time_is_left_alone(killed: list[str]) -> None:
-    async def scenario(watch: Watchdog) -> None:
-        await watch.begin("a", "scorer", Stage(99), 0.05)
-        await watch.end("a")
-        await watch.begin("b", "scorer", Stage(99), 60.0)
-
-    assert played(scenario).incidents == [] and killed == []
-
-
-def test_work_that_takes_too_long_is_ended_once_and_noted(killed: list[str]) -> None:
-    async def scenario(watch: Watchdog) -> None:
-        await watch.begin("a", "scorer", "first", 0.02)
-        await watch.begin("b", "scorer", "second", 60.0)
-
-    (incident,) = played(scenario).incidents
-    assert killed == ["first"]
-    assert incident.who == "scorer" and incident.what.startswith("stuck for")
-
-
-def test_an_actor_that_begins_again_gets_its_time_again(killed: list[str]) -> None:
-    async def scenario(watch: Watchdog) -> None:
-        for _ in range(5):
-            await watch.begin("a", "scorer", Stage(99), 0.1)
-            await asyncio.sleep(0.04)
-        await watch.end("a")
-
-    played(scenario)
-    assert killed == []
 
 
 class Stage:
     """The handle of a stage that gives so many signs of life, and then an error or none."""
 
-    def __init__(self, signs: int, error: Exception | None = None) -> None:
+    def __init__(self, signs: int = 99, error: Exception | None = None) -> None:
         self.signs, self.error = signs, error
-        self.__ray_ready__ = SimpleNamespace(remote=self._ready)
+        self.__ray_ready__ = SimpleNamespace(remote=lambda: SimpleNamespace(future=self._ask))
 
-    async def _ready(self) -> None:
+    def _ask(self) -> Future[None]:
+        answer: Future[None] = Future()
         self.signs -= 1
-        if self.signs < 0:
-            if self.error:
-                raise self.error
-            await asyncio.sleep(60)
+        if self.signs >= 0:
+            answer.set_result(None)
+        elif self.error:
+            answer.set_exception(self.error)
+        return answer
 
 
-def test_an_actor_that_hangs_between_two_pieces_of_work_is_replaced_once(killed: list) -> None:
-    hangs, lives, dies = Stage(2), Stage(99), Stage(1, RayActorError())
+def test_work_that_ends_in_time_is_left_alone(killed: list[Any]) -> None:
+    async def scenario(watch: Watchdog) -> None:
+        await watch.begin("a", "scorer", Stage(), 0.05)
+        await watch.end("a")
+        await watch.begin("b", "scorer", Stage(), 60.0)
+
+    assert incidents_of(scenario) == [] and killed == []
+
+
+def test_work_that_takes_too_long_is_ended_once_and_recorded(killed: list[Any]) -> None:
+    first = Stage()
+
+    async def scenario(watch: Watchdog) -> None:
+        await watch.begin("a", "scorer", first, 0.02)
+        await watch.begin("b", "scorer", Stage(), 60.0)
+
+    (incident,) = incidents_of(scenario)
+    assert killed == [first]
+    assert (incident.who, incident.what) == ("scorer", "stuck for 0 s; replaced")
+
+
+def test_an_actor_that_begins_again_gets_its_time_again(killed: list[Any]) -> None:
+    async def scenario(watch: Watchdog) -> None:
+        for _ in range(5):
+            await watch.begin("a", "scorer", Stage(), 0.1)
+            await asyncio.sleep(0.04)
+        await watch.end("a")
+
+    incidents_of(scenario)
+    assert killed == []
+
+
+def test_an_actor_that_hangs_between_two_pieces_of_work_is_replaced_once(killed: list[Any]) -> None:
+    hangs, lives, dies = Stage(2), Stage(), Stage(1, RayActorError())
 
     async def scenario(watch: Watchdog) -> None:
         for key, actor in (("a", hangs), ("b", lives), ("c", dies)):
             await watch.begin(key, "scorer", actor, 0.05)
             await watch.end(key)
 
-    (incident,) = played(scenario).incidents
+    (incident,) = incidents_of(scenario)
     assert killed == [hangs], "Ray restarts what is dead by itself"
-    assert incident.what.startswith("gave no sign of life")
+    assert incident.what == "gave no sign of life for 0 s; replaced"
 
 
-def test_a_question_that_waits_behind_new_work_costs_nobody_anything(killed: list) -> None:
+def test_a_question_that_waits_behind_new_work_costs_nobody_anything(killed: list[Any]) -> None:
     async def scenario(watch: Watchdog) -> None:
         busy = Stage(0)  # answers nothing while it works
-        await watch.begin("a", "scorer", busy, 60.0)
+        await watch.begin("a", "scorer", busy, 0.5)
         await watch.end("a")
-        watch.followed["a"].cancel()
-        watch.followed["a"] = asyncio.create_task(
-            watch._follow("a", Work("scorer", busy, 0.0, 0.05))
-        )
         await asyncio.sleep(0.03)
+        assert busy.signs < 0, "it was asked"
         await watch.begin("a", "scorer", busy, 60.0)
 
-    assert played(scenario).incidents == [] and killed == []
+    assert incidents_of(scenario) == [] and killed == []
 
 
 class Door:
@@ -122,27 +125,20 @@ class Door:
         return stream == 3
 
 
-@pytest.mark.parametrize("error", [None, RayActorError()])
+@pytest.mark.parametrize(
+    ("error", "reason"), [(None, "gave no sign of life"), (RayActorError(), "RayActorError")]
+)
 def test_the_gate_is_told_of_a_stage_that_is_lost(
-    killed: list[str], error: Exception | None
+    killed: list[Any], error: Exception | None, reason: str
 ) -> None:
-    door, old = Door(), Door()
+    door, old, well = Door(), Door(), Door()
 
     async def scenario(watch: Watchdog) -> None:
-        await watch.attend("agreement stage", Stage(2, error), door, 3, 0.03)
-        await watch.attend("agreement stage", Stage(2, error), old, 2, 0.03)
-        await watch.attend("agreement stage", Stage(99), Door(), 3, 60.0)
+        await watch.monitor("agreement stage", Stage(2, error), door, 3, 0.03)
+        await watch.monitor("agreement stage", Stage(2, error), old, 2, 0.03)
+        await watch.monitor("agreement stage", Stage(), well, 3, 60.0)
 
-    (incident,) = played(scenario).incidents
-    assert len(door.told) == len(old.told) == 1
+    (incident,) = incidents_of(scenario)
+    assert len(door.told) == len(old.told) == 1 and reason in door.told[0]
     assert incident.who == "agreement stage" and "begins again" in incident.what
-    assert killed == []
-
-
-def test_incidents_are_handed_out_once() -> None:
-    async def scenario(watch: Watchdog) -> None:
-        await watch.note("gate", "lost")
-        assert [one.what for one in await watch.take()] == ["lost"]
-        assert await watch.take() == []
-
-    played(scenario)
+    assert well.told == [] and killed == []

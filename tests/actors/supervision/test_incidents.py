@@ -1,0 +1,31 @@
+"""Incidents are handed out once; of several reasons for a failure the first counts."""
+
+from __future__ import annotations
+
+import asyncio
+
+from actors.supervision.incidents import IncidentLog
+
+
+def test_incidents_are_handed_out_once_and_in_order() -> None:
+    async def scenario() -> None:
+        log = IncidentLog()
+        await log.record("gate", "lost")
+        await log.record("scorer", "back")
+        drained = await log.drain()
+        assert [(one.who, one.what) for one in drained] == [("gate", "lost"), ("scorer", "back")]
+        assert drained[0].unix_time <= drained[1].unix_time
+        assert await log.drain() == []
+
+    asyncio.run(scenario())
+
+
+def test_the_first_reason_for_a_failure_is_kept() -> None:
+    async def scenario() -> None:
+        log = IncidentLog()
+        assert await log.failure() is None
+        await log.fail("the disk is full")
+        await log.fail("a file is missing")
+        assert await log.failure() == "the disk is full"
+
+    asyncio.run(scenario())
