@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from ray.data import Dataset
-from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
+from ray.train import DataConfig
+from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from actors.learner.job import LearnerJob
 from actors.runtime.placement import computing_env
@@ -53,7 +54,7 @@ class TrainerThread(threading.Thread):
         resources = {"CPU": settings.cpus} | ({"GPU": settings.gpus} if settings.gpus else {})
         # Several learners: rank 0 reads whole batches and deals them out. Splitting the stream
         # would cost a stage that reserves a CPU, and leave the pairing of shares to Ray Data.
-        whole = "all" if settings.workers == 1 else []
+        whole: Literal["all"] | list[str] = "all" if settings.workers == 1 else []
         # A single learner needs no process group, whose store would listen on every interface.
         trainer_type = TorchTrainer if settings.workers > 1 else DataParallelTrainer
         options = self.stream.context.execution_options
@@ -68,7 +69,7 @@ class TrainerThread(threading.Thread):
                 placement_strategy=settings.placement.upper(),
                 resources_per_worker=resources | settings.custom_resources,
             ),
-            run_config=RunConfig(
+            run_config=RunConfig(  # type: ignore[arg-type]  # annotated with Train v1's class
                 name="train",
                 storage_path=str(self.job.run_path / "ray"),
                 failure_config=FailureConfig(max_failures=config.training.max_restarts),
