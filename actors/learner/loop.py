@@ -33,7 +33,7 @@ from unisd_core.reporting.spans import Span, joined, stage_spans
 from unisd_core.training.batch_stats import BatchTotals, batch_totals
 from unisd_core.training.nonfinite_rows import BadBatches, BadRow, write_down
 from unisd_core.training.student import Student
-from unisd_core.training.teacher import make_teacher
+from unisd_core.training.teacher import TeacherWeights
 from unisd_core.training.update import update_without_bad_rows, visits_of
 
 STATES = ("teacher_hidden", "teacher_features", "teacher_topk_ids", "teacher_topk_logprobs")
@@ -78,7 +78,7 @@ class Learner:
         stages = 2 if self.config.training.max_staleness else 1
         use_threads(self.config.learner.threads, stages * world)
         self.student = Student(self.config, job.model_dir, world)
-        self.teacher = make_teacher(self.config.teacher, self.student.weights())
+        self.teacher = TeacherWeights(self.config.teacher, self.student.weights())
         self.agreement_scale: float | None = None
         self.version = 0
         self.last_step = self.config.training.max_steps

@@ -13,7 +13,7 @@ from unisd_core.config.load import load_config
 from unisd_core.config.method import AgreementConfig, ObjectiveConfig
 from unisd_core.config.run import Config
 from unisd_core.objective.agreement import agreement_weights
-from unisd_core.training.teacher import make_teacher
+from unisd_core.training.teacher import TeacherWeights
 
 NAMES = sorted(path.stem for path in PRESETS_DIR.glob("*.yaml"))
 MODELS = sorted(f"models/{path.stem}" for path in (PRESETS_DIR / "models").glob("*.yaml"))
@@ -112,7 +112,7 @@ class TestPublishedNoOps:
     @pytest.mark.parametrize(("name", "moves"), [("unisd_released", False), ("unisd_full", True)])
     def test_the_average_teacher(self, name: str, moves: bool) -> None:
         start = {"lora_B": torch.zeros(3)}
-        teacher = make_teacher(preset(name).teacher, start)
+        teacher = TeacherWeights(preset(name).teacher, start)
         student = {"lora_B": torch.ones(3)}
         for step in range(1, 21):
             teacher.after_step(step, student)

@@ -8,8 +8,9 @@ gradients over W ranks needs the loss times W.)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -31,9 +32,17 @@ from unisd_core.objective.metrics import token_sums
 SMALLEST_WEIGHT_SUM = 1e-8
 
 
+_ABSENT = cast(Tensor, None)
+"""Default of a tensor that ``MicroBatch`` makes itself."""
+
+
 @dataclass(frozen=True)
 class MicroBatch:
-    """Completion tokens of R whole rows, flattened to N; the order of tokens is free."""
+    """Completion tokens of R whole rows, flattened to N; the order of tokens is free.
+
+    What is left out becomes what does not matter: weights of 1, no negative view, no importance
+    correction.
+    """
 
     student_hidden_NH: Tensor
     """Final hidden states at the positions that predict ``token_N``; carries the gradient."""
@@ -42,27 +51,27 @@ class MicroBatch:
     the teacher or ``teacher_topk`` stands in for it."""
     token_N: Tensor
     """int64 ids of the sampled tokens."""
-    row_N: Tensor
-    """int64 row of each token, in [0, R)."""
-    token_weight_N: Tensor
+    row_N: Tensor = _ABSENT
+    """int64 row of each token, in [0, R); None: all tokens are of one row."""
+    token_weight_N: Tensor = _ABSENT
     """Agreement weight of each token."""
-    sequence_weight_R: Tensor
+    sequence_weight_R: Tensor = _ABSENT
     """Agreement weight of each row, mean 1 over the global batch."""
-    negative_logprob_N: Tensor
+    negative_logprob_N: Tensor = _ABSENT
     """Sampled-token log-prob under the negative view; any value where there is none."""
-    has_negative_N: Tensor
-    """bool: the row has a negative view."""
-    behaviour_logprob_N: Tensor
+    has_negative_N: Tensor = _ABSENT
+    """bool: the row has a negative view; None: all rows, if ``negative_logprob_N`` is given."""
+    behaviour_logprob_N: Tensor = _ABSENT
     """Log-prob the engine reported when it sampled the token; any value where unknown."""
-    same_version_N: Tensor
+    same_version_N: Tensor = _ABSENT
     """bool: sampled by the very weights being trained, so that engine and learner should agree."""
-    stale_N: Tensor
+    stale_N: Tensor = _ABSENT
     """bool: sampled by the student under an older version, so that importance correction applies
     and ``behaviour_logprob_N`` is known."""
-    clip: float | None
+    clip: float | None = None
     """Bound in nats on one token's divergence now in force; None: off."""
-    global_rows: int
-    """B, rows of the global batch over all micro-batches and ranks."""
+    global_rows: int = 0
+    """B, rows of the global batch over all micro-batches and ranks; 0: those of this one."""
     teacher_head_VH: Tensor | None = None
     """LM head that belongs to ``teacher_hidden_NH``; None where it is the student's own."""
     teacher_topk: TopK | None = None
@@ -72,6 +81,28 @@ class MicroBatch:
     are compared."""
     teacher_layers_LNH: Tensor | None = None
     """The teacher's states of the same layers."""
+
+    def __post_init__(self) -> None:
+        def default(name: str, make: Callable[[], Any]) -> None:
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, make())
+
+        token_N, like_N = self.token_N, self.student_hidden_NH[:, 0].detach()
+        none_N = torch.zeros_like(token_N, dtype=torch.bool)
+        given = self.negative_logprob_N is not None
+        default("row_N", lambda: torch.zeros_like(token_N))
+        default("token_weight_N", lambda: torch.ones_like(like_N))
+        default("sequence_weight_R", lambda: like_N.new_ones(self._rows()))
+        default("negative_logprob_N", lambda: torch.zeros_like(like_N))
+        default("has_negative_N", lambda: ~none_N if given else none_N)
+        default("behaviour_logprob_N", lambda: torch.zeros_like(like_N))
+        default("same_version_N", lambda: none_N)
+        default("stale_N", lambda: none_N)
+        if not self.global_rows:
+            object.__setattr__(self, "global_rows", len(self.sequence_weight_R))
+
+    def _rows(self) -> int:
+        return int(self.row_N.max()) + 1 if len(self.row_N) else 0
 
 
 @dataclass(frozen=True)

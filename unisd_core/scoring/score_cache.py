@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-Said = dict[str, Any]
+ViewScores = dict[str, Any]
+"""What a view leaves of one completion: columns of ``SCORED``, or its log-probs."""
 
 
 class ScoreCache:
@@ -21,7 +22,7 @@ class ScoreCache:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.size = 0
-        self._kept: OrderedDict[bytes, tuple[Said, int]] = OrderedDict()
+        self._kept: OrderedDict[bytes, tuple[ViewScores, int]] = OrderedDict()
 
     def key(self, ids: list[int], start: int, teacher: bool) -> bytes:
         """Names tokens, where the completion begins, and what is asked of them."""
@@ -29,16 +30,16 @@ class ScoreCache:
         digest.update(f"{start}/{teacher}".encode())
         return digest.digest()
 
-    def get(self, key: bytes) -> Said | None:
-        """What was said, or None."""
+    def get(self, key: bytes) -> ViewScores | None:
+        """The scores kept under ``key``, or None."""
         if key not in self._kept:
             return None
         self._kept.move_to_end(key)
         return self._kept[key][0]
 
-    def put(self, key: bytes, said: Said) -> None:
+    def put(self, key: bytes, scores: ViewScores) -> None:
         """Keep a copy; an array may be part of a larger one."""
-        copy = {name: np.array(v) if isinstance(v, np.ndarray) else v for name, v in said.items()}
+        copy = {name: np.array(v) if isinstance(v, np.ndarray) else v for name, v in scores.items()}
         size = sum(_bytes(value) for value in copy.values())
         if size > self.limit or key in self._kept:
             return

@@ -27,7 +27,7 @@ from unisd_core.models.acceleration.prefix_tree import by_tokens, predicting, ri
 from unisd_core.models.load import layer_states, lm_head_weight, load_base
 from unisd_core.models.trained_weights import load_trained_state, make_trainable
 from unisd_core.objective.divergence import sampled_logprobs, teacher_topk
-from unisd_core.scoring.score_cache import ScoreCache
+from unisd_core.scoring.score_cache import ScoreCache, ViewScores
 from unisd_core.views.builder import auxiliary_count, needs_teacher
 
 TEACHER_COLUMNS = (
@@ -41,7 +41,7 @@ TEACHER_COLUMNS = (
 kind."""
 
 NOTHING = np.empty(0, np.float32)
-"""What the views say about an empty completion."""
+"""Log-probs of an empty completion."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,14 @@ class TeacherScorer:
         use_threads(config.scorer.threads, config.scorer.workers)
         self.config = config
         self.device = stage_device(config.scorer.gpus)
-        self.reads_teacher = needs_teacher(config)
+        self.scores_teacher = needs_teacher(config)
         self.auxiliary = auxiliary_count(config)
         self.layers = config.objective.features.extra_layers
-        self.idle = not (self.reads_teacher or self.auxiliary)
-        """No term reads any view, so that no model is loaded."""
+        self.idle = not (self.scores_teacher or self.auxiliary)
+        """No term needs any view, so that no model is loaded."""
         self.version = 0
-        # Other teachers say something else each time. At staleness 0 the last bits must not depend
-        # on what was read before, with which the batches of views change.
+        # Other teachers score differently each time. At staleness 0 the last bits must not depend
+        # on what was scored before, with which the batches of views change.
         keeps = config.teacher.kind == "frozen" and config.training.max_staleness > 0
         self.cache = ScoreCache(int(config.scorer.cache_mib * 2**20) if keeps else 0)
         if self.idle:
@@ -89,7 +89,7 @@ class TeacherScorer:
         self.head_VH = lm_head_weight(self.model)
 
     def load(self, version: int, state: Mapping[str, Tensor]) -> None:
-        """Read with these trained weights, ``version`` of the teacher, from now on."""
+        """Score with these trained weights, ``version`` of the teacher, from now on."""
         load_trained_state(self.model, state)
         if self.folded:
             self.folded.fold()
@@ -103,13 +103,13 @@ class TeacherScorer:
         teacher: list[dict[str, Any]] = [{} for _ in rows]
         logprobs: list[dict[int, np.ndarray]] = [{} for _ in rows]
         views = [view for index, row in enumerate(rows) for view in self._views(index, row)]
-        for view, said in self._all(views):
+        for view, scores in self._all(views):
             if view.index == 0:
-                teacher[view.row] = said
+                teacher[view.row] = scores
             else:
-                logprobs[view.row][view.index] = said["logprobs"]
+                logprobs[view.row][view.index] = scores["logprobs"]
         seconds = (time.perf_counter() - began) / max(1, len(rows))
-        # An empty completion has no views to read.
+        # An empty completion has no views.
         auxiliary = [
             [row.get(k, NOTHING) for k in range(1, self.auxiliary + 1)] for row in logprobs
         ]
@@ -139,25 +139,25 @@ class TeacherScorer:
         if not completion:
             return
         for number, prompt in enumerate(row["view_ids"]):
-            if number > 0 or self.reads_teacher:
+            if number > 0 or self.scores_teacher:
                 yield View(index, number, prompt + completion, len(prompt))
 
-    def _all(self, views: list[View]) -> Iterator[tuple[View, dict[str, Any]]]:
-        """What each view says of its completion; a frozen teacher reads nothing twice."""
-        unread = views
+    def _all(self, views: list[View]) -> Iterator[tuple[View, ViewScores]]:
+        """The scores of every view; a frozen teacher scores nothing twice."""
+        missing = views
         if self.cache.limit:
             keys = {id(v): self.cache.key(v.ids, v.start, v.index == 0) for v in views}
             known = [(view, self.cache.get(keys[id(view)])) for view in views]
-            yield from ((view, said) for view, said in known if said is not None)
-            unread = [view for view, said in known if said is None]
-        for batch in in_batches(unread, self.config.scorer.batch_tokens):
-            for view, said in self._read(batch):
+            yield from ((view, scores) for view, scores in known if scores is not None)
+            missing = [view for view, scores in known if scores is None]
+        for batch in in_batches(missing, self.config.scorer.batch_tokens):
+            for view, scores in self._forward(batch):
                 if self.cache.limit:
-                    self.cache.put(keys[id(view)], said)
-                yield view, said
+                    self.cache.put(keys[id(view)], scores)
+                yield view, scores
 
-    def _read(self, views: list[View]) -> Iterator[tuple[View, dict[str, Any]]]:
-        """One forward pass; yields for each view what it says of its completion."""
+    def _forward(self, views: list[View]) -> Iterator[tuple[View, ViewScores]]:
+        """One forward pass; yields the scores of each view."""
         ids_BT = right_padded([view.ids for view in views]).to(self.device)
         wanted_BT = predicting(ids_BT, [view.start for view in views])
         hidden_NH, layers_LNH = layer_states(self.model, ids_BT, self.layers, wanted_BT)
@@ -171,10 +171,10 @@ class TeacherScorer:
             elif self.config.objective.divergence.top_k:
                 yield view, self._most_likely(view, parts[b])
             else:
-                said = {"teacher_hidden": _numbers(parts[b]).ravel()}
+                scores = {"teacher_hidden": _numbers(parts[b]).ravel()}
                 if layers_LNH:
-                    said["teacher_features"] = _numbers(layers_BTLH[b]).ravel()
-                yield view, said
+                    scores["teacher_features"] = _numbers(layers_BTLH[b]).ravel()
+                yield view, scores
 
     def _logprobs(self, views: list[View], parts: Sequence[Tensor]) -> dict[int, Tensor]:
         """(T,) log-probs of the sampled tokens under every view but the teacher's, by place."""
@@ -189,9 +189,9 @@ class TeacherScorer:
         )
         return dict(zip(scored, logprob_N.split([views[b].tokens for b in scored]), strict=True))
 
-    def _most_likely(self, view: View, hidden_TH: Tensor) -> dict[str, Any]:
+    def _most_likely(self, view: View, hidden_TH: Tensor) -> ViewScores:
         settings = self.config.objective.divergence
-        said = teacher_topk(
+        likely = teacher_topk(
             hidden_TH,
             self.head_VH,
             self._completion(view),
@@ -200,9 +200,9 @@ class TeacherScorer:
             self.config.objective.chunk_tokens,
         )
         return {
-            "teacher_topk_ids": said.token_NK.tolist(),
-            "teacher_topk_logprobs": list(_numbers(said.logprob_NK)),
-            "teacher_logprobs": _numbers(said.sampled_logprob_N),
+            "teacher_topk_ids": likely.token_NK.tolist(),
+            "teacher_topk_logprobs": list(_numbers(likely.logprob_NK)),
+            "teacher_logprobs": _numbers(likely.sampled_logprob_N),
         }
 
     def _completion(self, view: View) -> Tensor:

@@ -63,7 +63,7 @@ class Student:
         self.model = make_trainable(base, config).to(self.device)
         self.head_VH = lm_head_weight(self.model)
         self.teacher_heads: dict[int, Tensor] = {}
-        """Full fine-tuning: the LM head of each teacher version that rows may have been read
+        """Full fine-tuning: the LM head of each teacher version that rows may have been scored
         with. While there is none, the student's own stands in."""
         self.clip = config.objective.divergence.clip
         """Bound on one token's divergence in the next update."""
@@ -73,10 +73,10 @@ class Student:
         terms = config.objective
         vocabulary = (terms.divergence, terms.contrastive, terms.cross_entropy)
         if not any(term.weight for term in vocabulary):
-            _leave_unread(self.model, terms.features.extra_layers)
+            _freeze_unused(self.model, terms.features.extra_layers)
         self.forward: nn.Module = _Backbone(self.model, terms.features.extra_layers)
-        # Reading without a gradient: one process of several replicas may do it alone.
-        self.read = self.forward
+        # Without a gradient: one process of several replicas may run it alone.
+        self.forward_alone = self.forward
         self.sharded = world > 1 and config.learner.sharding == "fsdp"
         if world > 1:
             layers = list(cast(nn.ModuleList, backbone(self.model).layers))
@@ -161,9 +161,9 @@ class Student:
         together, each with at least one row."""
         alone = [[row] for row in rows.to_pylist()]
         reasons: list[str | None] = []
-        for number in range(synchronized_passes(self.read, len(alone))):
+        for number in range(synchronized_passes(self.forward_alone, len(alone))):
             row = alone[min(number, len(alone) - 1)]
-            sums = self._objective(row, self.read, version, global_rows=1).metrics
+            sums = self._objective(row, self.forward_alone, version, global_rows=1).metrics
             reasons.append(_first_not_finite(sums) if sums["non_finite"] else None)
         return reasons[: len(alone)]
 
@@ -182,11 +182,11 @@ class Student:
         return objective(prepared, self.head_VH, self.config.objective)
 
     def _teacher_head(self, version: int) -> Tensor | None:
-        """The LM head rows were read with; None where it is the student's own. Raises RuntimeError
-        when it has been forgotten: another head would give another teacher."""
+        """The LM head rows were scored with; None where it is the student's own. Raises
+        RuntimeError when it has been forgotten: another head would give another teacher."""
         if self.teacher_heads and version not in self.teacher_heads:
             raise RuntimeError(
-                f"rows were read by teacher {version}; heads are kept of {[*self.teacher_heads]}"
+                f"rows were scored by teacher {version}; heads are kept of {[*self.teacher_heads]}"
             )
         return self.teacher_heads.get(version)
 
@@ -217,7 +217,7 @@ class Student:
 
         Every process that holds a shard of the model has to call."""
         ids_1T = right_padded([ids]).to(self.device)
-        hidden_TH, _ = self.read(ids_1T, predicting(ids_1T, [start]))
+        hidden_TH, _ = self.forward_alone(ids_1T, predicting(ids_1T, [start]))
         token_T = torch.tensor(ids[start:], device=self.device)
         chunk = self.config.objective.chunk_tokens
         return sampled_logprobs(hidden_TH, self.head_VH, token_T, chunk).float().cpu()
@@ -266,21 +266,21 @@ def _by_kind(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
     return [group for group in (shards, others) if group]
 
 
-def _leave_unread(model: nn.Module, layers: tuple[int, ...]) -> None:
+def _freeze_unused(model: nn.Module, layers: tuple[int, ...]) -> None:
     """Features alone: do not train what lies behind the last layer that is compared (blocks, norm,
     a head of its own); workers would wait for its gradient. Raises UserError if nothing is left."""
     device = next(model.parameters()).device
     last_BTH, states = layer_states(
         model, torch.zeros(1, 1, dtype=torch.long, device=device), layers
     )
-    read = [state.sum() for state in states or [last_BTH] if state.requires_grad]
-    if not read:
+    compared = [state.sum() for state in states or [last_BTH] if state.requires_grad]
+    if not compared:
         raise UserError(
             "objective.features.layers: no trained weight comes before these layers; add a later "
             "one or give another term a weight"
         )
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    gradients = torch.autograd.grad(torch.stack(read).sum(), trained, allow_unused=True)
+    gradients = torch.autograd.grad(torch.stack(compared).sum(), trained, allow_unused=True)
     for parameter, gradient in zip(trained, gradients, strict=True):
         parameter.requires_grad_(gradient is not None)
 

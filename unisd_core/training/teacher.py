@@ -11,47 +11,58 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from unisd_core.config import method as config
+from unisd_core.config.method import TeacherConfig
 
 State = dict[str, Tensor]
 
 
-class AdapterAverage:
-    """Exponential moving average of named tensors (paper, section on the EMA teacher).
+class TeacherWeights:
+    """The teacher's weights over a run, whatever its kind.
 
-    A and B of a LoRA update are averaged separately. EMA(B) EMA(A) is not EMA(BA): the product
-    of averages lags the average of products by the covariance of the two factors, which is
-    small while the student moves slowly, and costs rank r instead of growing without bound.
+    An exponential moving average of named tensors (paper, section 2.2). A and B of a LoRA update
+    are averaged separately. EMA(B) EMA(A) is not EMA(BA): the product of averages lags the average
+    of products by the covariance of the two factors, which is small while the student moves
+    slowly, and costs rank r instead of growing without bound.
+
+    Frozen is an average that is never updated, live one that forgets everything at each step.
+    With ``follows`` frozen the average is told nothing of the trained tensors, as in the released
+    code, and never moves (docs/method.md, "Differences from the paper and its released code").
     """
 
-    def __init__(self, initial: Mapping[str, Tensor]) -> None:
-        """Starts at a float32 copy of ``initial``."""
+    def __init__(self, settings: TeacherConfig, initial: Mapping[str, Tensor]) -> None:
+        """Starts at a float32 copy of ``initial``; for LoRA that is the base model, as B is 0."""
+        self._moves = settings.kind != "frozen" and settings.follows == "trained"
+        self._decay = settings.ema_decay if settings.kind == "ema" else 0.0
+        self._every = settings.ema_every if settings.kind == "ema" else 1
         self._initial = _copy(initial)
         self._average = _copy(initial)
 
-    def update(self, student: Mapping[str, Tensor], rate: float) -> None:
-        """avg <- rate * avg + (1 - rate) * student; rate 1 keeps the average, 0 is the student.
+    def after_step(self, step: int, student: Mapping[str, Tensor]) -> bool:
+        """Follow the student after optimizer step ``step`` (counted from 1):
+        avg <- decay * avg + (1 - decay) * student.
 
-        Raises ValueError for a rate outside [0, 1] or other names or shapes than at the start.
+        Returns whether the teacher was updated, that is, whether its weights must be sent again.
+        Raises ValueError for other names or shapes than at the start.
         """
-        if not 0.0 <= rate <= 1.0:
-            raise ValueError(f"averaging rate {rate} is outside [0, 1]")
+        if not self._moves or step % self._every:
+            return False
         self._require_same_names(student)
         for name, average in self._average.items():
-            average.lerp_(_like(student[name], average, name), 1.0 - rate)
+            average.lerp_(_like(student[name], average, name), 1.0 - self._decay)
+        return True
 
     def state(self) -> State:
-        """A float32 copy of the average, which later updates leave alone."""
+        """A float32 copy of the teacher's weights, which later steps leave alone."""
         return _copy(self._average)
 
-    def distance(self, student: Mapping[str, Tensor]) -> float:
-        """Euclidean norm of average minus student, over all tensors together."""
+    def metrics(self, student: Mapping[str, Tensor]) -> dict[str, float]:
+        """Euclidean norms over all tensors: ``ema_distance``, from the student, and
+        ``teacher_moved``, from the start."""
         self._require_same_names(student)
-        return _distance(self._average, student)
-
-    def moved(self) -> float:
-        """Euclidean norm of average minus its initial value."""
-        return _distance(self._average, self._initial)
+        return {
+            "ema_distance": _distance(self._average, student),
+            "teacher_moved": _distance(self._average, self._initial),
+        }
 
     def state_dict(self) -> State:
         """All a checkpoint needs, flat and ready for safetensors."""
@@ -72,60 +83,6 @@ class AdapterAverage:
     def _require_same_names(self, student: Mapping[str, Tensor]) -> None:
         if student.keys() != self._average.keys():
             raise ValueError(f"student state: {_difference(student, self._average)}")
-
-
-class TeacherWeights:
-    """The teacher's weights over a run, whatever its kind.
-
-    Frozen is an average that is never updated, live one that forgets everything at each step.
-    With ``follows`` frozen the average is told nothing of the trained tensors, as in the released
-    code, and never moves (docs/method.md, "Differences from the paper and its released code").
-    """
-
-    def __init__(self, settings: config.TeacherConfig, initial: Mapping[str, Tensor]) -> None:
-        self._moves = settings.kind != "frozen" and settings.follows == "trained"
-        self._rate = settings.ema_decay if settings.kind == "ema" else 0.0
-        self._every = settings.ema_every if settings.kind == "ema" else 1
-        self._average = AdapterAverage(initial)
-
-    def after_step(self, step: int, student: Mapping[str, Tensor]) -> bool:
-        """Follows the student after optimizer step ``step`` (counted from 1).
-
-        Returns whether the teacher was updated, that is, whether its weights must be sent again.
-        """
-        if not self._moves or step % self._every:
-            return False
-        self._average.update(student, self._rate)
-        return True
-
-    def state(self) -> State:
-        """A float32 copy of the teacher's current weights."""
-        return self._average.state()
-
-    def metrics(self, student: Mapping[str, Tensor]) -> dict[str, float]:
-        """``ema_distance``, from the student, and ``teacher_moved``, from the start."""
-        return {
-            "ema_distance": self._average.distance(student),
-            "teacher_moved": self._average.moved(),
-        }
-
-    def state_dict(self) -> State:
-        """All a checkpoint needs, flat and ready for safetensors."""
-        return self._average.state_dict()
-
-    def load_state_dict(self, saved: Mapping[str, Tensor]) -> None:
-        """Restores ``state_dict``. Raises ValueError where its names or shapes differ."""
-        self._average.load_state_dict(saved)
-
-
-def make_teacher(
-    settings: config.TeacherConfig, initial_state: Mapping[str, Tensor]
-) -> TeacherWeights:
-    """Teacher of ``settings.kind`` that starts at ``initial_state``.
-
-    For LoRA the initial B is zero, so that a frozen teacher is the base model.
-    """
-    return TeacherWeights(settings, initial_state)
 
 
 def _copy(tensors: Mapping[str, Tensor]) -> State:

@@ -21,7 +21,7 @@ from unisd_core.config.method import (
 )
 from unisd_core.objective.agreement import agreement_weights
 from unisd_core.objective.metrics import add_metrics, finalise_metrics
-from unisd_core.objective.terms import objective
+from unisd_core.objective.terms import MicroBatch, objective
 
 ALL = ObjectiveConfig(
     divergence=DivergenceConfig(weight=0.8, alpha=0.0),
@@ -230,3 +230,36 @@ def test_a_trained_head_gets_the_gradient_of_every_term() -> None:
         objective(rows_of(batch, [row]), sharded, ALL).loss.backward()
     assert own.grad.abs().max() > 1e-4
     torch.testing.assert_close(sharded.grad, own.grad)
+
+
+def test_what_a_micro_batch_leaves_out_does_not_matter() -> None:
+    full = micro_batch([3, 2, 4])
+    tokens, rows = len(full.token_N), 3
+    nothing_N = torch.zeros(tokens, dtype=torch.bool)
+    plain = dataclasses.replace(
+        full,
+        token_weight_N=torch.ones(tokens, dtype=torch.float64),
+        sequence_weight_R=torch.ones(rows, dtype=torch.float64),
+        has_negative_N=nothing_N,
+        same_version_N=nothing_N,
+        stale_N=nothing_N,
+        clip=None,
+    )
+    short = MicroBatch(
+        student_hidden_NH=full.student_hidden_NH,
+        teacher_hidden_NH=full.teacher_hidden_NH,
+        token_N=full.token_N,
+        row_N=full.row_N,
+    )
+    config = ObjectiveConfig()
+    assert short.global_rows == rows
+    assert objective(short, head(), config).loss == objective(plain, head(), config).loss
+
+
+def test_the_tokens_of_one_row_need_no_row_numbers() -> None:
+    full = micro_batch([5])
+    states = (full.student_hidden_NH, full.teacher_hidden_NH, full.token_N)
+    assert MicroBatch(*states).global_rows == 1
+    contrast = MicroBatch(*states, negative_logprob_N=torch.full((5,), -2.0, dtype=torch.float64))
+    assert bool(contrast.has_negative_N.all())
+    assert objective(contrast, head(), ObjectiveConfig()).loss.isfinite()

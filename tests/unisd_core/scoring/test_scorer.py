@@ -135,14 +135,14 @@ def test_no_model_is_loaded_where_no_term_reads_a_view():
 
 
 def counted(scorer: TeacherScorer) -> list[int]:
-    """Views read from now on, by forward pass."""
-    passes, read = [], scorer._read
+    """Views scored from now on, by forward pass."""
+    passes, forward = [], scorer._forward
 
     def count(views):
         passes.append(len(views))
-        return read(views)
+        return forward(views)
 
-    scorer._read = count
+    scorer._forward = count
     return passes
 
 
