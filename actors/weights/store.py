@@ -29,19 +29,17 @@ class PushStatus:
     push_seconds: list[float]
 
 
-PATROL_S = 5.0
-"""Seconds between two questions after the version the pool was last given."""
-
-
 class WeightStore:
     """Async actor: the newest student for the generators, the newest teacher for the scorers.
 
     One that Ray restarted has forgotten both: it refuses to answer, so that the learners start
     again from their checkpoint, until it is given all of them.
+
+    Every ``patrol_s`` seconds it asks ``pool`` whether it was given a version.
     """
 
-    def __init__(self, pool: Any) -> None:
-        self.pool = pool
+    def __init__(self, pool: Any, patrol_s: float = 5.0) -> None:
+        self.pool, self.patrol_s = pool, patrol_s
         self.forgot = restarted()
         self.student: WeightUpdate | None = None
         self.teacher: WeightUpdate | None = None
@@ -101,8 +99,9 @@ class WeightStore:
 
     async def _keep_current(self) -> None:
         """Push again to a pool that was restarted after the last push."""
+        # No supervision, which is the driver's: nobody is lost here, the pool has only forgotten.
         while True:
-            await asyncio.sleep(PATROL_S)
+            await asyncio.sleep(self.patrol_s)
             if self.pushed is None or await self.pool.pushed.remote() is not None:
                 continue
             self.pushed = None

@@ -115,13 +115,11 @@ def test_the_teacher_travels_only_when_it_is_new():
     asyncio.run(scenario())
 
 
-def test_a_restarted_pool_is_given_the_newest_version_again(monkeypatch):
-    monkeypatch.setattr(weights, "PATROL_S", 0.01)
-
+def test_a_restarted_pool_is_given_the_newest_version_again():
     async def scenario():
         pool = SlowPool()
         pool.may_end.set()
-        store = WeightStore(pool)
+        store = WeightStore(pool, patrol_s=0.01)
         await store.publish(update(4), None)
         await store.wait_pushed(1)
         await asyncio.sleep(0.05)
