@@ -50,7 +50,7 @@ INSTRUMENTS = {
     "learner_idle_seconds": Instrument("counter", "seconds", "First learner, without a batch"),
     "learner_busy_seconds": Instrument("counter", "seconds", "First learner, at its steps"),
     "replicas_ready": Instrument("gauge", "replicas", "Replicas that may be given requests"),
-    "incidents": Instrument("counter", "incidents", "Losses and replacements the watch was told"),
+    "incidents": Instrument("counter", "incidents", "Losses and replacements on record"),
 }  # fmt: skip
 """By name, without ``PREFIX``."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from actors.runtime import metrics
+from actors.runtime.metrics import record
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class IncidentLog:
     async def record(self, who: str, what: str) -> None:
         """Add an incident and count it."""
         self._incidents.append(Incident(time.time(), who, what))
-        metrics.record("incidents", 1)
+        record("incidents", 1)
 
     async def drain(self) -> list[Incident]:
         """The incidents since the last call, which are the caller's to keep from now on."""
