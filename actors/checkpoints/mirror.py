@@ -16,7 +16,7 @@ from fsspec.core import url_to_fs
 from actors.checkpoints.files import FILES, MARKER, BrokenCheckpoint, read
 from actors.checkpoints.folder import Note, install, newest, step_of, temporary_for
 from unisd_core.common.errors import UserError, reason
-from unisd_core.config.load import changed_keys, dump_config, load_saved_config
+from unisd_core.config.load import changed_keys, dump_config
 from unisd_core.config.run import Config
 from unisd_core.reporting.run_dir import MAY_CHANGE
 
@@ -105,7 +105,7 @@ class CheckpointMirror:
             file = Path(folder) / OWNER
             file.write_bytes(text)
             try:
-                before = load_saved_config(file)
+                before = Config.from_saved(file)
             except UserError as error:
                 why = str(error).removeprefix(f"{file}: ")
                 raise UserError(

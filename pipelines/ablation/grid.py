@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from unisd_core.common.errors import UserError, shorten
 from unisd_core.config.base import FrozenModel, dotted
-from unisd_core.config.load import find_named, load_config, read_mapping
+from unisd_core.config.load import find_named, read_mapping
 from unisd_core.config.renamed_keys import OLD_NAMES, renamed
 from unisd_core.config.run import Config
 
@@ -161,7 +161,7 @@ def _cell(
     last = {setting.partition("=")[0]: setting for setting in settings}
     chosen = tuple(last.values())
     try:
-        config = load_config(entry.preset, chosen, presets_dir)
+        config = Config.from_preset(entry.preset, chosen, presets_dir)
     except UserError as error:
         raise UserError(f"{path}: {shorten(label)}: {error}") from None
     return Cell(label, entry.preset, config, chosen)

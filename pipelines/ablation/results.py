@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from pipelines.ablation.grid import Cell, training_key
 from unisd_core.common.errors import UserError, reason
 from unisd_core.common.files import json_lines
-from unisd_core.config.load import load_saved_config
+from unisd_core.config.run import Config
 from unisd_core.evaluation.comparison import ResultLine, SetOutcome, pack_outcomes, rows_digest
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def is_finished(cell: Cell) -> bool:
     folder = cell.folder.resolve()
     if not (folder / "summary.json").exists():
         return False
-    done = load_saved_config(folder / "config.yaml")
+    done = Config.from_saved(folder / "config.yaml")
     if cell.config.rollout.max_completion_length == 0:
         # The run filled in the task's own limit.
         rollout = done.rollout.model_copy(update={"max_completion_length": 0})

@@ -7,14 +7,11 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from pipelines.command.help import CommandParser
 from unisd_core.common.errors import UserError
-from unisd_core.config.load import load_config
+from unisd_core.config.load import PRESETS_DIR
 from unisd_core.config.run import Config
-
-PRESETS_DIR = Path(__file__).parents[1] / "presets"
 
 Main = Callable[[Config, argparse.Namespace], int | None]
 
@@ -57,7 +54,7 @@ def run_main(
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("unisd_core").setLevel(logging.INFO)
     try:
-        config = load_config(args.preset, args.overrides, PRESETS_DIR)
+        config = Config.from_preset(args.preset, args.overrides)
         return main(config, args) or 0
     except KeyboardInterrupt as interrupt:
         sys.stderr.write(f"{str(interrupt) or 'interrupted'}\n")

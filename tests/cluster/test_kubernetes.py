@@ -15,7 +15,6 @@ from actors.runtime.resource_plan import check_plan, resource_plan
 from pipelines import unisd_full
 from pipelines.command.cli import build_parser
 from tests.cluster.files import CLUSTER, cluster_spec, groups, load
-from unisd_core.config.load import load_config
 from unisd_core.config.run import Config
 
 PRESETS = CLUSTER.parent / "pipelines" / "presets"
@@ -118,7 +117,7 @@ def job_config() -> Config:
     ]
     assert here[0] == unisd_full.__file__
     args = build_parser().parse_intermixed_args(here[1:])
-    return load_config(args.preset, args.overrides, PRESETS)
+    return Config.from_preset(args.preset, args.overrides, PRESETS)
 
 
 def test_the_job_fits_on_the_nodes_that_are_always_there() -> None:

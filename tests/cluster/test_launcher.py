@@ -9,7 +9,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from actors.runtime.resource_plan import check_plan, resource_plan
 from tests.cluster.files import CLUSTER, LAUNCHERS, load
-from unisd_core.config.load import load_config
+from unisd_core.config.run import Config
 
 LAUNCHED = pytest.mark.parametrize("name", LAUNCHERS)
 
@@ -37,7 +37,7 @@ def test_a_run_placed_by_the_preset_fits_on_the_nodes_that_are_always_there(name
     for kind, node in launcher["available_node_types"].items():
         count = 1 if kind == launcher["head_node_type"] else node["min_workers"]
         nodes += [node["resources"]] * count
-    config = load_config([str(CLUSTER / "placement.yaml")], [], CLUSTER)
+    config = Config.from_preset([str(CLUSTER / "placement.yaml")], [], CLUSTER)
     check_plan(resource_plan(config), nodes)
     stages: tuple[Any, ...] = (config.generator, config.scorer, config.learner)
     assert {stage.node_resource for stage in stages} <= {name for node in nodes for name in node}

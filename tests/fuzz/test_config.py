@@ -27,7 +27,7 @@ from tests.fuzz.damage import (
 )
 from tests.fuzz.harness import accepted, fuzz
 from unisd_core.config.base import leaf_fields
-from unisd_core.config.load import config_sha256, dump_config, load_config
+from unisd_core.config.load import config_sha256, dump_config
 from unisd_core.config.run import Config
 from unisd_core.reporting.run_dir import RunDir
 
@@ -57,7 +57,7 @@ def check_round_trip(config: Config | None, folder: Path) -> None:
     if config is None:
         return
     (folder / "again.yaml").write_text(dump_config(config), encoding="utf-8")
-    again = load_config(str(folder / "again.yaml"), [], PRESETS_DIR)
+    again = Config.from_preset(str(folder / "again.yaml"))
     assert again == config
     assert config_sha256(again) == config_sha256(config)
 
@@ -94,13 +94,13 @@ def test_overrides(folder: Path, given: list[str]) -> None:
     config = accepted(
         "config: override",
         [*KEYS, *given, "setting"],
-        lambda: load_config(None, given, PRESETS_DIR),
+        lambda: Config.from_preset(None, given),
     )
     check_round_trip(config, folder)
 
 
 def read_preset(path: Path) -> Config:
-    return load_config(str(path), [], PRESETS_DIR)
+    return Config.from_preset(str(path))
 
 
 @fuzz(40)
@@ -145,7 +145,7 @@ def test_names_of_presets(folder: Path, name: str, as_base: bool) -> None:
     path = folder / "base.yaml"
     path.write_text(f"base: {json.dumps(name)}", encoding="utf-8")
     given = str(path) if as_base else name
-    accepted("config: name", ["preset", path, "base"], lambda: load_config(given, [], PRESETS_DIR))
+    accepted("config: name", ["preset", path, "base"], lambda: Config.from_preset(given))
 
 
 @fuzz(15)
@@ -223,5 +223,5 @@ def test_the_command_line_says_one_line(given: list[str], preset: str) -> None:
 @pytest.mark.parametrize("text", NASTY_TEXTS)
 def test_every_nasty_text_as_every_kind_of_setting(folder: Path, text: str, key: str) -> None:
     given = [f"{key}={text}"]
-    config = accepted("config: nasty text", [key], lambda: load_config(None, given, PRESETS_DIR))
+    config = accepted("config: nasty text", [key], lambda: Config.from_preset(None, given))
     check_round_trip(config, folder)

@@ -14,7 +14,8 @@ from pipelines.ablation.grid import GRIDS_DIR, load_grid
 from pipelines.ablation.results import read_results
 from pipelines.command.cli import PRESETS_DIR
 from unisd_core.common.errors import UserError
-from unisd_core.config.load import dump_config, load_config
+from unisd_core.config.load import dump_config
+from unisd_core.config.run import Config
 
 GRID = """
 name: small
@@ -48,7 +49,7 @@ class Runner:
 
     def __call__(self, command: list[str]) -> int:
         preset, overrides = command[command.index("--preset") + 1], command[4:]
-        config = load_config(preset, overrides, PRESETS_DIR)
+        config = Config.from_preset(preset, overrides, PRESETS_DIR)
         self.names.append(config.name)
         if config.name in self.failing:
             return 3

@@ -13,7 +13,7 @@ from pipelines.evaluate import main, options_of, parser
 from pipelines.evaluation.plan import EvaluationPlan
 from pipelines.evaluation.results import Scoreboard
 from unisd_core.common.errors import UserError
-from unisd_core.config.load import load_config
+from unisd_core.config.run import Config
 from unisd_core.evaluation.held_out import HeldOutSet
 from unisd_core.evaluation.outcomes import Outcomes, score_outcomes
 from unisd_core.models.completion_cache import Written
@@ -29,7 +29,7 @@ def make(tiny_model: Path, tmp_path: Path) -> Any:
         )
         if args.out is None:
             args.out = str(tmp_path / "out")
-        return EvaluationPlan.make(load_config(None, args.overrides, tmp_path), options_of(args))
+        return EvaluationPlan.make(Config.from_preset(None, args.overrides), options_of(args))
 
     return plan
 

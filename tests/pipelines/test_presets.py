@@ -9,7 +9,6 @@ import torch
 from pipelines.ablation.grid import load_grid
 from pipelines.command.cli import PRESETS_DIR
 from tests.unisd_core.objective.test_terms import gradient, micro_batch
-from unisd_core.config.load import load_config
 from unisd_core.config.method import AgreementConfig, ObjectiveConfig
 from unisd_core.config.run import Config
 from unisd_core.objective.agreement import agreement_weights
@@ -20,7 +19,7 @@ MODELS = sorted(f"models/{path.stem}" for path in (PRESETS_DIR / "models").glob(
 
 
 def preset(name: str) -> Config:
-    return load_config(name, [], PRESETS_DIR)
+    return Config.from_preset(name)
 
 
 def terms(config: Config) -> set[str]:

@@ -41,7 +41,7 @@ def describe_settings(prefix: str = "") -> str:
     """
     chosen = {key: info for key, info in leaf_fields(Config).items() if key.startswith(prefix)}
     if not chosen:
-        raise UserError(unknown_setting(prefix))
+        raise UserError(unknown_setting(Config, prefix))
     return "\n".join(
         f"{key}={_default(info)}  ({_values(info)})\n"
         + textwrap.indent(textwrap.fill(_meaning(info), 92), "    ")

@@ -1,4 +1,4 @@
-"""Presets and command-line overrides to one checked configuration, and back to YAML.
+"""Presets and overrides to one checked configuration, and back to YAML.
 
 Every mistake becomes one ``UserError`` line naming the file, the key and what is expected.
 Imports neither torch, ray, vllm nor transformers.
@@ -13,51 +13,55 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml  # type: ignore[import-untyped]
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from unisd_core.common.errors import UserError, reason, shorten
 from unisd_core.config.base import leaf_fields
 from unisd_core.config.renamed_keys import OLD_CUSTOM_TASK, RENAMED, renamed
-from unisd_core.config.run import Config
 from unisd_core.config.yaml_dialect import Dumper, Loader
+
+Tree = TypeVar("Tree", bound=BaseModel)
+"""The class of the whole configuration, ``unisd_core.config.run.Config``."""
+
+PRESETS_DIR = Path(__file__).parents[2] / "pipelines" / "presets"
+"""The presets of a clone, or of what was installed from one."""
 
 
 @dataclass(frozen=True)
 class _Setting:
-    """A value and the file it came from ("" for the command line)."""
+    """A value and the file it came from ("" where none is named)."""
 
     value: Any
     source: str
 
 
-def load_config(
-    preset: str | Sequence[str] | None, overrides: Sequence[str], presets_dir: Path
-) -> Config:
-    """Resolve presets and overrides such as ``training.max_steps=20`` to a checked ``Config``.
-
-    Each preset is a name in ``presets_dir`` (``models/qwen2.5-7b`` in its subfolders) or a path to
-    a YAML file; of several, later ones override earlier ones key by key; None starts from the
-    defaults. A preset may name another one under ``base``, which it overrides.
-    Raises UserError for a missing or malformed preset and for unknown, ill-typed or
-    out-of-range settings.
-    """
+def resolve(
+    tree: type[Tree],
+    preset: str | Sequence[str] | None,
+    overrides: Sequence[str] | Mapping[str, Any],
+    presets_dir: Path,
+) -> Tree:
+    """Presets and overrides as one checked ``tree``; see ``Config.from_preset``."""
     presets = [preset] if isinstance(preset, str) else preset or []
     settings: dict[str, _Setting] = {}
     for name in presets:
         for path, data in _preset_chain(name, presets_dir):
-            for key, value in _flatten(data, f"{path}: "):
+            for key, value in _flatten(tree, data, f"{path}: "):
                 settings[key] = _Setting(value, f"{path}: ")
-    for override in overrides:
-        key, value = _parse_override(override)
+    if isinstance(overrides, Mapping):
+        pairs = _flatten(tree, overrides, "")
+    else:
+        pairs = [_parse_override(tree, override) for override in overrides]
+    for key, value in pairs:
         settings[key] = _Setting(value, "")
-    return _checked(settings)
+    return _checked(tree, settings)
 
 
-def _checked(settings: Mapping[str, _Setting]) -> Config:
+def _checked(tree: type[Tree], settings: Mapping[str, _Setting]) -> Tree:
     for key, setting in settings.items():
         if not _is_text(setting.value):
             raise UserError(
@@ -65,42 +69,39 @@ def _checked(settings: Mapping[str, _Setting]) -> Config:
             )
     try:
         # Strict JSON: text or a truth value is not taken for a number, a list is a tuple.
-        return Config.model_validate_json(json.dumps(_nest(settings), default=str), strict=True)
+        return tree.model_validate_json(json.dumps(_nest(settings), default=str), strict=True)
     except ValidationError as error:
-        raise UserError(_first_error(error, settings)) from None
+        raise UserError(_first_error(tree, error, settings)) from None
 
 
-def load_saved_config(path: Path) -> Config:
-    """The configuration that a run wrote to ``path``, whatever its settings were called then.
-
-    Raises UserError for a file that is none and for the task that custom rows belonged to once.
-    """
+def read_saved(tree: type[Tree], path: Path) -> Tree:
+    """The ``tree`` that a run wrote to ``path``; see ``Config.from_saved``."""
     data = renamed(read_mapping(path, "configuration"), RENAMED)
     if data.get("task") == OLD_CUSTOM_TASK:
         raise UserError(
             f"{path}: task={OLD_CUSTOM_TASK} became task=custom, which names rows anew and so sets "
             "others aside; start a new run"
         )
-    return _checked(
-        {key: _Setting(value, f"{path}: ") for key, value in _flatten(data, f"{path}: ")}
-    )
+    pairs = _flatten(tree, data, f"{path}: ")
+    return _checked(tree, {key: _Setting(value, f"{path}: ") for key, value in pairs})
 
 
-def dump_config(config: Config) -> str:
-    """``config`` as YAML that ``load_config`` reads back to an equal object."""
+def dump_config(config: BaseModel) -> str:
+    """``config`` as YAML that ``Config.from_preset`` reads back to an equal object."""
     text: str = yaml.dump(config.model_dump(mode="json"), Dumper=Dumper, sort_keys=False)
     return text
 
 
-def config_sha256(config: Config) -> str:
+def config_sha256(config: BaseModel) -> str:
     """Hex digest of the canonical JSON (sorted keys, no spaces) of every setting."""
     canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def changed_keys(before: Config, after: Config) -> list[str]:
+def changed_keys(before: BaseModel, after: BaseModel) -> list[str]:
     """Dotted keys whose values differ, in the order of the configuration tree."""
-    return [key for key in leaf_fields(Config) if _value(before, key) != _value(after, key)]
+    leaves = leaf_fields(type(after))
+    return [key for key in leaves if _value(before, key) != _value(after, key)]
 
 
 def _is_text(value: Any) -> bool:
@@ -114,7 +115,7 @@ def _is_text(value: Any) -> bool:
     )
 
 
-def _value(config: Config, key: str) -> Any:
+def _value(config: BaseModel, key: str) -> Any:
     value: Any = config
     for part in key.split("."):
         value = getattr(value, part)
@@ -166,6 +167,8 @@ def find_named(kind: str, name: str, named_dir: Path, folder: Path = Path()) -> 
         by_end[end] for end in difflib.get_close_matches(name, by_end, n=1)
     ]
     advice = f"did you mean {close[0]}?" if close else f"{kind}s are: {', '.join(names) or 'none'}"
+    if not named_dir.is_dir():
+        advice = f"the folder of {kind}s is missing; run from a clone or give the path of a file"
     raise UserError(f"{kind} '{shorten(name)}': no file {shorten(str(tried[0]), 500)}; {advice}")
 
 
@@ -196,29 +199,31 @@ def read_mapping(path: Path, kind: str) -> dict[str, Any]:
     return data
 
 
-def _flatten(data: Mapping[str, Any], source: str, prefix: str = "") -> list[tuple[str, Any]]:
-    leaves = leaf_fields(Config)
+def _flatten(
+    tree: type[BaseModel], data: Mapping[str, Any], source: str, prefix: str = ""
+) -> list[tuple[str, Any]]:
+    leaves = leaf_fields(tree)
     flat: list[tuple[str, Any]] = []
     for name, value in data.items():
         key = prefix + name
         if key in leaves:
             flat.append((key, value))
-        elif isinstance(value, dict) and _is_section(key):
-            flat += _flatten(value, source, f"{key}.")
+        elif isinstance(value, dict) and _is_section(tree, key):
+            flat += _flatten(tree, value, source, f"{key}.")
         else:
-            raise UserError(source + unknown_setting(key))
+            raise UserError(source + unknown_setting(tree, key))
     return flat
 
 
-def _parse_override(override: str) -> tuple[str, Any]:
+def _parse_override(tree: type[BaseModel], override: str) -> tuple[str, Any]:
     key, equals, text = override.partition("=")
     if not equals:
         raise UserError(
             f"'{shorten(override)}' is not an override; write key=value, as training.max_steps=20"
         )
-    info = leaf_fields(Config).get(key)
+    info = leaf_fields(tree).get(key)
     if info is None:
-        raise UserError(unknown_setting(key))
+        raise UserError(unknown_setting(tree, key))
     nullable = type(None) in get_args(info.annotation)
     if nullable and text in ("None", "none"):
         return key, None
@@ -243,14 +248,14 @@ def _nest(settings: Mapping[str, _Setting]) -> dict[str, Any]:
     return root
 
 
-def _is_section(key: str) -> bool:
-    return any(leaf.startswith(f"{key}.") for leaf in leaf_fields(Config))
+def _is_section(tree: type[BaseModel], key: str) -> bool:
+    return any(leaf.startswith(f"{key}.") for leaf in leaf_fields(tree))
 
 
-def unknown_setting(key: str) -> str:
+def unknown_setting(tree: type[BaseModel], key: str) -> str:
     """One line that says why ``key`` cannot be set, and which setting was probably meant."""
-    leaves = list(leaf_fields(Config))
-    if _is_section(key):
+    leaves = list(leaf_fields(tree))
+    if _is_section(tree, key):
         example = next(leaf for leaf in leaves if leaf.startswith(f"{key}."))
         return f"{key} is a group of settings; set its keys, as {example}"
     if key in RENAMED:
@@ -283,7 +288,9 @@ _KINDS = {
 }
 
 
-def _first_error(error: ValidationError, settings: Mapping[str, _Setting]) -> str:
+def _first_error(
+    tree: type[BaseModel], error: ValidationError, settings: Mapping[str, _Setting]
+) -> str:
     details = error.errors(include_url=False)
     first = details[0]
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
@@ -292,7 +299,7 @@ def _first_error(error: ValidationError, settings: Mapping[str, _Setting]) -> st
     key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
     given = first["input"]
     shown = shorten(given if isinstance(given, str) else json.dumps(given))
-    info = leaf_fields(Config)[key]
+    info = leaf_fields(tree)[key]
     # Documentation that opens with a symbol ("K, the number of ...") lends it to the message.
     symbol = re.match(r"([A-Z]|[a-z]+_[a-z])[,:] ", info.description or "")
     name = symbol[1] if symbol else key.rpartition(".")[2]

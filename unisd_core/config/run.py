@@ -6,12 +6,15 @@ printed anywhere (``--dry-run``). Each field states its unit and what it changes
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from unisd_core.config.base import Section
 from unisd_core.config.data import CustomConfig, SynthesisConfig
+from unisd_core.config.load import PRESETS_DIR, read_saved, resolve
 from unisd_core.config.method import FilterConfig, ObjectiveConfig, TeacherConfig, ViewsConfig
 from unisd_core.config.stages import GeneratorConfig, LearnerConfig, ScorerConfig
 
@@ -180,6 +183,33 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     outputs: OutputsConfig = OutputsConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
+
+    @classmethod
+    def from_preset(
+        cls,
+        preset: str | Sequence[str] | None = None,
+        overrides: Sequence[str] | Mapping[str, Any] = (),
+        presets_dir: Path = PRESETS_DIR,
+    ) -> Config:
+        """Presets and overrides as one checked configuration.
+
+        Each preset is a name in ``presets_dir`` (``models/qwen2.5-7b`` in its subfolders) or a path
+        to a YAML file; of several, later ones override earlier ones key by key; None starts from
+        the defaults. A preset may name another one under ``base``, which it overrides.
+        ``overrides`` are texts such as ``training.max_steps=20``, or values by key.
+        Raises UserError for a missing or malformed preset and for unknown, ill-typed or
+        out-of-range settings.
+        """
+        return resolve(cls, preset, overrides, presets_dir)
+
+    @classmethod
+    def from_saved(cls, path: Path) -> Config:
+        """The configuration that a run wrote to ``path``, whatever its settings were called then.
+
+        Raises UserError for a file that is none and for the task that custom rows belonged to
+        once.
+        """
+        return read_saved(cls, path)
 
     @property
     def stall_timeout_s(self) -> float:

@@ -11,7 +11,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from unisd_core.common.errors import UserError, reason
-from unisd_core.config.load import load_saved_config
 from unisd_core.config.run import Config, LoraConfig
 
 _PLAIN = {"bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False}
@@ -42,7 +41,7 @@ def find_saved(path: str, config: Config) -> SavedWeights:
     """
     folder = Path(path).expanduser()
     if (folder / "config.yaml").is_file():
-        run = load_saved_config((folder / "config.yaml").resolve())
+        run = Config.from_saved((folder / "config.yaml").resolve())
         given = {key: getattr(config.model, key) for key in _LIMITS & config.model.model_fields_set}
         config = config.model_copy(update={"model": run.model.model_copy(update=given)})
         for name in ("adapter", "model"):

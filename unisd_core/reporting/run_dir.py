@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from unisd_core.common.errors import UserError
 from unisd_core.common.files import atomic_path, json_lines, replace_file
-from unisd_core.config.load import changed_keys, dump_config, load_saved_config
+from unisd_core.config.load import changed_keys, dump_config
 from unisd_core.config.run import Config, OutputsConfig
 from unisd_core.reporting.sinks import Sinks, check_sinks
 
@@ -139,7 +139,7 @@ def _check_owner(path: Path, config: Config, resume: bool) -> None:
     if not resume and (path / "summary.json").exists():
         raise UserError(f"{path}: this run is finished; {advice}")
     try:
-        before = load_saved_config(file)
+        before = Config.from_saved(file)
     except UserError as error:
         if resume:
             raise

@@ -9,7 +9,6 @@ import pytest
 from unisd_core.common.errors import UserError
 from unisd_core.config.base import leaf_fields
 from unisd_core.config.describe import describe_settings, settings_page
-from unisd_core.config.load import load_config
 from unisd_core.config.run import Config
 
 ROOT = Path(__file__).parents[3]
@@ -34,7 +33,7 @@ def test_defaults_are_written_as_the_command_line_takes_them() -> None:
     lines = describe_settings().splitlines()
     overrides = [line.partition("  (")[0] for line in lines if not line.startswith(" ")]
     assert len(overrides) == len(leaf_fields(Config))
-    assert load_config(None, overrides, ROOT) == Config()
+    assert Config.from_preset(None, overrides, ROOT) == Config()
 
 
 def test_a_prefix_chooses_settings() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines.command.cli import PRESETS_DIR
 from unisd_core.common.errors import UserError
-from unisd_core.config.load import changed_keys, config_sha256, dump_config, load_config
+from unisd_core.config.load import changed_keys, config_sha256, dump_config
 from unisd_core.config.run import Config
 
 
@@ -22,7 +22,7 @@ def preset(folder: Path, name: str, text: str) -> Path:
 
 
 def load(*overrides: str) -> Config:
-    return load_config(None, overrides, PRESETS_DIR)
+    return Config.from_preset(None, overrides)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_override_values_have_the_type_of_their_setting(
 def test_the_command_line_wins_over_a_preset_and_a_preset_over_its_base(tmp_path: Path) -> None:
     preset(tmp_path, "root", "training: {max_steps: 1, batch_size: 8, max_staleness: 3}\nseed: 5\n")
     preset(tmp_path, "leaf", "base: root\ntraining:\n  max_steps: 2\n  batch_size: 16\n")
-    config = load_config("leaf", ["training.max_steps=3"], tmp_path)
+    config = Config.from_preset("leaf", ["training.max_steps=3"], tmp_path)
     assert config.training.max_steps == 3
     assert config.training.batch_size == 16
     assert config.training.max_staleness == 3
@@ -101,22 +101,22 @@ def test_a_path_is_a_preset_and_its_base_may_lie_beside_it_or_in_the_presets(
 ) -> None:
     preset(tmp_path, "near", "base: demo\nseed: 3\n")
     path = preset(tmp_path, "mine", "base: ./near.yaml\n")
-    config = load_config(str(path), [], PRESETS_DIR)
+    config = Config.from_preset(str(path))
     assert config.seed == 3
-    assert config.training == load_config("demo", [], PRESETS_DIR).training
+    assert config.training == Config.from_preset("demo").training
 
 
 def test_of_several_presets_the_later_one_wins_key_by_key(tmp_path: Path) -> None:
     preset(tmp_path, "root", "seed: 5\ntraining: {max_steps: 1}\n")
     preset(tmp_path, "one", "base: root\ntraining: {max_steps: 2, batch_size: 8}\n")
     preset(tmp_path, "two", "training: {batch_size: 16}\nname: two\n")
-    config = load_config(["one", "two"], ["name=mine"], tmp_path)
+    config = Config.from_preset(["one", "two"], ["name=mine"], tmp_path)
     assert (config.seed, config.training.max_steps, config.training.batch_size) == (5, 2, 16)
     assert config.name == "mine"
-    turned = load_config(["two", "one"], [], tmp_path)
+    turned = Config.from_preset(["two", "one"], [], tmp_path)
     assert (turned.name, turned.training.batch_size) == ("two", 8)
-    assert load_config([], [], tmp_path) == load_config(None, [], tmp_path) == Config()
-    assert load_config(["one"], [], tmp_path) == load_config("one", [], tmp_path)
+    assert Config.from_preset([]) == Config.from_preset(None) == Config.from_preset() == Config()
+    assert Config.from_preset(["one"], [], tmp_path) == Config.from_preset("one", [], tmp_path)
 
 
 def test_a_name_with_a_slash_lies_below_the_presets_or_is_a_path(
@@ -130,13 +130,13 @@ def test_a_name_with_a_slash_lies_below_the_presets_or_is_a_path(
     preset(here / "models", "large", "seed: 2\n")
     (here / "models" / "other").write_text("seed: 3\n")
     preset(presets, "leaf", "base: models/large\n")
-    assert load_config("models/large", [], presets).seed == 1
-    assert load_config("leaf", [], presets).seed == 1
-    assert load_config("models/large.yaml", [], presets).seed == 2
-    assert load_config("models/other", [], presets).seed == 3
+    assert Config.from_preset("models/large", [], presets).seed == 1
+    assert Config.from_preset("leaf", [], presets).seed == 1
+    assert Config.from_preset("models/large.yaml", [], presets).seed == 2
+    assert Config.from_preset("models/other", [], presets).seed == 3
     for wrong in ("models/larg", "larg", "large"):
         with pytest.raises(UserError, match=r"did you mean models/large\?"):
-            load_config(wrong, [], presets)
+            Config.from_preset(wrong, [], presets)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_wrong_preset_is_one_line_that_names_the_file(
 ) -> None:
     path = preset(tmp_path, "bad", text)
     with pytest.raises(UserError) as caught:
-        load_config("bad", [], tmp_path)
+        Config.from_preset("bad", [], tmp_path)
     assert str(caught.value).startswith(f"{path}:")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -173,18 +173,18 @@ def test_a_wrong_preset_is_one_line_that_names_the_file(
 @pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000 + "b.yaml"])
 def test_a_name_too_long_for_a_file_is_an_unknown_preset(name: str) -> None:
     with pytest.raises(UserError, match="no file") as caught:
-        load_config(name, [], PRESETS_DIR)
+        Config.from_preset(name)
     assert len(str(caught.value)) < 2000
 
 
 def test_an_unknown_preset_is_answered_with_a_name_that_exists() -> None:
     with pytest.raises(UserError, match=r"preset 'unisd_ful'.*did you mean unisd_full\?"):
-        load_config("unisd_ful", [], PRESETS_DIR)
+        Config.from_preset("unisd_ful")
 
 
 @pytest.mark.parametrize("path", sorted(PRESETS_DIR.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_preset_loads_under_its_own_name(path: Path) -> None:
-    assert load_config(path.stem, [], PRESETS_DIR).name == path.stem
+    assert Config.from_preset(path.stem).name == path.stem
 
 
 @pytest.mark.parametrize(
@@ -195,20 +195,17 @@ def test_every_preset_loads_under_its_own_name(path: Path) -> None:
     ),
 )
 def test_every_preset_in_a_subfolder_loads_after_another_and_leaves_its_name(name: str) -> None:
-    assert load_config([name], [], PRESETS_DIR) != Config()
-    joined = load_config(["unisd_full", name], [], PRESETS_DIR)
+    assert Config.from_preset([name]) != Config()
+    joined = Config.from_preset(["unisd_full", name])
     assert joined.name == "unisd_full"
-    assert (
-        joined.objective.contrastive
-        == load_config("unisd_full", [], PRESETS_DIR).objective.contrastive
-    )
+    assert joined.objective.contrastive == Config.from_preset("unisd_full").objective.contrastive
 
 
 @pytest.mark.parametrize(
     "name", sorted(path.stem for path in (PRESETS_DIR / "models").glob("*.yaml"))
 )
 def test_a_model_preset_bounds_what_it_counts_on(name: str) -> None:
-    config = load_config(f"models/{name}", [], PRESETS_DIR)
+    config = Config.from_preset(f"models/{name}")
     # A longer row would be a micro-batch of its own, beyond the limit.
     row = config.model.max_prompt_length + config.rollout.max_completion_length
     view = config.model.max_view_length + config.rollout.max_completion_length
@@ -222,7 +219,7 @@ def test_a_model_preset_bounds_what_it_counts_on(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["unisd_full", "demo"])
 def test_the_full_method_runs_every_mechanism(name: str) -> None:
-    config = load_config(name, [], PRESETS_DIR)
+    config = Config.from_preset(name)
     objective = config.objective
     assert objective.divergence.weight > 0
     assert objective.divergence.clip is not None
@@ -262,7 +259,7 @@ def test_a_dumped_configuration_loads_back_unchanged(
     )
     path = tmp_path_factory.getbasetemp() / "dumped.yaml"
     path.write_text(dump_config(config), encoding="utf-8")
-    assert load_config(str(path), [], PRESETS_DIR) == config
+    assert Config.from_preset(str(path)) == config
     # Readers with PyYAML's own rules see the same values.
     assert Config.model_validate(yaml.safe_load(dump_config(config))) == config
 
@@ -296,4 +293,30 @@ def test_the_configuration_needs_no_heavy_library() -> None:
 def test_a_base_that_is_not_there_names_the_preset_that_asks_for_it(tmp_path):
     (tmp_path / "mine.yaml").write_text("base: nowhere\n")
     with pytest.raises(UserError, match=r"mine\.yaml: base: preset 'nowhere': no file"):
-        load_config([str(tmp_path / "mine.yaml")], [], tmp_path)
+        Config.from_preset([str(tmp_path / "mine.yaml")], [], tmp_path)
+
+
+def test_overrides_may_be_values_by_key() -> None:
+    given = {
+        "model.name_or_path": Path("some/folder"),
+        "training": {"max_steps": 3, "learning_rate": 1e-4},
+        "objective.features.layers": (1, -1),
+        "objective.divergence.clip": None,
+    }
+    config = Config.from_preset("demo", given)
+    written = ["model.name_or_path=some/folder", "training.max_steps=3",
+               "training.learning_rate=1e-4", "objective.features.layers=[1, -1]",
+               "objective.divergence.clip=null"]  # fmt: skip
+    assert config == Config.from_preset("demo", written)
+    for wrong, message in [
+        ({"training.steps": 3}, "training.steps is now called training.max_steps"),
+        ({"training.max_steps": "3"}, "training.max_steps=3: max_steps must be a whole number"),
+        ({"training": 3}, "training is a group of settings"),
+    ]:
+        with pytest.raises(UserError, match=f"^{message}"):
+            Config.from_preset("demo", wrong)
+
+
+def test_a_missing_folder_of_presets_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"preset 'demo': no file .*; the folder of presets"):
+        Config.from_preset("demo", [], tmp_path / "absent")

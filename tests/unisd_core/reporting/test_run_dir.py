@@ -13,7 +13,6 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from unisd_core.common.errors import UserError
-from unisd_core.config.load import load_config
 from unisd_core.config.run import Config
 from unisd_core.reporting.run_dir import RunDir
 
@@ -40,7 +39,7 @@ def test_a_new_run_holds_its_configuration(tmp_path: Path) -> None:
     config = configure(tmp_path)
     run = RunDir.create(config)
     assert run.path == tmp_path / "trial"
-    assert load_config(str(run.path / "config.yaml"), [], tmp_path) == config
+    assert Config.from_preset(str(run.path / "config.yaml"), [], tmp_path) == config
     assert [path.name for path in run.path.iterdir()] == ["config.yaml"]
 
 
@@ -73,7 +72,7 @@ def test_another_configuration_is_refused_unless_resumed(
     ):
         RunDir.create(other)
     run = RunDir.create(other, resume=True)
-    assert load_config(str(run.path / "config.yaml"), [], tmp_path) == other
+    assert Config.from_preset(str(run.path / "config.yaml"), [], tmp_path) == other
     assert "other values of training.max_steps" in caplog.text
 
 
