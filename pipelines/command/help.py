@@ -38,7 +38,8 @@ class CommandParser(argparse.ArgumentParser):
         presets = preset_summaries(self._presets_dir)
         width = max(map(len, presets))
         lines = [f"  {name:<{width}}  {summary}" for name, summary in presets.items()]
-        tasks = textwrap.fill(", ".join((*TASKS, "custom (rows of your own)")), 96)
+        names = (*TASKS, "custom (your own rows)", "module:Class (your own task)")
+        tasks = textwrap.fill(", ".join(names), 96)
         self.epilog = "\n".join(
             ("presets:", *lines, "", "tasks (task=NAME):", textwrap.indent(tasks, "  "))
         )

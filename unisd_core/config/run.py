@@ -164,7 +164,7 @@ class Config(Section):
     task_seed: int = Field(0, ge=0)
     """Seeds what the task generates: rows, order of options. Runs that are compared share it."""
     task: str = "minitools"
-    """Name of a task; --help lists them."""
+    """Name of a task (--help lists them), or module:Class for one of your own."""
     data_dir: str | None = None
     """Folder with one subfolder of JSONL files per task; None reads the hub."""
     custom: CustomConfig = CustomConfig()
