@@ -18,8 +18,9 @@ from ray.data import Dataset
 from ray.exceptions import RayError
 
 from actors.admission.gate import Gate, GateClient
-from actors.generator.group import Generators
+from actors.generator.group import GeneratorGroup
 from actors.generator.pool import PoolClient
+from actors.generator.replica import GeneratorReplica
 from actors.generator.types import ReplicaReport, Sampling
 from actors.learner.job import LearnerJob
 from actors.learner.ray_train import run_learner
@@ -51,11 +52,13 @@ class FleetReport:
     pushes: PushStatus
 
 
-class Fleet(Generators):
+class Fleet(GeneratorGroup):
     """Generator pool, weight store and, once the prompts are known, gate, stages and learners."""
 
-    def __init__(self, config: Config, model_dir: Path) -> None:
-        super().__init__(config, model_dir, resource_plan(config))
+    def __init__(
+        self, config: Config, model_dir: Path, replica_class: type = GeneratorReplica
+    ) -> None:
+        super().__init__(config, model_dir, resource_plan(config), replica_class)
         store = coordinator_actor(WeightStore, "store")
         self.store = WeightStoreClient(store.remote(PoolClient("pool")))
         self.gate: Any = None

@@ -1,4 +1,6 @@
-"""Perplexities as a Ray task: base and trained weights read texts, one base for both."""
+"""Perplexity task: a Ray task that scores texts under the trained and the base model, which share
+one copy of the base weights where they can.
+"""
 
 from __future__ import annotations
 
@@ -25,38 +27,43 @@ LIMIT_S = 7200.0
 
 
 @dataclass(frozen=True)
-class TestSetTexts:
-    """What is read of one test set: references, the model's answers, the baseline's."""
+class TextsToScore:
+    """The texts of one test set, each after its prompt."""
 
     gold: list[PromptCompletion]
+    """The references."""
     own: list[PromptCompletion]
+    """The model's answers."""
     others: list[PromptCompletion] | None
+    """The baseline's answers, where there is a baseline."""
 
 
-def measure_perplexity(
+def score_test_sets(
     config: Config,
     model_dir: Path,
     base_dir: Path | None,
     trained: WeightUpdate | None,
-    sets: dict[str, TestSetTexts],
+    sets: dict[str, TextsToScore],
 ) -> dict[str, TextScores]:
-    """Score every set with the resources of one scorer.
+    """Score the texts of every test set with the resources of one scorer.
 
-    The model is ``model_dir`` with the adapter ``trained`` where there is one; a whole trained
-    model is compared with ``base_dir``, and one without base with itself.
+    The model is ``model_dir`` with the adapter ``trained``, if given, and its base is the same
+    without the adapter. A model that was trained as a whole is compared with ``base_dir``; without
+    one, with itself. Raises TimeoutError after LIMIT_S seconds.
     """
     scorer = config.scorer
-    task = ray.remote(_score).options(num_cpus=scorer.cpus, num_gpus=scorer.gpus)
+    task: Any = ray.remote(_score_test_sets)
+    task = task.options(num_cpus=scorer.cpus, num_gpus=scorer.gpus)
     reference = task.remote(config, model_dir, base_dir, trained, sets)
-    return dict(get_with_timeout(reference, "the reading of texts", LIMIT_S))
+    return dict(get_with_timeout(reference, "the scoring of texts", LIMIT_S))
 
 
-def _score(
+def _score_test_sets(
     config: Config,
     model_dir: Path,
     base_dir: Path | None,
     trained: WeightUpdate | None,
-    sets: dict[str, TestSetTexts],
+    sets: dict[str, TextsToScore],
 ) -> dict[str, TextScores]:
     use_threads(config.scorer.threads)
     device = stage_device(config.scorer.gpus)

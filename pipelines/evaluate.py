@@ -40,7 +40,7 @@ def evaluate(config: Config, options: EvaluateOptions | None = None) -> Evaluati
     for input that cannot be used."""
     # Late: --help must not need torch.
     with importing():
-        from actors.generator.group import Generators
+        from actors.generator.group import GeneratorGroup
         from actors.runtime.ray_session import connect
         from pipelines.command.incidents import IncidentFollower
         from pipelines.evaluation.perplexity import Perplexities
@@ -54,7 +54,7 @@ def evaluate(config: Config, options: EvaluateOptions | None = None) -> Evaluati
     connect(plan.config)
     with (
         interruptible(),
-        Generators(plan.config, plan.model.folder) as generators,
+        GeneratorGroup(plan.config, plan.model.folder) as generators,
         IncidentFollower(generators.watch, plan.folder),
     ):
         test_sets = plan.test_sets()

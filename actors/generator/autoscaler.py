@@ -1,17 +1,9 @@
-"""Autoscaler: the pool grows while the learner waits, and shrinks while the generators do.
-
-A replica that is asked for and finds no room is a demand that Ray's autoscaler sees; it joins when
-a node has come. What is decided, and why, is an incident.
+"""Autoscaler: decides when the pool grows, because the learner waits, or shrinks, because the
+generators do.
 """
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
-from ray.exceptions import RayError
-
-from actors.admission.gate import GateClient
 from actors.admission.idle_time import IdleShares
 
 WAITS = 0.5
@@ -19,7 +11,11 @@ WAITS = 0.5
 
 
 def wanted_change(idle: IdleShares, replicas: int, joining: int, least: int, most: int) -> int:
-    """1, -1 or 0 replicas more: never beyond the bounds, and none while one is still joining."""
+    """How many replicas to add: 1, -1 or 0.
+
+    ``replicas`` does not count those that are still ``joining``. The pool never grows beyond
+    ``most`` or shrinks below ``least``, and does not change while a replica is joining.
+    """
     if joining:
         return 0
     if idle.learner >= WAITS and idle.generators < WAITS / 2 and replicas < most:
@@ -29,23 +25,9 @@ def wanted_change(idle: IdleShares, replicas: int, joining: int, least: int, mos
     return 0
 
 
-async def follow(pool: Any, gate: GateClient, every_s: float) -> None:
-    """Ask the gate every ``every_s`` seconds who waited, and let replicas join or leave."""
-    settings = pool.config.generator
-    while True:
-        await asyncio.sleep(every_s)
-        try:
-            idle = await gate.idle.remote()
-        except (RayError, ValueError):
-            continue  # there is no gate yet, or it is being restarted
-        joining = sum(slot.joining for slot in pool.slots.all)
-        replicas = len(pool.slots.all) - joining
-        change = wanted_change(idle, replicas, joining, settings.least, settings.most)
-        why = (
-            f"in {idle.seconds:.0f} s the learner waited {idle.learner:.0%} of the time, "
-            f"the generators {idle.generators:.0%}"
-        )
-        if change > 0:
-            await pool.join(why)
-        elif change < 0:
-            await pool.leave(why)
+def reason(idle: IdleShares) -> str:
+    """What a change is explained with in the list of incidents."""
+    return (
+        f"in {idle.seconds:.0f} s the learner waited {idle.learner:.0%} of the time, "
+        f"the generators {idle.generators:.0%}"
+    )

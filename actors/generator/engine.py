@@ -1,8 +1,7 @@
-"""The seam to vLLM, and the only file that imports it.
+"""Engine: the seam to vLLM, in the only file that imports it.
 
-An engine samples token ids from token ids under the newest weights it was given and
-says which policy version produced them. vLLM's interfaces change often; what the
-rest of the project relies on is this class.
+An engine samples token ids from token ids. vLLM's interfaces change often; the rest of the project
+relies on this class alone.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from actors.generator.inprocess_engine import EngineThread
-from actors.generator.types import Completion, Sampling
+from actors.generator.types import EngineOutput, Sampling
 from unisd_core.common.fast_imports import importing
 from unisd_core.common.process import lower_priority, usable_cores
 from unisd_core.config.stages import GeneratorConfig
 
 UNIPROC = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
-"""By its path, as vLLM takes its name for a request to choose, and chooses processes on CPU."""
+"""By its path: given its name, vLLM chooses for itself, and on CPU it chooses processes."""
 
 
 class Engine:
@@ -34,7 +33,7 @@ class Engine:
         self.settings = settings
         self._engine: Any = None
         self._adapter_ids = 0
-        self._reads = 0
+        self._logprob_calls = 0
         self.steps = 0
         """Engine steps that gave tokens; stands still while requests run only if it hangs."""
 
@@ -83,8 +82,7 @@ class Engine:
             "max_model_len": self.max_length,
             "max_num_seqs": self.settings.max_num_seqs,
             "tensor_parallel_size": self.settings.tensor_parallel_size,
-            # Weights change under the cache, and a prefix computed by an older version must not
-            # be reused.
+            # Weights change, and a prefix that an older version computed must not be reused.
             "enable_prefix_caching": False,
             "disable_log_stats": True,
             "skip_tokenizer_init": True,  # ids in, ids out
@@ -128,7 +126,9 @@ class Engine:
             def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
                 pass
 
-            def record(self, _: Any, iteration_stats: Any, *__: Any, **___: Any) -> None:
+            def record(
+                self, scheduler_stats: Any, iteration_stats: Any, *_: Any, **__: Any
+            ) -> None:
                 if iteration_stats is not None:
                     engine._count_step()
 
@@ -138,17 +138,17 @@ class Engine:
         return StepCounter
 
     def _set_cpu_environment(self) -> None:
-        # vLLM's own thread binding sets one core aside, which on a small machine is half of it, and
-        # pins threads to cores that the scorer and the learner also use.
+        # vLLM's own thread binding sets one core aside, which on a small machine is half of them,
+        # and pins threads to cores that the scorer and the learner also use.
         os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         os.environ["OMP_NUM_THREADS"] = str(self.settings.threads or usable_cores())
-        # All that is left to compile is what counts ranks of log-probs; it takes two seconds, and a
-        # C++ compiler.
+        # Only the ranks of log-probs would still be compiled, which takes two seconds and a C++
+        # compiler.
         os.environ["TORCHDYNAMO_DISABLE"] = "1"
 
     async def sample(
         self, request_id: str, prompt_ids: list[int], sampling: Sampling, adapter: Any = None
-    ) -> Completion:
+    ) -> EngineOutput:
         """Sample one completion under ``adapter`` (see :meth:`load_adapter`) or the base weights.
 
         The end-of-turn token is part of the completion.
@@ -179,19 +179,19 @@ class Engine:
             raise RuntimeError(f"the engine ended request {request_id} without an answer")
         ids = list(final.token_ids)
         logprobs = [entry[token].logprob for entry, token in zip(final.logprobs, ids, strict=True)]
-        return Completion(ids, logprobs, str(final.finish_reason))
+        return EngineOutput(ids, logprobs, str(final.finish_reason))
 
-    async def read(self, ids: list[int], adapter: Any = None) -> list[float]:
+    async def prompt_logprobs(self, ids: list[int], adapter: Any = None) -> list[float]:
         """Log-probs that ``adapter`` or the base weights give to all ``ids`` but the first."""
-        self._reads += 1
-        name = f"read/{self._reads}"
-        # Each as the one token that may follow those before it: vLLM's log-probs of a prompt end
+        self._logprob_calls += 1
+        name = f"logprobs/{self._logprob_calls}"
+        # Each as the one token that may follow those before it: vLLM's own prompt log-probs end
         # the engine where it serves an adapter and samples other requests at the same time.
         places = range(1, len(ids))
-        reads = (self._next(f"{name}/{n}", ids[:n], ids[n], adapter) for n in places)
-        return list(await asyncio.gather(*reads))
+        calls = (self._token_logprob(f"{name}/{n}", ids[:n], ids[n], adapter) for n in places)
+        return list(await asyncio.gather(*calls))
 
-    async def _next(
+    async def _token_logprob(
         self, request_id: str, prompt_ids: list[int], token: int, adapter: Any
     ) -> float:
         from vllm import SamplingParams
@@ -225,7 +225,7 @@ class Engine:
         return adapter
 
     async def drop_adapter(self, adapter: Any) -> None:
-        """Unload an adapter that no request uses any more."""
+        """Unload an adapter that no request uses."""
         await self._engine.remove_lora(adapter.lora_int_id)
 
     async def load_weights(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Generator replicas alone: what evaluation and every run need; created and ended together."""
+"""Generator group: the generator pool and the watch, which every command that samples needs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import ray
 from ray.exceptions import RayError
 
 from actors.generator.pool import GeneratorPool, PoolClient
+from actors.generator.replica import GeneratorReplica
 from actors.runtime.calls import START_TIMEOUT_S, coordinator_actor, first_line
 from actors.runtime.resource_plan import StageResources, check_plan, generating_plan
 from actors.supervision.watchdog import Watchdog, WatchdogClient
@@ -21,24 +22,29 @@ from unisd_core.config.run import Config
 log = logging.getLogger(__name__)
 
 
-class Generators:
-    """The generator pool, from the moment its replicas start to load.
+class GeneratorGroup:
+    """The actors that sample completions, created and ended together.
 
-    A context manager: leaving it ends every actor. Raises UserError when the cluster lacks what
-    ``plan``, by default the replicas alone, reserves.
+    The replicas, actors of class ``replica_class``, begin to load at once. A context manager:
+    leaving it ends every actor. Raises UserError when the cluster lacks what ``plan``, by default
+    the replicas alone, reserves.
     """
 
-    pooling: type = GeneratorPool
-
     def __init__(
-        self, config: Config, model_dir: Path, plan: list[StageResources] | None = None
+        self,
+        config: Config,
+        model_dir: Path,
+        plan: list[StageResources] | None = None,
+        replica_class: type = GeneratorReplica,
     ) -> None:
         self.config, self.model_dir = config, model_dir
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         check_plan(plan or generating_plan(config), nodes)
         self.watch = WatchdogClient(coordinator_actor(Watchdog, "watch").remote())
-        pool = coordinator_actor(self.pooling, "pool")
-        self.pool = PoolClient(pool.remote(config, str(model_dir), WatchdogClient("watch")))
+        pool = coordinator_actor(GeneratorPool, "pool")
+        self.pool = PoolClient(
+            pool.remote(config, str(model_dir), WatchdogClient("watch"), replica_class)
+        )
         # Engines take long to load; the caller prepares its prompts in the meantime.
         self._starting = self.pool.start.remote()
 

@@ -1,8 +1,8 @@
-"""vLLM's synchronous engine on a thread of this process, behind the interface of its asynchronous
+"""In-process engine: vLLM's synchronous engine on a thread, with the interface of its asynchronous
 one.
 
-The asynchronous engine computes in a process of its own, which imports vLLM and torch once more:
-on a small CPU that is a third of the time until the first token, and half a gigabyte.
+The asynchronous engine computes in a process of its own, which imports vLLM and torch once more.
+On a small CPU that takes a third of the time until the first token, and half a gigabyte.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ STOP_S = 30.0
 
 
 class EngineDeadError(RuntimeError):
-    """The engine has failed and answers nothing any more; named as vLLM's own."""
+    """The engine has failed and answers no more requests; named after vLLM's own error."""
 
 
 class EngineThread:
     """The part of vLLM's ``AsyncLLM`` that ``engine.py`` uses, computed by an ``LLMEngine``.
 
-    Only the thread touches the engine. Between two engine steps it does what it was asked for
-    since, in that order.
+    Only the thread touches the engine. Between two engine steps it makes the calls that came in
+    since, in their order.
     """
 
     def __init__(self, on_step: Callable[[], None]) -> None:
@@ -45,7 +45,7 @@ class EngineThread:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     async def start(self, build: Callable[[], Any]) -> None:
-        """Begin the thread, which calls ``build`` for its ``LLMEngine``; raises what it raises."""
+        """Start the thread, which calls ``build`` for its ``LLMEngine``; raises its errors."""
 
         def first() -> None:
             self._engine = build()
@@ -56,9 +56,10 @@ class EngineThread:
     async def generate(
         self, prompt: Any, parameters: Any, request_id: str, lora_request: Any = None
     ) -> AsyncIterator[Any]:
-        """The finished output of one request; given up when the caller is cancelled.
+        """Yield the finished output of one request; aborts it when the caller is cancelled.
 
-        Raises what the engine says of a request it does not take, EngineDeadError when it fails.
+        Raises the engine's own error for a request that it refuses, EngineDeadError when the engine
+        has failed.
         """
         name, sampled = f"{next(self._names)}/{request_id}", Future[Any]()
 
@@ -77,15 +78,15 @@ class EngineThread:
         yield output
 
     def get_num_unfinished_requests(self) -> int:
-        """Requests handed over and not answered."""
+        """Requests that were handed over and not answered."""
         return len(self._sampling)
 
     async def pause_generation(self, **_: Any) -> None:
-        """Take no further engine step; requests stay where they are."""
+        """Make no further engine step; requests stay where they are."""
         await self._call(lambda: self._pause(True))
 
     async def resume_generation(self) -> None:
-        """Go on with all requests."""
+        """Continue with all requests."""
         await self._call(lambda: self._pause(False))
 
     async def collective_rpc(self, method: str, kwargs: dict[str, Any] | None = None) -> list[Any]:
@@ -93,7 +94,7 @@ class EngineThread:
         return await self._call(lambda: self._engine.collective_rpc(method, kwargs=kwargs))
 
     async def add_lora(self, request: Any) -> bool:
-        """Load an adapter; False when the engine does not take it."""
+        """Load an adapter; False when the engine refuses it."""
         return await self._call(lambda: self._engine.add_lora(request))
 
     async def remove_lora(self, lora_id: int) -> bool:
@@ -105,7 +106,7 @@ class EngineThread:
         self._raise_if_dead()
 
     def shutdown(self) -> None:
-        """End the thread after the step under way; what was not answered fails."""
+        """End the thread after the step under way; requests that were not answered fail."""
         self._stopped = True
         self._calls.put((lambda: None, Future()))  # wakes it
         if self._thread.is_alive():
@@ -115,7 +116,7 @@ class EngineThread:
         self._raise_if_dead()
         done = Future[Any]()
         self._calls.put((function, done))
-        if self._error is not None:  # the thread ended in between, and reads nothing any more
+        if self._error is not None:  # the thread has ended meanwhile
             self._fail_all()
         return await asyncio.wrap_future(done)
 
@@ -137,7 +138,7 @@ class EngineThread:
         self._fail_all()
 
     def _do_next(self) -> bool:
-        """Do what was asked for next, and wait for it if there is nothing to compute."""
+        """Make the next call, if there is one; wait for it while there is nothing to compute."""
         idle = self._paused or self._engine is None or not self._engine.has_unfinished_requests()
         try:
             function, done = self._calls.get(block=idle)

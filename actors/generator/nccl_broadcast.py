@@ -1,8 +1,8 @@
-"""Broadcast of whole weights to all replicas at once, over NCCL, by vLLM's own weight transfer.
+"""NCCL broadcast: sends whole weights to all replicas at once, with vLLM's own weight transfer.
 
-One process with a GPU of its own is rank 0 and the replicas' GPUs are the other ranks. What a push
-costs then hardly depends on how many replicas there are. A group lasts while its members do; who
-joins later, or takes a lost one's place, loads from the object store first.
+One process with a GPU of its own is rank 0, and the replicas' GPUs are the other ranks. The cost
+of a push then hardly depends on the number of replicas. A group lasts as long as its members do; a
+replica that joins later, or takes a lost one's place, loads from the object store first.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Meta(NamedTuple):
-    """What a receiver must know of a tensor before it comes."""
+    """Description of a tensor, which its receivers need before it arrives."""
 
     name: str
     dtype: torch.dtype
@@ -34,35 +34,35 @@ class Meta(NamedTuple):
 
 
 class ReplicaClient:
-    """The calls by which vLLM's sender leads its receivers, made to every replica at a time.
+    """The calls that vLLM's sender makes to its receivers, here to all replicas at the same time.
 
-    ``ranks`` is the number of ranks (GPUs) of one replica. Raises TimeoutError where one does not
-    answer within ``limit_s``.
+    ``ranks`` is the number of ranks (GPUs) of one replica. Raises TimeoutError where a replica does
+    not answer within ``limit_s`` seconds.
     """
 
     def __init__(self, replicas: list[Any], ranks: int, limit_s: float) -> None:
         self.replicas, self.ranks, self.limit_s = replicas, ranks, limit_s
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
-        """Join the group; the first rank of each replica follows the last of the one before."""
+        """Join the group; the first rank of a replica follows the last of the one before."""
         first = init_info["rank_offset"]
         places = range(first, first + self.ranks * len(self.replicas), self.ranks)
         self._all("init", [init_info | {"rank_offset": place} for place in places])
 
     def start_weight_update(self) -> None:
-        """Stop sampling and make ready."""
+        """Stop sampling and get ready to receive."""
         self._all("start", [{}] * len(self.replicas))
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
-        """Receive; runs while rank 0 sends."""
+        """Receive tensors while rank 0 sends them."""
         self._all("update", [update_info] * len(self.replicas))
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
-        """Take over what was received and go on sampling."""
+        """Continue sampling with the weights that were received."""
         self._all("finish", [{}] * len(self.replicas))
 
     def leave(self) -> None:
-        """Forget the group."""
+        """Leave the group."""
         self._all("leave", [{}] * len(self.replicas))
 
     def _all(self, step: str, infos: list[dict[str, Any]]) -> None:
@@ -74,8 +74,8 @@ class ReplicaClient:
 
 
 class Source:
-    """The weights of one version, tensor by tensor, under the names of the checkpoint and in the
-    type that engines compute in. An adapter is merged into the base weights on the way."""
+    """The weights of one version, tensor by tensor, named as in the checkpoint and in the type that
+    engines compute in. An adapter is merged into the base weights on the way."""
 
     def __init__(self, config: Config, model_dir: Path, device: str) -> None:
         self.config, self.model_dir, self.device = config, model_dir, device
@@ -118,7 +118,7 @@ class WeightSender:
         self.trainer: Any = None
 
     def send(self, update: WeightUpdate, replicas: list[Any]) -> None:
-        """Give ``update`` to exactly these replicas; returns when all sample with it."""
+        """Send ``update`` to exactly these replicas; returns when all sample with it."""
         self.source.state = unpack(update)
         if self.client is None or self.client.replicas != replicas:
             self._form_group(replicas)
@@ -129,7 +129,7 @@ class WeightSender:
         settings = self.config.generator
         if self.client is not None:
             self.trainer.shutdown()
-            # Those that are gone need not leave.
+            # Replicas that are gone need not leave.
             staying = [one for one in self.client.replicas if one in replicas]
             ReplicaClient(staying, settings.tensor_parallel_size, settings.timeout_s).leave()
         self.client = ReplicaClient(replicas, settings.tensor_parallel_size, settings.timeout_s)

@@ -1,7 +1,7 @@
-"""A generator replica: one engine in one Ray actor.
+"""Generator replica: the actor that holds one engine.
 
-It samples what it is asked to and stamps every completion with the policy
-version; it knows nothing of batches, staleness or other replicas.
+It samples what it is asked to and stamps every completion with the policy version that sampled it.
+It knows nothing of batches, staleness or other replicas.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.generator.engine import Engine
-from actors.generator.types import ReplicaReport, Request, Sampled
+from actors.generator.types import Completion, ReplicaReport, Request
 from actors.runtime.metrics import record
 from actors.weights.update import Probe, WeightUpdate
 from unisd_core.common.fast_imports import importing
@@ -20,8 +20,8 @@ from unisd_core.common.process import tree_memory
 from unisd_core.config.run import Config
 
 PROBE_GAP = {"float32": 1e-3, "bfloat16": 0.3}
-"""Nats by which an engine's log-probs of improbable tokens may differ from the learner's on
-average; in float32 about 1e-5 was seen."""
+"""Largest mean difference, in nats, between an engine's log-probs of improbable tokens and the
+learner's; about 1e-5 was measured in float32."""
 
 
 class GeneratorReplica:
@@ -50,14 +50,14 @@ class GeneratorReplica:
         return self.report()
 
     async def load(self, update: WeightUpdate) -> ReplicaReport:
-        """Switch to a new policy version and report it back.
+        """Serve a new policy version and report it back.
 
-        Raises RuntimeError when the engine does not compute what the version has to.
+        Raises RuntimeError when the engine's log-probs of the probe are not those of the learner.
         """
         async with self.loading:
             self.checksum = await self.transport.load(update)
             if update.probe is not None:
-                await self._check(update.version, update.probe)
+                await self._check_probe(update.version, update.probe)
         return self.report()
 
     async def transfer(self, step: str, info: dict[str, Any]) -> None:
@@ -69,20 +69,21 @@ class GeneratorReplica:
             self.loading.release()
 
     async def adopt(self, update: WeightUpdate) -> ReplicaReport:
-        """Serve what was broadcast as ``update``, whose buckets did not come this way.
+        """Serve the weights that were broadcast; ``update`` describes them and has no buckets.
 
-        Raises RuntimeError when the engine does not compute what the version has to.
+        Raises as :meth:`load`.
         """
         async with self.loading:
             self.transport.adopt(update.version)
             self.checksum = update.checksum
             if update.probe is not None:
-                await self._check(update.version, update.probe)
+                await self._check_probe(update.version, update.probe)
         return self.report()
 
-    async def _check(self, version: int, probe: Probe) -> None:
-        said = await self.engine.read(list(probe.ids), self.transport.serving.adapter)
-        gaps = [abs(mine - its) for mine, its in zip(probe.logprobs, said, strict=True)]
+    async def _check_probe(self, version: int, probe: Probe) -> None:
+        adapter = self.transport.serving.adapter
+        logprobs = await self.engine.prompt_logprobs(list(probe.ids), adapter)
+        gaps = [abs(ours - theirs) for ours, theirs in zip(logprobs, probe.logprobs, strict=True)]
         gap, limit = sum(gaps) / len(gaps), PROBE_GAP[self.config.model.dtype]
         if not gap <= limit:
             raise RuntimeError(
@@ -90,11 +91,11 @@ class GeneratorReplica:
                 f"from it (limit {limit})"
             )
 
-    async def generate(self, requests: list[Request], together: bool = False) -> list[Sampled]:
-        """Sample every request; answers are in the order of the requests.
+    async def generate(self, requests: list[Request], together: bool = False) -> list[Completion]:
+        """Sample every request; completions are in the order of the requests.
 
-        ``together`` starts all of them in one engine step and shares it with no other call, which
-        makes the outcome independent of timing (staleness 0).
+        ``together`` starts all of them in one engine step and shares the engine with no other
+        call, so that completions do not depend on timing (staleness 0).
         """
         if not together:
             return await asyncio.gather(*(self._one(request) for request in requests))
@@ -104,25 +105,25 @@ class GeneratorReplica:
             await self.engine.release_when_waiting(tasks)
             return await asyncio.gather(*tasks)
 
-    async def _one(self, request: Request) -> Sampled:
+    async def _one(self, request: Request) -> Completion:
         self._enter()
-        lease = self.transport.begin()
+        served = self.transport.begin()
         began = time.time()
         try:
             done = await self.engine.sample(
-                request.key, request.prompt_ids, request.sampling, lease.adapter
+                request.key, request.prompt_ids, request.sampling, served.adapter
             )
         finally:
-            await self.transport.finish(lease)
+            await self.transport.finish(served)
             self._leave()
         self.tokens += len(done.token_ids)
         record("sampled_tokens", len(done.token_ids))
-        return Sampled(
+        return Completion(
             token_ids=done.token_ids,
             logprobs=done.logprobs,
             finish_reason=done.finish_reason,
-            version_first=lease.version,
-            version_last=self.transport.version if self.transport.in_place else lease.version,
+            version_first=served.version,
+            version_last=self.transport.version if self.transport.in_place else served.version,
             replica=self.index,
             began=began,
             ended=time.time(),
@@ -148,7 +149,7 @@ class GeneratorReplica:
             busy_seconds=self.busy_seconds,
             peak_memory=tree_memory(),
             progress=self.engine.steps,
-            # While weights are loaded, requests are meant to wait.
+            # Requests wait on purpose while weights are loaded.
             running=0 if self.loading.locked() else self.running,
         )
 

@@ -1,4 +1,4 @@
-"""The places of the pool's replicas: who is ready, at which version, and who waits for one."""
+"""Router: the state of each replica, and the choice of the one that a group of requests goes to."""
 
 from __future__ import annotations
 
@@ -6,143 +6,187 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 from actors.generator.types import ReplicaReport
 from actors.runtime.metrics import record
+from actors.weights.update import WeightUpdate
 
 
-@dataclass
-class Slot:
-    """Place of one replica; the actor in it may change."""
+class ReplicaState(Enum):
+    """Where a replica is in its life. Only a READY one is given requests and weights."""
+
+    STARTING = auto()
+    """Loads the model at the start of the run, which waits for it."""
+    JOINING = auto()
+    """Loads the model in the middle of the run. Nobody waits for it."""
+    READY = auto()
+    """Answers requests."""
+    DRAINING = auto()
+    """Answers the requests that it has, and then leaves."""
+    LOST = auto()
+    """Its actor is gone. The run waits for the next one."""
+    ABANDONED = auto()
+    """Its actor is gone and could not be replaced. The others do its work until it can be."""
+
+
+AWAITED = {ReplicaState.STARTING, ReplicaState.READY, ReplicaState.LOST}
+"""States of the replicas that have to serve a version before the run goes on with it."""
+
+
+@dataclass(eq=False)
+class Replica:
+    """A replica as the pool sees it. It keeps its index when the actor behind it is replaced."""
 
     index: int
+    state: ReplicaState = ReplicaState.STARTING
     actor: Any = None
     version: int = -1
     running: int = 0
-    """Requests it has been given and not answered."""
-    ready: bool = False
-    abandoned: bool = False
-    """It could not be filled again; the others do its work until it can."""
-    joining: bool = False
-    """It was added while the run goes on and has not had a replica yet."""
-    leaving: bool = False
-    """It gets no more requests and goes when those it has are answered."""
-    lost_at: float | None = None
-    """Time of the event loop at which its replica was lost; None while it has one."""
+    """Requests that it was given and has not answered."""
+    lost_at: float = 0.0
+    """Time of the event loop at which its last actor was lost."""
     progress: int = -1
-    """Engine steps at the last look, and since when (loop time) there have been no more."""
+    """Engine steps at the last health check."""
     idle_since: float = 0.0
+    """Time of the event loop since which no check has found more of them."""
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the run waits for this replica."""
+        return self.state in AWAITED
+
+    async def answer(self, call: Any, timeout_s: float) -> Any:
+        """The result of a remote call to this replica. Raises TimeoutError that names it."""
+        try:
+            return await asyncio.wait_for(call, timeout_s)
+        except TimeoutError:
+            raise TimeoutError(
+                f"generator replica {self.index} did not answer within {timeout_s:.0f} s"
+            ) from None
 
 
-class Slots:
-    """All places and the condition under which they change.
+class Router:
+    """All replicas, and the condition ``changed``, which is notified when one of them changes.
 
-    ``stall_timeout_s`` is the longest wait for a replica, in seconds.
+    ``count`` replicas are there from the start. ``stall_timeout_s`` is the longest wait for a
+    replica, in seconds.
     """
 
     def __init__(self, count: int, stall_timeout_s: float) -> None:
-        self.all: list[Slot] = []
+        self.replicas: list[Replica] = []
         self.stall_timeout_s = stall_timeout_s
-        self._numbers = itertools.count()
+        self.newest: WeightUpdate | None = None
+        """The weights that were pushed last; None is the untrained model."""
+        self._indices = itertools.count()
         for _ in range(count):
-            self.add(joining=False)
+            self.add(ReplicaState.STARTING)
         self.changed = asyncio.Condition()
         self.failure: str | None = None
 
-    def ready(self, min_version: int = -1) -> list[Slot]:
-        """Places that may be given requests which need ``min_version``."""
+    def ready(self, min_version: int = -1) -> list[Replica]:
+        """Replicas that may be given requests which need ``min_version``."""
         return [
-            slot
-            for slot in self.all
-            if slot.ready and not slot.leaving and slot.version >= min_version
+            replica
+            for replica in self.replicas
+            if replica.state is ReplicaState.READY and replica.version >= min_version
         ]
 
-    def add(self, joining: bool) -> Slot:
-        """One more place; a ``joining`` one is not waited for."""
-        slot = Slot(next(self._numbers), joining=joining)
-        self.all.append(slot)
-        return slot
+    def add(self, state: ReplicaState) -> Replica:
+        """Add a replica that has no actor yet."""
+        replica = Replica(next(self._indices), state)
+        self.replicas.append(replica)
+        return replica
 
-    async def remove(self, slot: Slot) -> None:
-        """Take a place away; nobody waits for it any more."""
+    async def remove(self, replica: Replica) -> None:
+        """Forget a replica; nobody waits for it any more."""
         async with self.changed:
-            self.all.remove(slot)
-            slot.ready = False
-            record("replicas_ready", len(self.ready()))
+            self.replicas.remove(replica)
+            self._count_ready()
             self.changed.notify_all()
 
-    async def drained(self, slot: Slot) -> None:
-        """Give ``slot`` no more requests and return when it has answered those it has."""
+    async def wait_drained(self, replica: Replica) -> None:
+        """Return when a DRAINING replica has answered its requests, or was lost."""
         async with self.changed:
-            slot.leaving = True
-            await self.until(
-                lambda: slot.running == 0 or not slot.ready,
-                lambda: f"replica {slot.index} still works on {slot.running} requests",
+            await self.wait_until(
+                lambda: replica.running == 0,
+                lambda: f"replica {replica.index} still works on {replica.running} requests",
             )
 
-    async def acquire(self, min_version: int, load: int) -> Slot:
-        """The ready place with the fewest requests, with ``load`` more. Waits for one.
+    async def acquire(self, min_version: int, load: int) -> Replica:
+        """The ready replica with the fewest requests, with ``load`` more. Waits for one.
 
-        The first to have a new version does not get everybody's work: a place takes no more than
-        ``load`` above the one with the fewest requests, whose version is on its way.
+        The first replica to have a new version does not get everybody's work: each takes at most
+        ``load`` requests more than the least busy one, whose version is on its way.
 
-        Raises RuntimeError when a replica is lost for good, TimeoutError with the versions they
-        are at."""
+        Raises RuntimeError when the pool has failed, TimeoutError with the versions of all
+        replicas.
+        """
         async with self.changed:
-            await self.until(
-                lambda: self._next(min_version, load) is not None,
+            await self.wait_until(
+                lambda: self._choose(min_version, load) is not None,
                 lambda: (
                     f"no generator replica reached version {min_version} "
-                    f"(they are at {[slot.version for slot in self.all]})"
+                    f"(they are at {[replica.version for replica in self.replicas]})"
                 ),
             )
-            slot = self._next(min_version, load)
-            assert slot is not None
-            slot.running += load
-            return slot
+            replica = self._choose(min_version, load)
+            assert replica is not None
+            replica.running += load
+            return replica
 
-    def _next(self, min_version: int, load: int) -> Slot | None:
+    def _choose(self, min_version: int, load: int) -> Replica | None:
         new_enough = self.ready(min_version)
         if not new_enough:
             return None
-        slot = min(new_enough, key=lambda slot: (slot.running, slot.index))
+        replica = min(new_enough, key=lambda replica: (replica.running, replica.index))
         least = min(other.running for other in self.ready())
-        return slot if slot.running < least + load else None
+        return replica if replica.running < least + load else None
 
-    async def release(self, slot: Slot, actor: Any, load: int) -> None:
-        """``actor`` has answered, or never will."""
+    async def release(self, replica: Replica, actor: Any, load: int) -> None:
+        """Take back ``load`` requests: ``actor`` has answered them, or never will."""
         async with self.changed:
-            if slot.actor is actor:
-                slot.running -= load
+            if replica.actor is actor:
+                replica.running -= load
             self.changed.notify_all()
 
-    def open(self, slot: Slot, report: ReplicaReport) -> None:
-        """Give ``slot`` requests from now on. Under the lock."""
-        slot.version, slot.ready = report.version, True
-        slot.abandoned = slot.joining = False
-        slot.progress, slot.lost_at = -1, None
+    def mark_ready(self, replica: Replica, report: ReplicaReport) -> None:
+        """Give requests to ``replica`` from now on. The caller holds ``changed``."""
+        replica.state, replica.version = ReplicaState.READY, report.version
+        replica.progress = -1
         self.failure = None
         self.changed.notify_all()
-        record("replicas_ready", len(self.ready()))
+        self._count_ready()
 
-    def close(self, slot: Slot) -> None:
-        """No more requests for ``slot``; its replica is lost."""
-        slot.ready, slot.running, slot.actor = False, 0, None
+    def mark_lost(self, replica: Replica) -> None:
+        """Give no more requests to ``replica``, whose actor is lost. One that was leaving anyway
+        stays DRAINING, with nothing left to answer."""
+        if replica.state is not ReplicaState.DRAINING:
+            replica.state = ReplicaState.LOST
+        replica.running, replica.actor = 0, None
+        replica.lost_at = asyncio.get_running_loop().time()
+        self._count_ready()
+
+    async def mark_abandoned(self, replica: Replica) -> None:
+        """Wait for ``replica`` no more."""
+        async with self.changed:
+            replica.state = ReplicaState.ABANDONED
+            self.changed.notify_all()
+
+    def _count_ready(self) -> None:
         record("replicas_ready", len(self.ready()))
-        if slot.lost_at is None:
-            slot.lost_at = asyncio.get_running_loop().time()
 
     async def fail(self, message: str) -> None:
-        """Nobody can be served any more; those who wait are told so."""
+        """Nobody can be served any more; all who wait are told so."""
         async with self.changed:
             self.failure = message
             self.changed.notify_all()
 
-    async def until(self, ready: Callable[[], bool], late: Callable[[], str]) -> None:
-        """Wait, under the lock, until ``ready()``; it still holds when this returns.
+    async def wait_until(self, ready: Callable[[], bool], late: Callable[[], str]) -> None:
+        """Wait until ``ready()``. The caller holds ``changed``, also when this returns.
 
-        Raises RuntimeError when a replica is lost for good, TimeoutError with ``late()``.
+        Raises RuntimeError when the pool has failed, TimeoutError that begins with ``late()``.
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + self.stall_timeout_s

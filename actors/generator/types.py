@@ -1,8 +1,21 @@
-"""Messages between actors. Plain data, no behaviour."""
+"""Types: plain data that passes between the generators and those who ask them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Decoding settings of one request; temperature 0 is greedy."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int | None
+    stop_token_ids: tuple[int, ...]
+    top_k: int = 0
+    """Most likely tokens kept; 0 keeps all."""
 
 
 @dataclass(frozen=True)
@@ -15,8 +28,18 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """A completion with the policy versions it was sampled under.
+class EngineOutput:
+    """Sampled ids with the log-prob of each (temperature 1, whole vocabulary) and why sampling
+    ended."""
+
+    token_ids: list[int]
+    logprobs: list[float]
+    finish_reason: str
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What an engine sampled, with the policy versions that it was sampled under.
 
     ``version_first`` and ``version_last`` differ only where weights were replaced in place
     while the request ran; the row counts as old as the first. ``began`` and ``ended`` are Unix
@@ -35,38 +58,19 @@ class Sampled:
 
 @dataclass(frozen=True)
 class ReplicaReport:
-    """What a replica says of itself: the version it serves, the checksum of what it loaded, its
-    work so far, the peak of its main memory (actor and engine) in bytes, the steps its engine has
-    made, and the requests that wait for one."""
+    """The state of a replica's engine: the version it serves, with the checksum of the weights it
+    loaded, and the work it has done."""
 
     replica: int
     version: int
     checksum: str
     tokens: int
+    """Sampled so far."""
     busy_seconds: float
+    """Time in which at least one request was running."""
     peak_memory: int = 0
+    """Bytes of main memory, of the actor and its engine together."""
     progress: int = 0
+    """Engine steps so far."""
     running: int = 0
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Decoding settings of one request; temperature 0 is greedy."""
-
-    temperature: float
-    top_p: float
-    max_tokens: int
-    seed: int | None
-    stop_token_ids: tuple[int, ...]
-    top_k: int = 0
-    """Most likely tokens kept; 0 keeps all."""
-
-
-@dataclass(frozen=True)
-class Completion:
-    """Sampled ids with the log-prob of each (temperature 1, whole vocabulary) and why sampling
-    ended."""
-
-    token_ids: list[int]
-    logprobs: list[float]
-    finish_reason: str
+    """Requests that wait for an engine step."""

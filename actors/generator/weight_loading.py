@@ -1,9 +1,9 @@
-"""Transports that load a new policy version into one engine: two behind one call.
+"""Weight loading: two transports that bring a new policy version into one engine.
 
-``AdapterTransport`` loads the LoRA adapter under a name that is never used
-again; rollouts in flight finish under the version they began with.
-``MergedTransport`` replaces the weights in place, merged from the float32 base each time;
-rollouts in flight continue under the new version and are stamped with both.
+``AdapterTransport`` loads the LoRA adapter under a name that is never used again. Rollouts in
+flight finish under the version they began with. ``MergedTransport`` replaces the weights in place,
+merged from the float32 base each time. Rollouts in flight continue under the new version and are
+stamped with both.
 """
 
 from __future__ import annotations
@@ -28,18 +28,20 @@ from unisd_core.models.lora import save_adapter, save_full
 
 @dataclass(frozen=True)
 class ServedVersion:
-    """What serves a request: the version, and the engine's handle where that is an adapter."""
+    """The weights that a request is sampled with."""
 
     version: int
     serial: int = 0
+    """Number of the load; a version may be loaded again after a rollback."""
     adapter: Any = None
+    """The engine's handle of the adapter; None where the weights are in place."""
 
 
 class Transport(ABC):
-    """Loads updates into one engine and knows which version a request is served by."""
+    """Loads updates into one engine and knows which version serves a request."""
 
     in_place: bool
-    """Whether a request that is running changes version with a load."""
+    """Whether running requests continue under the new version."""
 
     def __init__(self, engine: Engine, config: Config, model_dir: Path) -> None:
         self.engine, self.config, self.model_dir = engine, config, model_dir
@@ -47,7 +49,7 @@ class Transport(ABC):
 
     @property
     def version(self) -> int:
-        """The version that serves a request which starts now."""
+        """The version that serves requests which start now."""
         return self.serving.version
 
     async def load(self, update: WeightUpdate) -> str:
@@ -55,7 +57,7 @@ class Transport(ABC):
 
         Raises ValueError when the bytes received are not those published.
         """
-        # Files and sums in a thread: the replica must answer while it loads.
+        # Files and checksums in a thread: the replica must answer while it loads.
         state = await asyncio.to_thread(unpack, update)
         with tempfile.TemporaryDirectory(
             prefix="unisd-push-", dir=_scratch(update.size), ignore_cleanup_errors=True
@@ -69,19 +71,25 @@ class Transport(ABC):
 
     @abstractmethod
     async def _load(self, state: dict[str, torch.Tensor], version: int, folder: Path) -> None:
-        """Give the engine what is in ``state`` and set ``self.serving``."""
+        """Load the tensors of ``state`` into the engine and set ``self.serving``. ``folder`` is
+        empty, and is deleted afterwards."""
+
+    def adopt(self, version: int) -> None:
+        """Serve the weights of ``version``, which the engine received by a broadcast."""
+        raise NotImplementedError(f"{type(self).__name__} takes no broadcast")
 
     def begin(self) -> ServedVersion:
-        """A request starts; :meth:`finish` takes the lease back."""
+        """The version for a request that starts now; the caller hands it back to
+        :meth:`finish`."""
         return self.serving
 
     @abstractmethod
-    async def finish(self, lease: ServedVersion) -> None:
-        """The request that began with ``lease`` has ended."""
+    async def finish(self, served: ServedVersion) -> None:
+        """The request that ``served`` was given to has ended."""
 
 
 class MergedTransport(Transport):
-    """Full weights in place."""
+    """Replaces the weights in place."""
 
     in_place = True
 
@@ -95,15 +103,14 @@ class MergedTransport(Transport):
         self.adopt(version)
 
     def adopt(self, version: int) -> None:
-        """The engine has the weights of ``version`` in place."""
         self.serving = ServedVersion(version)
 
-    async def finish(self, lease: ServedVersion) -> None:
-        """Nothing is kept per request."""
+    async def finish(self, served: ServedVersion) -> None:
+        """Nothing is kept for a request."""
 
 
 class AdapterTransport(Transport):
-    """One immutable adapter per load; an old one is unloaded when its last request ends."""
+    """Loads an adapter for each version, and unloads an old one when its last request ends."""
 
     in_place = False
 
@@ -116,38 +123,42 @@ class AdapterTransport(Transport):
     async def _load(self, state: dict[str, torch.Tensor], version: int, folder: Path) -> None:
         await self._save_adapter(state, folder)
         self._loads += 1
-        # A version can be published again after a rollback; its name is new all the same.
+        # The name is new even where a version is published again after a rollback.
         adapter = await self.engine.load_adapter(f"v{version}-{self._loads}", folder)
         self.serving = ServedVersion(version, self._loads, adapter)
         self._loaded[self._loads] = self.serving
-        for lease in list(self._loaded.values()):
-            await self._unload_if_idle(lease)
+        for served in list(self._loaded.values()):
+            await self._unload_if_idle(served)
 
     def begin(self) -> ServedVersion:
         self._running[self.serving.serial] += 1
         return self.serving
 
-    async def finish(self, lease: ServedVersion) -> None:
-        self._running[lease.serial] -= 1
-        await self._unload_if_idle(lease)
+    async def finish(self, served: ServedVersion) -> None:
+        self._running[served.serial] -= 1
+        await self._unload_if_idle(served)
 
-    async def _unload_if_idle(self, lease: ServedVersion) -> None:
-        serial = lease.serial
-        if lease is self.serving or self._running[serial] > 0:
+    async def _unload_if_idle(self, served: ServedVersion) -> None:
+        serial = served.serial
+        if served is self.serving or self._running[serial] > 0:
             return
         if self._loaded.pop(serial, None) is not None:
-            await self.engine.drop_adapter(lease.adapter)
+            await self.engine.drop_adapter(served.adapter)
 
 
 def _scratch(size: int) -> str | None:
-    """Shared memory where it holds ``size`` bytes twice over (containers often give it 64 MB)."""
+    """Shared memory where ``size`` bytes fit into it twice (containers often limit it to 64 MB);
+    None is the usual folder for temporary files."""
     shared = Path("/dev/shm")
     return str(shared) if shared.is_dir() and shutil.disk_usage(shared).free > 2 * size else None
 
 
 def choose_transport(config: Config) -> type[Transport]:
-    """``auto``: merged on CPU, where LoRA kernels were measured three times slower, and for full
-    fine-tuning; adapter on GPU."""
+    """The transport of ``generator.transport``.
+
+    ``auto`` is the adapter on GPU, and merged weights for full fine-tuning and on CPU, where LoRA
+    kernels were measured to be three times slower.
+    """
     choice = config.generator.transport
     if choice == "auto":
         whole = config.generator.gpus == 0 or config.model.finetune == "full"

@@ -1,4 +1,7 @@
-"""Methods added to vLLM's workers, by name, so that this file needs no vLLM."""
+"""Worker extension: methods that vLLM adds to its workers.
+
+The engine names the class by its path, so that this file needs no vLLM.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from typing import Any
 
 
 class InPlaceWeights:
-    """Puts new weights in the place of those the worker computes with."""
+    """Replaces the weights that the worker computes with."""
 
     model_runner: Any
     reload_weights: Callable[..., None]
 
     def merge_adapter(self, base: str, adapter: str) -> None:
-        """Load the model folder ``base``, which the worker began with, with a PEFT folder merged
-        into it, tensor by tensor, so that the sum is never written anywhere."""
+        """Load the model in ``base``, which the worker began with, and merge the PEFT folder
+        ``adapter`` into it tensor by tensor, so that merged weights are never written to disk."""
         from unisd_core.models.merge import merged_weights
         from unisd_core.models.saved_weights import read_adapter
 
@@ -24,10 +27,10 @@ class InPlaceWeights:
         self.reload_weights(weights_iterator=weights)
 
     def repack_head(self) -> None:
-        """Prepare the LM head again from the weights now in place.
+        """Prepare the LM head again from the weights that are now in place.
 
-        On CPU the head computes from a packed copy of its weight, which vLLM makes anew only for
-        layers whose own name is in the files it reloads; a head tied to the embeddings has none.
+        On CPU the head computes from a packed copy of its weight. vLLM renews the copy only for
+        layers whose name is in the files it reloads, where a head tied to the embeddings is not.
         """
         head = getattr(self.model_runner.get_model(), "lm_head", None)
         method = getattr(head, "quant_method", None)

@@ -20,7 +20,7 @@ from ray.exceptions import RayError
 from actors.admission.gate import GateClient
 from actors.admission.ledger import Admission
 from actors.generator.pool import PoolClient
-from actors.generator.types import Request, Sampled, Sampling
+from actors.generator.types import Completion, Request, Sampling
 from actors.runtime.calls import first_line
 from unisd_core.common.schema import TRAJECTORY
 from unisd_core.config.run import Config
@@ -108,16 +108,16 @@ def _source(draw: float, teacher_share: float, gold_share: float) -> str:
     return "teacher" if draw < gold_share + teacher_share else "student"
 
 
-def gold(ticket: Admission, ids: list[int]) -> Sampled:
+def gold(ticket: Admission, ids: list[int]) -> Completion:
     """The reference as a completion. Nobody sampled it, so it has no behaviour log-probs and is as
     old as its ticket allows at most: it never goes stale."""
     version = ticket.min_version
-    return Sampled(ids, [0.0] * len(ids), "stop", version, version, -1)
+    return Completion(ids, [0.0] * len(ids), "stop", version, version, -1)
 
 
 def trajectories(
     prompts: pa.Table,
-    sampled: Sequence[Sampled],
+    sampled: Sequence[Completion],
     *,
     position: Sequence[int],
     attempt: Sequence[int],

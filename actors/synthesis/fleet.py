@@ -11,7 +11,7 @@ import ray.data
 from ray.data import Dataset
 from ray.exceptions import RayError
 
-from actors.generator.group import Generators
+from actors.generator.group import GeneratorGroup
 from actors.generator.pool import PoolClient
 from actors.generator.types import Sampling
 from actors.runtime.calls import START_TIMEOUT_S, coordinator_actor
@@ -35,7 +35,7 @@ from unisd_core.synthesis.sources import PromptSource
 from unisd_core.views.builder import auxiliary_count
 
 
-class Synthesizer(Generators):
+class Synthesizer(GeneratorGroup):
     """``config`` is that of the stages; an engine needs no more room than it samples from."""
 
     def __init__(self, config: Config, model_dir: Path) -> None:

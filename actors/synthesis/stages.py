@@ -18,7 +18,7 @@ import pyarrow as pa
 from ray.exceptions import RayError
 
 from actors.generator.pool import PoolClient
-from actors.generator.types import Request, Sampled, Sampling
+from actors.generator.types import Completion, Request, Sampling
 from actors.runtime.calls import first_line
 from actors.stream.generate import trajectories
 from actors.stream.score import Score
@@ -162,7 +162,7 @@ class Sample:
         source = "teacher" if taught else "student"
         return Draw(index, number, source, Request(key, ids, sampling))
 
-    async def _sample(self, draws: list[Draw]) -> list[Sampled]:
+    async def _sample(self, draws: list[Draw]) -> list[Completion]:
         async with self.room:
             try:
                 requests = [draw.request for draw in draws]
@@ -181,8 +181,8 @@ class Sample:
                 return [_nothing(f"{FAILED}{first_line(error)}") for _ in draws]
 
 
-def _nothing(reason: str) -> Sampled:
-    return Sampled([], [], reason, 0, 0, -1)
+def _nothing(reason: str) -> Completion:
+    return Completion([], [], reason, 0, 0, -1)
 
 
 class ScoreBlock(Score):

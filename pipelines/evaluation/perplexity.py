@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.perplexity import TestSetTexts, measure_perplexity
+from actors.perplexity import TextsToScore, score_test_sets
 from pipelines.evaluation.plan import EvaluationPlan
 from unisd_core.evaluation.held_out import HeldOutSet
 from unisd_core.evaluation.outcomes import Outcomes
@@ -21,7 +21,7 @@ class Perplexities:
 
     def __init__(self, plan: EvaluationPlan) -> None:
         self.plan = plan
-        self.sets: dict[str, TestSetTexts] = {}
+        self.sets: dict[str, TextsToScore] = {}
 
     def add(
         self, task: Task, test_set: HeldOutSet, outcomes: Outcomes, baseline: Outcomes | None
@@ -30,7 +30,7 @@ class Perplexities:
         model = self.plan.model
         builder = ViewBuilder(model.tokenizer, task, self.plan.config, model.stop_token_ids)
         pairs = list(zip(test_set.rows, test_set.prompts, strict=True))
-        self.sets[test_set.name] = TestSetTexts(
+        self.sets[test_set.name] = TextsToScore(
             gold=[PromptCompletion(ids, builder.completion(row, ids)) for row, ids in pairs],
             own=self._answers(test_set, outcomes),
             others=self._answers(test_set, baseline) if baseline else None,
@@ -49,6 +49,4 @@ class Perplexities:
     def read(self) -> dict[str, TextScores]:
         """Measure everything that was collected."""
         plan = self.plan
-        return measure_perplexity(
-            plan.config, plan.model.folder, plan.base, plan.trained, self.sets
-        )
+        return score_test_sets(plan.config, plan.model.folder, plan.base, plan.trained, self.sets)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.generator.client import Predictor
+from actors.generator.completions import CachedCompletions
 from actors.generator.pool import PoolClient
 from actors.generator.types import Sampling
 from actors.weights.buckets import weight_update
@@ -153,7 +153,7 @@ class EvaluationPlan:
 
     def answer(self, pool: PoolClient, task: Task, test_set: HeldOutSet) -> Outcomes:
         """Ask every row and score the answers."""
-        predictor = Predictor(
+        completions = CachedCompletions(
             pool,
             self.model.tokenizer,
             self.weights,
@@ -161,7 +161,7 @@ class EvaluationPlan:
             in_flight=self.config.generator.groups_in_flight,
         )
         answers = [
-            predictor.complete(test_set.prompts, self.sampling(task, test_set, number))
+            completions.complete(test_set.prompts, self.sampling(task, test_set, number))
             for number in range(self.samples)
         ]
         return score_outcomes(task, test_set.rows, answers)

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from actors.generator.client import rollout_sampling
+from actors.generator.completions import rollout_sampling
 from actors.generator.types import Sampling
 from actors.weights.buckets import weight_update
 from actors.weights.update import WeightUpdate

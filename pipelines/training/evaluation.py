@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from actors.generator.client import Predictor
+from actors.generator.completions import CachedCompletions
 from actors.generator.pool import PoolClient
 from actors.runtime.resource_plan import render_plan, resource_plan
 from pipelines.command.console import report
@@ -117,11 +117,11 @@ def _complete(
     setup: RunSetup, pool: PoolClient, prompts: list[list[int]], version: int
 ) -> list[Written]:
     """Greedy answers; the untrained model's are the same for every run."""
-    predictor = Predictor(
+    completions = CachedCompletions(
         pool,
         setup.model.tokenizer,
         setup.model.weights if version == 0 else None,
         version=version,
         in_flight=setup.config.generator.groups_in_flight,
     )
-    return predictor.complete(prompts, [setup.greedy] * len(prompts))
+    return completions.complete(prompts, [setup.greedy] * len(prompts))

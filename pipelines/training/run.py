@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from actors.fleet import Fleet
-from actors.generator.client import pool_writing
+from actors.generator.completions import pool_writing
 from actors.generator.types import Sampling
 from actors.learners import Learners
 from pipelines.command.incidents import IncidentFollower

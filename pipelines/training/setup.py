@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from actors.admission.ledger import visited_rows
-from actors.generator.client import greedy, rollout_sampling
+from actors.generator.completions import greedy_sampling, rollout_sampling
 from actors.generator.types import Sampling
 from unisd_core.config.run import Config
 from unisd_core.evaluation.held_out import HeldOutSet, load_test_set, with_prompts
@@ -56,7 +56,7 @@ class RunSetup:
     @property
     def greedy(self) -> Sampling:
         """How test sets are decoded."""
-        return greedy(self.config.rollout.max_completion_length, self.model.stop_token_ids)
+        return greedy_sampling(self.config.rollout.max_completion_length, self.model.stop_token_ids)
 
 
 def prepare(config: Config) -> RunSetup:

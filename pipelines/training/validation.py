@@ -17,7 +17,7 @@ from torch import Tensor
 
 from actors.checkpoints import folder as checkpoints
 from actors.fleet import Fleet
-from actors.generator.client import as_text, sample
+from actors.generator.completions import as_text, sample
 from pipelines.command.console import report
 from pipelines.command.follower import Follower
 from pipelines.training.setup import RunSetup

@@ -1,4 +1,4 @@
-"""A generator pool whose replicas are scripted, for the tests of the pool and of its size."""
+"""A generator pool whose replicas are scripted, for the tests of its routing and its lifecycle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import ray
 from actors.generator.pool import GeneratorPool
 from actors.runtime.calls import coordinator_actor
 from actors.supervision.watchdog import Watchdog
-from tests.support.scripted_replica import ScriptedReplica
+from tests.support.scripted_replica import ScriptedReplica, ScriptedSender
 from unisd_core.config.run import Config
 
 
@@ -22,10 +22,9 @@ def pool_cluster():
 
 
 @pytest.fixture
-def scripted(pool_cluster, monkeypatch, tmp_path):
+def scripted(pool_cluster, tmp_path):
     """Runs a scenario with a started pool, by default of two replicas, and a folder of scheduled
     faults; takes settings of the generator."""
-    monkeypatch.setattr(GeneratorPool, "replica", ScriptedReplica)
 
     def run(scenario, **generator):
         settings = {"replicas": 2, "cpus": 0.5, "timeout_s": 3.0, "stall_s": 60.0, **generator}
@@ -33,7 +32,7 @@ def scripted(pool_cluster, monkeypatch, tmp_path):
 
         async def whole():
             watch = coordinator_actor(Watchdog, tmp_path.name).remote()
-            pool = GeneratorPool(config, str(tmp_path), watch)
+            pool = GeneratorPool(config, str(tmp_path), watch, ScriptedReplica, ScriptedSender)
             await pool.start()
             try:
                 await asyncio.wait_for(scenario(pool, tmp_path), 60)

@@ -20,8 +20,7 @@ import ray
 import ray.train
 
 from actors.fleet import SCORER_QUEUE, Fleet
-from actors.generator.pool import GeneratorPool
-from actors.generator.types import ReplicaReport, Request, Sampled, Sampling
+from actors.generator.types import Completion, ReplicaReport, Request, Sampling
 from actors.learner.job import LearnerJob
 from actors.stream.agree import Agree
 from actors.stream.dataset import fixed_stage
@@ -118,13 +117,13 @@ class SleepingReplica:
         self.version, self.checksum = update.version, update.checksum
         return self.check()
 
-    async def generate(self, requests: list[Request], together: bool) -> list[Sampled]:
+    async def generate(self, requests: list[Request], together: bool) -> list[Completion]:
         if not together:
             return await asyncio.gather(*map(self._one, requests))
         async with self.alone:
             return await asyncio.gather(*map(self._one, requests))
 
-    async def _one(self, request: Request) -> Sampled:
+    async def _one(self, request: Request) -> Completion:
         self.running += 1
         async with self.places:
             version, began = self.version, time.time()
@@ -133,7 +132,9 @@ class SleepingReplica:
         self.running -= 1
         self.done += 1
         ids, logprobs = [7] * length, [-1.0] * length
-        return Sampled(ids, logprobs, "stop", version, self.version, self.index, began, time.time())
+        return Completion(
+            ids, logprobs, "stop", version, self.version, self.index, began, time.time()
+        )
 
     def check(self) -> ReplicaReport:
         return ReplicaReport(
@@ -141,10 +142,6 @@ class SleepingReplica:
         )
 
     async def stop(self) -> None: ...
-
-
-class SleepingPool(GeneratorPool):
-    replica = SleepingReplica
 
 
 class SleepingScore:
@@ -208,10 +205,6 @@ def publish(job: LearnerJob, update: WeightUpdate) -> None:
     job.store.publish(kept, None)
 
 
-class SleepingFleet(Fleet):
-    pooling = SleepingPool
-
-
 @dataclass(frozen=True)
 class Outcome:
     """``step_s``: seconds between steps, the first few left out. ``push_s``: of each push."""
@@ -234,7 +227,7 @@ def run(work: Workload, folder: Path, warm_up: int = 5) -> Outcome:
         {"uid": str(n), "row": n, "prompt_ids": [7] * 100, "view_ids": [[7] * 200] * 4}
         for n in range(1000)
     ]
-    with SleepingFleet(work.config(), folder) as fleet:
+    with Fleet(work.config(), folder, SleepingReplica) as fleet:
         fleet.wait_ready()
         rollouts = (
             fleet.admission(pa.Table.from_pylist(rows, schema=PROMPT), SAMPLING)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from actors.generator.group import Generators
+from actors.generator.group import GeneratorGroup
 from actors.generator.pool import PoolClient
 from actors.runtime import ray_session as ray_cluster
 from actors.runtime.calls import coordinator_actor
@@ -47,7 +47,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path) -> An
     monkeypatch.setattr(ray_cluster, "connect", lambda _: None)
     script: dict[str, Any] = {}
 
-    def start(self: Generators, config: Any, model_dir: Path, plan: Any) -> None:
+    def start(self: GeneratorGroup, config: Any, model_dir: Path, plan: Any) -> None:
         self.config, self.model_dir = config, model_dir
         self.watch = WatchdogClient(coordinator_actor(Watchdog, "watch").remote())
         stop = load_tokenizer(model_dir).eos_token_id
@@ -56,12 +56,12 @@ def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path) -> An
         self.pool = PoolClient(pool)
         self._starting = self.pool.start.remote()
 
-    def stop(self: Generators, *_: object) -> None:
+    def stop(self: GeneratorGroup, *_: object) -> None:
         script["answered"], script["most"] = ray.get(self.pool.handle.account.remote())
         for actor in self._actors():
             ray.kill(actor)
 
-    monkeypatch.setattr(Generators, "__init__", start)
+    monkeypatch.setattr(GeneratorGroup, "__init__", start)
     monkeypatch.setattr(synthesizer.Synthesizer, "__exit__", stop)
 
     def whole(*arguments: str, limit: int | None = None, full: int = 0) -> int:

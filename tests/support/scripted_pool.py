@@ -7,7 +7,7 @@ import random
 import time
 from pathlib import Path
 
-from actors.generator.types import Request, Sampled
+from actors.generator.types import Completion, Request
 
 FILL_S = 10.0
 """How long the first answer waits for more requests."""
@@ -25,7 +25,7 @@ class ScriptedPool:
     async def start(self) -> None:
         pass
 
-    async def generate(self, requests: list[Request], version: int) -> list[Sampled]:
+    async def generate(self, requests: list[Request], version: int) -> list[Completion]:
         self.waiting += len(requests)
         self.most = max(self.most, self.waiting)
         deadline = time.monotonic() + FILL_S
@@ -40,10 +40,10 @@ class ScriptedPool:
         self.answered += len(requests)
         return [self._answer(request, version) for request in requests]
 
-    def _answer(self, request: Request, version: int) -> Sampled:
+    def _answer(self, request: Request, version: int) -> Completion:
         rng = random.Random(request.sampling.seed)
         ids = [rng.randrange(40, 60) for _ in range(rng.randrange(3, 9))] + [self.stop]
-        return Sampled(ids, [-0.5] * len(ids), "stop", version, version, 0)
+        return Completion(ids, [-0.5] * len(ids), "stop", version, version, 0)
 
     async def account(self) -> tuple[int, int]:
         """Requests answered, and the most at a time."""

@@ -1,18 +1,21 @@
-"""A stand-in for a generator replica; in a file of its own, so that it imports no torch."""
+"""A stand-in for a generator replica, and what the tests of its pool send to it; in a file of its
+own, so that it imports no torch."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+from typing import Any
 
-from actors.generator.types import ReplicaReport, Request, Sampled
+from actors.generator.types import Completion, ReplicaReport, Request, Sampling
 from actors.weights.update import WeightUpdate
 from unisd_core.config.run import Config
 
 
 class ScriptedReplica:
-    """A replica without an engine that dies, hangs or refuses when told to, once per file."""
+    """A replica without an engine that dies, hangs or refuses when told to, once per file. As long
+    as there is a file ``unstartable``, it cannot be started."""
 
     def __init__(self, config: Config, model_dir: str, index: int):
         self.index, self.version, self.folder = index, 0, model_dir
@@ -21,6 +24,8 @@ class ScriptedReplica:
     async def start(self) -> ReplicaReport:
         if self._first_time("stillborn"):
             os._exit(1)
+        if os.path.exists(os.path.join(self.folder, "unstartable")):
+            raise RuntimeError("no room")
         return self.check()
 
     async def load(self, update: WeightUpdate) -> ReplicaReport:
@@ -36,7 +41,7 @@ class ScriptedReplica:
         self.version = update.version
         return ReplicaReport(self.index, self.version, update.checksum, 0, 0.0)
 
-    async def generate(self, requests: list[Request], together: bool) -> list[Sampled]:
+    async def generate(self, requests: list[Request], together: bool) -> list[Completion]:
         for request in requests:
             if request.prompt_ids == [1] and self._first_time("die"):
                 os._exit(1)
@@ -53,7 +58,7 @@ class ScriptedReplica:
                 raise ValueError("prompt is empty")
         await asyncio.sleep(0.05)
         return [
-            Sampled(request.prompt_ids, [0.0], "stop", self.version, self.version, self.index)
+            Completion(request.prompt_ids, [0.0], "stop", self.version, self.version, self.index)
             for request in requests
         ]
 
@@ -85,3 +90,25 @@ def first_time(folder: str, what: str) -> bool:
         return False
     os.unlink(path)
     return True
+
+
+def requests(*prompts: int) -> list[Request]:
+    """One request for each prompt of one token; what the replica does depends on the token."""
+    sampling = Sampling(1.0, 1.0, 4, None, ())
+    return [Request(f"{n}-{prompt}", [prompt], sampling) for n, prompt in enumerate(prompts)]
+
+
+def update(version: int) -> WeightUpdate:
+    """A version without weights."""
+    return WeightUpdate(version, (), f"sum-{version}")
+
+
+async def incidents(pool: Any, at_least: int = 0) -> list[str]:
+    """What the watch was told, once there is that much: a replica is ready before its note is
+    sent."""
+    told: list[str] = []
+    while True:
+        told += [f"{one.who}: {one.what}" for one in await pool.lifecycle.watch.drain.remote()]
+        if len(told) >= at_least:
+            return told
+        await asyncio.sleep(0.02)

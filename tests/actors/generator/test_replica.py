@@ -25,11 +25,11 @@ class Engine:
     steps = 0
 
     def __init__(self, *_: Any) -> None:
-        self.said: list[float] = []
+        self.logprobs: list[float] = []
 
-    async def read(self, ids: list[int], adapter: Any = None) -> list[float]:
+    async def prompt_logprobs(self, ids: list[int], adapter: Any = None) -> list[float]:
         assert (ids, adapter) == ([5, 6, 7], "adapter of 4")
-        return self.said
+        return self.logprobs
 
 
 class Transport:
@@ -51,8 +51,8 @@ def load(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     replica: Any = GeneratorReplica(Config(), str(tiny_model), 0)
     replica.transport = Transport()
 
-    def push(said: list[float], probe: Probe | None = PROBE) -> ReplicaReport:
-        replica.engine.said = said
+    def push(logprobs: list[float], probe: Probe | None = PROBE) -> ReplicaReport:
+        replica.engine.logprobs = logprobs
         return asyncio.run(replica.load(WeightUpdate(4, (), "sum", probe=probe)))
 
     return push
@@ -63,10 +63,10 @@ def test_an_engine_that_computes_what_it_must_is_taken(load: Any) -> None:
     assert (report.version, report.checksum) == (4, "sum")
 
 
-@pytest.mark.parametrize("said", [[-1.0, -2.01], [-1.0, math.nan]])
-def test_an_engine_with_other_weights_is_refused(load: Any, said: list[float]) -> None:
+@pytest.mark.parametrize("logprobs", [[-1.0, -2.01], [-1.0, math.nan]])
+def test_an_engine_with_other_weights_is_refused(load: Any, logprobs: list[float]) -> None:
     with pytest.raises(RuntimeError, match="given version 4 but computes log-probs"):
-        load(said)
+        load(logprobs)
 
 
 def test_weights_without_a_probe_are_taken_as_they_are(load: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from actors.admission.ledger import Admission
-from actors.generator.types import Sampled
+from actors.generator.types import Completion
 from actors.stream.generate import gold, trajectories
 from unisd_core.common.schema import PROMPT, TRAJECTORY
 
@@ -15,7 +15,7 @@ PROMPTS = [
      "gold_ids": [9, 2], "negative_ids": [[7] * n]}
     for n in range(3)
 ]  # fmt: skip
-SAMPLED = [Sampled([5, 2], [-0.5, -0.1], "stop", 4, 5, 1, 10.0, 11.0) for _ in TICKETS]
+SAMPLED = [Completion([5, 2], [-0.5, -0.1], "stop", 4, 5, 1, 10.0, 11.0) for _ in TICKETS]
 
 
 def made(source: str, negatives: list[list[int] | None]) -> pa.Table:

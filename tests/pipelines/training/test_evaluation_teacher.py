@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from actors.generator.client import greedy
-from actors.generator.types import Request, Sampled
+from actors.generator.completions import greedy_sampling
+from actors.generator.types import Completion, Request
 from pipelines.training.evaluation import check_teacher
 from tests.support.toy_task import ToyTask, toy_row
 from unisd_core.common.errors import UserError
@@ -34,15 +34,15 @@ class AnsweringPool:
         self.right, self.generate = right, self
         self.asked: list[list[int]] = []
 
-    def remote(self, requests: list[Request], version: int) -> list[Sampled]:
+    def remote(self, requests: list[Request], version: int) -> list[Completion]:
         return [self.answer(*request.prompt_ids, version) for request in requests]
 
-    def answer(self, view: int, row: int, version: int) -> Sampled:
+    def answer(self, view: int, row: int, version: int) -> Completion:
         self.asked.append([view, row])
         text = ROWS[row].reference if row < self.right[view] else "no idea"
-        return Sampled(list(text.encode()), [], "stop", version, version, 0)
+        return Completion(list(text.encode()), [], "stop", version, version, 0)
 
-    def wait(self, answers: list[Sampled], _: float) -> list[Sampled]:
+    def wait(self, answers: list[Completion], _: float) -> list[Completion]:
         return answers
 
 
@@ -54,7 +54,7 @@ def check(right: dict[int, int], **sections: Any) -> AnsweringPool:
         task=ToyTask(),
         rows=SimpleNamespace(train=ROWS),
         model=SimpleNamespace(tokenizer=tokenizer, weights=None),
-        greedy=greedy(16, (0,)),
+        greedy=greedy_sampling(16, (0,)),
     )
     pool = AnsweringPool(right)
     check_teacher(setup, pool, PROMPTS)  # type: ignore[arg-type]

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from actors.generator import client as module
-from actors.generator.client import Predictor
-from actors.generator.types import Sampled, Sampling
+from actors.generator import completions as module
+from actors.generator.completions import CachedCompletions
+from actors.generator.types import Completion, Sampling
 from unisd_core.models.completion_cache import TextCache, Written
 
 GREEDY = Sampling(0.0, 1.0, 8, None, (2,))
@@ -29,28 +29,28 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
     def sample(
         pool: Any, prompts: list[list[int]], samplings: Any, version: int, in_flight: int
-    ) -> Iterator[Sampled]:
+    ) -> Iterator[Completion]:
         for ids in prompts:
             if ids == [9]:
                 raise ConnectionError
             seen.append(ids)
             reason = "length" if len(ids) > 2 else "stop"
-            yield Sampled(ids, [0.0] * len(ids), reason, version, version, 0)
+            yield Completion(ids, [0.0] * len(ids), reason, version, version, 0)
 
     monkeypatch.setattr(module, "sample", sample)
     return seen
 
 
-def predictor(folder: Path, weights: str | None = "w") -> Predictor:
-    return Predictor(None, Letters(), weights, cache=TextCache(folder))  # type: ignore[arg-type]
+def completions(folder: Path, weights: str | None = "w") -> CachedCompletions:
+    return CachedCompletions(None, Letters(), weights, cache=TextCache(folder))  # type: ignore[arg-type]
 
 
 def test_answers_come_in_the_order_of_the_prompts_and_are_asked_for_once(
     tmp_path: Path, asked: list[list[int]]
 ) -> None:
-    first = predictor(tmp_path).complete([[1], [0, 1, 2]], [GREEDY] * 2)
+    first = completions(tmp_path).complete([[1], [0, 1, 2]], [GREEDY] * 2)
     assert first == [Written("b", True), Written("abc", False)]
-    again = predictor(tmp_path).complete([[2], [0, 1, 2], [1]], [GREEDY] * 3)
+    again = completions(tmp_path).complete([[2], [0, 1, 2], [1]], [GREEDY] * 3)
     assert again == [Written("c", True), Written("abc", False), Written("b", True)]
     assert asked == [[1], [0, 1, 2], [2]]
 
@@ -62,8 +62,8 @@ def test_answers_come_in_the_order_of_the_prompts_and_are_asked_for_once(
 def test_nothing_of_other_weights_or_decoding_is_read_back(
     tmp_path: Path, asked: list[list[int]], weights: str | None, sampling: Sampling
 ) -> None:
-    predictor(tmp_path).complete([[1]], [WARM])
-    predictor(tmp_path, weights).complete([[1]], [sampling])
+    completions(tmp_path).complete([[1]], [WARM])
+    completions(tmp_path, weights).complete([[1]], [sampling])
     assert asked == [[1], [1]]
 
 
@@ -71,6 +71,6 @@ def test_an_interrupted_evaluation_keeps_what_had_arrived(
     tmp_path: Path, asked: list[list[int]]
 ) -> None:
     with pytest.raises(ConnectionError):
-        predictor(tmp_path).complete([[1], [9], [2]], [GREEDY] * 3)
-    predictor(tmp_path).complete([[1], [2]], [GREEDY] * 2)
+        completions(tmp_path).complete([[1], [9], [2]], [GREEDY] * 3)
+    completions(tmp_path).complete([[1], [2]], [GREEDY] * 2)
     assert asked == [[1], [2]]

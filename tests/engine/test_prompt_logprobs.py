@@ -1,4 +1,4 @@
-"""Reading given tokens under an adapter while other requests are sampled, as after each push."""
+"""Log-probs of given tokens under an adapter while other requests are sampled, as after a push."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow]
 IDS = [5, 9, 40, 77, 12, 33, 60, 8, 91, 14, 3]
 
 
-def test_an_engine_reads_under_an_adapter_while_it_samples(tmp_path: Path) -> None:
+def test_an_engine_gives_log_probs_under_an_adapter_while_it_samples(tmp_path: Path) -> None:
     folder, lora = make_tiny_model(tmp_path / "model"), Config().model.lora
     model = add_lora(load_base(folder), lora, seed=0)
     with torch.no_grad():
@@ -45,7 +45,9 @@ def test_an_engine_reads_under_an_adapter_while_it_samples(tmp_path: Path) -> No
                 for n in range(12)
             ]
             for _ in range(5):
-                assert await engine.read(IDS, adapter) == pytest.approx(expected, abs=1e-4)
+                assert await engine.prompt_logprobs(IDS, adapter) == pytest.approx(
+                    expected, abs=1e-4
+                )
             await asyncio.gather(*running)
         finally:
             engine.stop()
