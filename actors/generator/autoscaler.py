@@ -25,8 +25,8 @@ def wanted_change(idle: IdleShares, replicas: int, joining: int, least: int, mos
     return 0
 
 
-def reason(idle: IdleShares) -> str:
-    """What a change is explained with in the list of incidents."""
+def explain(idle: IdleShares) -> str:
+    """Why the pool changes, for the list of incidents."""
     return (
         f"in {idle.seconds:.0f} s the learner waited {idle.learner:.0%} of the time, "
         f"the generators {idle.generators:.0%}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from actors.generator.pool import PoolClient
 from actors.generator.types import Completion, Request, Sampling
 from unisd_core.config.run import Config
-from unisd_core.models.completion_cache import TextCache, Written, text_key
+from unisd_core.models.completion_cache import CompletionText, TextCache, text_key
 from unisd_core.models.model_files import ModelFiles
 from unisd_core.views.builder import ViewBuilder
 from unisd_core.views.writing import Writing
@@ -75,10 +75,10 @@ def sample(
         yield from pool.wait(group, LIMIT_S)
 
 
-def as_text(tokenizer: PreTrainedTokenizerBase, completion: Completion) -> Written:
+def as_text(tokenizer: PreTrainedTokenizerBase, completion: Completion) -> CompletionText:
     """The text of a completion without special tokens, and whether it ended by itself."""
     text = tokenizer.decode(completion.token_ids, skip_special_tokens=True)
-    return Written(str(text), completion.finish_reason == "stop")
+    return CompletionText(str(text), completion.finish_reason == "stop")
 
 
 class CachedCompletions:
@@ -106,7 +106,7 @@ class CachedCompletions:
 
     def complete(
         self, prompts: Sequence[list[int]], samplings: Sequence[Sampling]
-    ) -> list[Written]:
+    ) -> list[CompletionText]:
         """One text for every prompt under its own decoding settings, in order."""
         keys = [self._key(*asked) for asked in zip(prompts, samplings, strict=True)]
         found = [self.cache.get(key) if key else None for key in keys]
@@ -147,7 +147,7 @@ def pool_writing(
 
     def write(
         prompts: Sequence[str], *, temperature: float, max_tokens: int, seeds: Sequence[int]
-    ) -> list[Written]:
+    ) -> list[CompletionText]:
         stops = model.stop_token_ids
         completions = sample(
             pool,

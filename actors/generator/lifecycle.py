@@ -16,7 +16,7 @@ from ray.exceptions import ObjectLostError, RayActorError, RayError
 from ray.util import remove_placement_group
 
 from actors.admission.gate import GateClient
-from actors.generator.autoscaler import reason, wanted_change
+from actors.generator.autoscaler import explain, wanted_change
 from actors.generator.router import Replica, ReplicaState, Router
 from actors.generator.types import ReplicaReport
 from actors.runtime.calls import START_TIMEOUT_S, first_line
@@ -201,9 +201,9 @@ class ReplicaLifecycle:
             replicas = len(states) - joining
             change = wanted_change(idle, replicas, joining, settings.least, settings.most)
             if change > 0:
-                await self.scale_up(reason(idle))
+                await self.scale_up(explain(idle))
             elif change < 0:
-                self.scale_down(reason(idle))
+                self.scale_down(explain(idle))
 
     async def supervise(self) -> None:
         """Replace replicas that do not answer, or have requests and make no progress."""

@@ -17,7 +17,7 @@ from pipelines.training.setup import RunSetup
 from unisd_core.common.errors import UserError
 from unisd_core.evaluation.held_out import HeldOutSet
 from unisd_core.evaluation.outcomes import score_outcomes, write_outcomes
-from unisd_core.models.completion_cache import Written
+from unisd_core.models.completion_cache import CompletionText
 from unisd_core.reporting.run_dir import RunDir
 from unisd_core.views.builder import PromptTable, needs_teacher
 
@@ -115,7 +115,7 @@ def evaluate(
 
 def _complete(
     setup: RunSetup, pool: PoolClient, prompts: list[list[int]], version: int
-) -> list[Written]:
+) -> list[CompletionText]:
     """Greedy answers; the untrained model's are the same for every run."""
     completions = CachedCompletions(
         pool,

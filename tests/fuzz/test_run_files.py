@@ -29,7 +29,7 @@ from tests.fuzz.damage import (
 from tests.fuzz.harness import accepted, always, fuzz
 from unisd_core.config.run import Config, OutputsConfig
 from unisd_core.evaluation.comparison import ResultLine, compare
-from unisd_core.models.completion_cache import TextCache, Written
+from unisd_core.models.completion_cache import CompletionText, TextCache
 from unisd_core.models.saved_weights import find_saved
 from unisd_core.reporting.run_dir import RunDir
 
@@ -148,7 +148,7 @@ def test_results_of_an_evaluation(folder: Path, data: bytes) -> None:
 @given(damaged_bytes(b'{"text": "a", "finished": true}') | lines_of({"text": "", "finished": True}))
 def test_kept_texts(folder: Path, data: bytes) -> None:
     cache, key = TextCache(folder / "texts"), "ab" * 32
-    cache.put(key, Written("x", True))
+    cache.put(key, CompletionText("x", True))
     (folder / "texts" / "ab" / f"{key}.json").write_bytes(data)
     found = always("run files: kept text", cache.get, key)
     assert found is None or isinstance(found.text, str)

@@ -16,7 +16,7 @@ from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config
 from unisd_core.evaluation.held_out import HeldOutSet
 from unisd_core.evaluation.outcomes import Outcomes, score_outcomes
-from unisd_core.models.completion_cache import Written
+from unisd_core.models.completion_cache import CompletionText
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def right_on(plan: EvaluationPlan, rows: int) -> tuple[HeldOutSet, Outcomes]:
     """The first test set, with right answers to its first ``rows`` rows."""
     task, test_set = plan.test_sets()[0]
     answers = [
-        Written(row.reference if number < rows else "I do not know.", True)
+        CompletionText(row.reference if number < rows else "I do not know.", True)
         for number, row in enumerate(test_set.rows)
     ]
     return test_set, score_outcomes(task, test_set.rows, [answers])

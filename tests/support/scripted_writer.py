@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from unisd_core.models.completion_cache import TextCache
-from unisd_core.views.writing import Writing, Written
+from unisd_core.models.completion_cache import CompletionText, TextCache
+from unisd_core.views.writing import Writing
 
 
 class ScriptedWriter:
@@ -21,12 +21,12 @@ class ScriptedWriter:
 
     def __call__(
         self, prompts: Sequence[str], *, temperature: float, max_tokens: int, seeds: Sequence[int]
-    ) -> list[Written]:
+    ) -> list[CompletionText]:
         self.prompts += prompts
         self.seeds += seeds
         self.calls.append({"temperature": temperature, "max_tokens": max_tokens})
         pairs = zip(prompts, seeds, strict=True)
-        return [Written(self.script(prompt, seed), self.finished) for prompt, seed in pairs]
+        return [CompletionText(self.script(prompt, seed), self.finished) for prompt, seed in pairs]
 
     def writing(self, folder: Path, model: str = "checksum") -> Writing:
         return Writing(self, model, TextCache(folder))

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from unisd_core.common.errors import UserError, reason
 from unisd_core.common.files import atomic_path
-from unisd_core.models.completion_cache import Written
+from unisd_core.models.completion_cache import CompletionText
 from unisd_core.tasks.base import Task
 from unisd_core.tasks.row import Row
 
@@ -62,7 +62,7 @@ class Outcomes:
 
 
 def score_outcomes(
-    task: Task, rows: Sequence[Row], answers: Sequence[Sequence[Written]]
+    task: Task, rows: Sequence[Row], answers: Sequence[Sequence[CompletionText]]
 ) -> Outcomes:
     """Score ``answers[n][b]``, the n-th answer to ``rows[b]``, by the task's metric.
 

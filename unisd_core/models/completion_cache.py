@@ -25,7 +25,7 @@ LARGEST = 2**30
 
 
 @dataclass(frozen=True)
-class Written:
+class CompletionText:
     """A text the model wrote; ``finished`` when it ended by itself, not by the length limit."""
 
     text: str
@@ -73,7 +73,7 @@ class TextCache:
         self.largest = largest
         self._has_room = False
 
-    def get(self, key: str) -> Written | None:
+    def get(self, key: str) -> CompletionText | None:
         """The text under ``key``; None where there is none or its file is torn or malformed."""
         try:
             entry = json.loads(self._path(key).read_bytes())
@@ -86,9 +86,9 @@ class TextCache:
             return None
         with contextlib.suppress(OSError):  # a cache that can only be read serves as well
             os.utime(self._path(key))
-        return Written(text, finished)
+        return CompletionText(text, finished)
 
-    def put(self, key: str, written: Written) -> None:
+    def put(self, key: str, written: CompletionText) -> None:
         """Keep ``written`` under ``key``, atomically. Raises UserError when the folder cannot be
         written to."""
         path = self._path(key)

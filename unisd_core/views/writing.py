@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from unisd_core.common.errors import UserError
-from unisd_core.models.completion_cache import Determinants, TextCache, Written
+from unisd_core.models.completion_cache import CompletionText, Determinants, TextCache
 
 T = TypeVar("T")
 
@@ -22,7 +22,6 @@ __all__ = [
     "Writing",
     "WritingRequest",
     "WritingSettings",
-    "Written",
     "write_all",
 ]
 
@@ -32,7 +31,7 @@ class Writer(Protocol):
 
     def __call__(
         self, prompts: Sequence[str], *, temperature: float, max_tokens: int, seeds: Sequence[int]
-    ) -> list[Written]:
+    ) -> list[CompletionText]:
         """One text per prompt, in their order; ``seeds[i]`` fixes the sampling of prompt i."""
         ...
 

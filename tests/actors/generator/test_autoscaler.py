@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.admission.idle_time import IdleShares
-from actors.generator.autoscaler import WAITS, reason, wanted_change
+from actors.generator.autoscaler import WAITS, explain, wanted_change
 
 share = st.floats(0, 1)
 
@@ -25,7 +25,7 @@ def test_the_number_stays_in_its_bounds_and_follows_who_waits(
         assert change == (replicas < most)
 
 
-def test_the_reason_names_both_shares_and_the_time_they_are_of() -> None:
-    assert reason(IdleShares(0.9, 0.04, 60.2)) == (
+def test_the_explanation_names_both_shares_and_the_time_they_are_of() -> None:
+    assert explain(IdleShares(0.9, 0.04, 60.2)) == (
         "in 60 s the learner waited 90% of the time, the generators 4%"
     )

@@ -8,7 +8,7 @@ import pytest
 from actors.generator import completions as module
 from actors.generator.completions import CachedCompletions
 from actors.generator.types import Completion, Sampling
-from unisd_core.models.completion_cache import TextCache, Written
+from unisd_core.models.completion_cache import CompletionText, TextCache
 
 GREEDY = Sampling(0.0, 1.0, 8, None, (2,))
 WARM = dataclasses.replace(GREEDY, temperature=0.7, seed=1)
@@ -49,9 +49,13 @@ def test_answers_come_in_the_order_of_the_prompts_and_are_asked_for_once(
     tmp_path: Path, asked: list[list[int]]
 ) -> None:
     first = completions(tmp_path).complete([[1], [0, 1, 2]], [GREEDY] * 2)
-    assert first == [Written("b", True), Written("abc", False)]
+    assert first == [CompletionText("b", True), CompletionText("abc", False)]
     again = completions(tmp_path).complete([[2], [0, 1, 2], [1]], [GREEDY] * 3)
-    assert again == [Written("c", True), Written("abc", False), Written("b", True)]
+    assert again == [
+        CompletionText("c", True),
+        CompletionText("abc", False),
+        CompletionText("b", True),
+    ]
     assert asked == [[1], [0, 1, 2], [2]]
 
 

@@ -15,13 +15,13 @@ from unisd_core.evaluation.outcomes import (
     score_outcomes,
     write_outcomes,
 )
-from unisd_core.models.completion_cache import Written
+from unisd_core.models.completion_cache import CompletionText
 
 ROWS = [toy_row(str(number), f"question {number}", f"gold{number}") for number in range(4)]
 
 
-def written(*texts: str) -> list[Written]:
-    return [Written(text, not text.endswith("...")) for text in texts]
+def written(*texts: str) -> list[CompletionText]:
+    return [CompletionText(text, not text.endswith("...")) for text in texts]
 
 
 def test_every_sample_of_every_row_is_scored_in_its_place() -> None:
@@ -43,7 +43,7 @@ def test_parts_are_means_over_the_answers_that_report_them() -> None:
 
 
 @pytest.mark.parametrize("samples", [[], [[]], [written("a", "b", "c")]])
-def test_rows_and_answers_must_belong_together(samples: list[list[Written]]) -> None:
+def test_rows_and_answers_must_belong_together(samples: list[list[CompletionText]]) -> None:
     with pytest.raises(ValueError, match="answers"):
         score_outcomes(ToyTask(), ROWS, samples)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from unisd_core.models.completion_cache import TextCache, Written, text_key
+from unisd_core.models.completion_cache import CompletionText, TextCache, text_key
 
 KEYS = [text_key({"number": number}) for number in range(12)]
 
@@ -14,7 +14,7 @@ def filled(folder: Path) -> int:
     """Keeps a text under all keys but the last, the first being the oldest; returns their bytes."""
     cache = TextCache(folder)
     for age, key in enumerate(reversed(KEYS[:-1])):
-        cache.put(key, Written("words", True))
+        cache.put(key, CompletionText("words", True))
         os.utime(folder / key[:2] / f"{key}.json", (1e9 - age, 1e9 - age))
     return sum(file.stat().st_blocks * 512 for file in folder.glob("*/*.json"))
 
@@ -23,7 +23,7 @@ def test_the_texts_unused_for_longest_make_room_for_new_ones(tmp_path: Path) -> 
     size = filled(tmp_path)
     cache = TextCache(tmp_path, largest=size - 1)
     assert cache.get(KEYS[0]) is not None  # used now
-    cache.put(KEYS[-1], Written("new", True))
+    cache.put(KEYS[-1], CompletionText("new", True))
     kept = {number for number, key in enumerate(KEYS) if cache.get(key)}
     assert {0, 10, 11} <= kept and not kept & {1, 2, 3, 4, 5}
 
@@ -31,5 +31,5 @@ def test_the_texts_unused_for_longest_make_room_for_new_ones(tmp_path: Path) -> 
 def test_nothing_is_dropped_below_the_limit(tmp_path: Path) -> None:
     size = filled(tmp_path)
     cache = TextCache(tmp_path, largest=size)
-    cache.put(KEYS[-1], Written("new", True))
+    cache.put(KEYS[-1], CompletionText("new", True))
     assert all(cache.get(key) for key in KEYS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.scripted_writer import ScriptedWriter
 from unisd_core.common.errors import UserError
-from unisd_core.models.completion_cache import Determinants, TextCache, Written
+from unisd_core.models.completion_cache import CompletionText, Determinants, TextCache
 from unisd_core.views.writing import WritingRequest, WritingSettings, write_all
 
 SETTINGS = WritingSettings(temperature=0.7, max_tokens=32, retries=2)
@@ -59,8 +59,8 @@ def test_texts_come_back_as_they_were_put(
     tmp_path_factory: pytest.TempPathFactory, text: str, finished: bool
 ) -> None:
     cache = TextCache(tmp_path_factory.getbasetemp() / "texts")
-    cache.put("ab12", Written(text, finished))
-    assert cache.get("ab12") == Written(text, finished)
+    cache.put("ab12", CompletionText(text, finished))
+    assert cache.get("ab12") == CompletionText(text, finished)
     assert cache.get("ab13") is None
     assert [path.name for path in (cache.folder / "ab").iterdir()] == ["ab12.json"]
 
@@ -90,7 +90,7 @@ def test_the_cache_is_in_the_projects_cache_folder(
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file: texts of the model cannot be kept.*UNISD_CACHE"):
-        TextCache(tmp_path / "file").put("ab", Written("", True))
+        TextCache(tmp_path / "file").put("ab", CompletionText("", True))
 
 
 def test_the_same_inputs_never_ask_the_writer_again(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_cut_off_texts_are_refused(tmp_path: Path) -> None:
 
 def test_a_writer_that_loses_texts_is_an_error(tmp_path: Path) -> None:
     class Loses(ScriptedWriter):
-        def __call__(self, prompts: Any, **settings: Any) -> list[Written]:
+        def __call__(self, prompts: Any, **settings: Any) -> list[CompletionText]:
             return super().__call__(prompts, **settings)[1:]
 
     with pytest.raises(UserError, match="0 texts came back for 1"):
