@@ -29,6 +29,7 @@ from actors.runtime.calls import START_TIMEOUT_S, coordinator_actor
 from actors.runtime.placement import scorer_options
 from actors.runtime.resource_plan import COORDINATOR_CPUS, resource_plan
 from actors.stream.dataset import fixed_stage, stream_of
+from actors.supervision.watchdog import WatchdogClient
 from actors.weights.store import PushStatus, WeightStore, WeightStoreClient
 from unisd_core.config.run import Config
 
@@ -69,7 +70,7 @@ class Fleet(GeneratorGroup):
         if self.gate is not None:
             with contextlib.suppress(RayError, TimeoutError):
                 # Stages that wait at the gate would ask a dead one again, and Ray would say so.
-                self.gate.halt.within(HALT_S)()
+                self.gate.stop_now.within(HALT_S)()
         super().__exit__(*error)
 
     def _actors(self) -> list[Any]:
@@ -87,6 +88,7 @@ class Fleet(GeneratorGroup):
             training.max_staleness,
             training.max_steps,
             self.config.seed,
+            WatchdogClient("watch"),
             stall_timeout_s=self.config.stall_timeout_s,
             opened=False,
             # On CPU all batches that are sampled at the same time take as much longer, and the
@@ -147,7 +149,7 @@ class Fleet(GeneratorGroup):
         :meth:`Learners.train`, and no version is published."""
         assert self._prompts is not None, "admission() comes first"
         job = LearnerJob(self.config, self.model_dir, run_path, self.gate, self.store, self.watch)
-        return Learners(job, rollouts, self.pool, self._prompts["uid"].to_pylist(), work)
+        return Learners(job, rollouts, self.pool, work)
 
     def report(self, version: int) -> FleetReport:
         """State of the pushes and the replicas, once all replicas serve ``version``."""

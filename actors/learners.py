@@ -6,9 +6,8 @@ actors that coordinate the run are watched here too, since they must answer whil
 
 from __future__ import annotations
 
-import dataclasses
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +19,24 @@ from actors.generator.pool import PoolClient
 from actors.learner.job import LearnerJob
 from actors.learner.ray_train import TrainerThread, run_learner
 from actors.runtime.calls import START_TIMEOUT_S
+from actors.supervision.incidents import RunFailure
 from actors.supervision.liveness import LivenessProbe
 from unisd_core.common.errors import UserError
-from unisd_core.training.nonfinite_rows import BadRow, write_down
+from unisd_core.training.nonfinite_rows import write_down
 
 
 class Learners:
     """Workers that train from ``rollouts``; they load at once and get no prompt before
-    :meth:`train`. ``pool`` serves what they publish, ``uids`` names the rows of prompts, and
-    ``work`` is what each worker does."""
+    :meth:`train`. ``pool`` serves what they publish, and ``work`` is what each worker does."""
 
     def __init__(
         self,
         job: LearnerJob,
         rollouts: Dataset,
         pool: PoolClient,
-        uids: Sequence[str],
         work: Callable[[dict[str, Any]], None] = run_learner,
     ) -> None:
-        self.job, self.pool, self.uids = job, pool, uids
+        self.job, self.pool = job, pool
         self.config = job.config
         self.thread = TrainerThread(job, rollouts, work)
         self.thread.start()
@@ -60,7 +58,7 @@ class Learners:
                 for name in probe.look():
                     watch.record.remote(name, "did not answer; replaced")
             if asked.is_set():
-                job.gate.halt()
+                job.gate.stop_now()
                 self.thread.join(self.config.training.stop_grace_s)
                 return False
             if not isinstance(self.thread.error, RayActorError):
@@ -76,19 +74,17 @@ class Learners:
     def _raise_failure(self) -> None:
         error = self.thread.error
         if isinstance(error, TrainingFailedError):
-            # Ray Train passes errors on as text; what a user can mend was noted at the gate.
-            failure = self.job.gate.failure()
+            # Ray Train passes errors on as text; the watchdog knows what a user can mend.
+            failure = self.job.watch.failure()
             if failure:
-                raise UserError(failure + self._lost_rows(self.job.run_path)) from None
+                raise UserError(described(failure, self.job.run_path)) from None
         if error is not None:
             raise error
 
-    def _lost_rows(self, run_path: Path) -> str:
-        """Write down the last rows that were lost; says where they are found."""
-        lost = self.job.gate.lost()
-        if not lost:
-            return ""
-        file = write_down(
-            run_path, [BadRow(self.uids[row], **dataclasses.asdict(visit)) for row, visit in lost]
-        )
-        return f"; the last {len(lost)} of them are in {file}"
+
+def described(failure: RunFailure, run_path: Path) -> str:
+    """The reason, and where the rows are found that were lost before; writes those down."""
+    if not failure.lost:
+        return failure.reason
+    file = write_down(run_path, failure.lost)
+    return f"{failure.reason}; the last {len(failure.lost)} of them are in {file}"

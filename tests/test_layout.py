@@ -33,7 +33,7 @@ BENEATH = {
     "unisd_core.synthesis": "common config models reporting scoring tasks views",
     "actors.runtime": "",
     "actors.supervision": "runtime",
-    "actors.admission": "runtime",
+    "actors.admission": "runtime supervision",
     "actors.weights": "runtime",
     "actors.generator": "runtime supervision admission weights",
     "actors.stream": "runtime supervision admission generator weights",

@@ -17,6 +17,7 @@ import pyarrow as pa
 import ray.train
 import torch.distributed as dist
 
+from actors.admission.ledger import Outcome
 from actors.checkpoints import folder as checkpoints
 from actors.checkpoints.writer import CheckpointWriter
 from actors.learner.batch_reader import BatchReader
@@ -26,15 +27,16 @@ from actors.runtime.metrics import record
 from actors.weights.publisher import PolicyPublisher
 from unisd_core.common.errors import UserError
 from unisd_core.common.process import peak_memory, use_threads
+from unisd_core.common.visits import LostRow, visits_of
 from unisd_core.models.lora import adapter_checksum
 from unisd_core.objective.metrics import finalise_metrics
 from unisd_core.reporting.run_dir import RunDir
 from unisd_core.reporting.spans import Span, joined, stage_spans
 from unisd_core.training.batch_stats import BatchTotals, batch_totals
-from unisd_core.training.nonfinite_rows import BadBatches, BadRow, write_down
+from unisd_core.training.nonfinite_rows import BadBatches, write_down
 from unisd_core.training.student import Student
 from unisd_core.training.teacher import TeacherWeights
-from unisd_core.training.update import update_without_bad_rows, visits_of
+from unisd_core.training.update import update_without_bad_rows
 
 STATES = ("teacher_hidden", "teacher_features", "teacher_topk_ids", "teacher_topk_logprobs")
 """Columns that only the update reads."""
@@ -45,6 +47,9 @@ NOT_KEPT = (*STATES, "view_ids")
 
 OPENING_S = 0.5
 """Seconds between two looks at whether the gate is open."""
+
+TOO_OLD = "older than the limit at the learner"
+"""Why rows are stale that the gate let pass."""
 
 SMALLEST_CLIP = 1e-6
 """Nats; a quantile below this would clip every token."""
@@ -199,15 +204,15 @@ class Learner:
             # Workers step together or not at all.
             visits, late = [], visits + late
         if late and self.rank == 0:
-            self.job.gate.drop_stale(late)
+            self.job.gate.close(dict.fromkeys(late, TOO_OLD), Outcome.STALE)
         if not visits:
             return
         done = update_without_bad_rows(self.student, fresh, self.version, self._gather)
         self._count_bad(done.bad)
-        failed = [row.account for row in done.bad]
+        failed = {row.visit: row.reason for row in done.bad}
         if done.sums is None:
             if self.rank == 0:
-                self.job.gate.leave_out(failed)
+                self.job.gate.close(failed, Outcome.FAILED)
             return
         fresh, visits = done.rows, done.visits
         shares = self._gather((batch_totals(fresh, self.version), stage_spans(fresh)))
@@ -256,7 +261,7 @@ class Learner:
             self._save()
         self.waiting_since = time.perf_counter()
 
-    def _count_bad(self, bad: list[BadRow]) -> None:
+    def _count_bad(self, bad: list[LostRow]) -> None:
         """Account a batch that lost rows to bad numbers; past the limit the run ends with a
         UserError, on every worker."""
         if bad:
@@ -268,7 +273,7 @@ class Learner:
         if problem is None:
             return
         if self.rank == 0:
-            self.job.gate.give_up(problem)
+            self.job.gate.abort(problem)
         # The first worker that fails ends the others; the gate has to know the reason before.
         self._gather(None)
         raise UserError(problem)

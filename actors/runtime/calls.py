@@ -105,8 +105,9 @@ def first_line(error: BaseException) -> str:
 
 
 def coordinator_actor(cls: type, name: str) -> Any:
-    """An actor that only passes messages. Ray restarts it and asks it again; what it held, it has
-    forgotten."""
+    """An actor that only passes messages. Ray restarts it without its state and repeats the calls
+    it has not answered. Its own arguments must be small: those above 100 kB are put into the object
+    store, and nobody keeps them there for a restart."""
     return ray.remote(cls).options(
         name=name, num_cpus=0, max_concurrency=1000, max_restarts=-1, max_task_retries=-1
     )

@@ -11,6 +11,7 @@ import ray
 from actors.admission.gate import GateClient
 from actors.supervision.watchdog import WatchdogClient
 from unisd_core.common.schema import SCORED
+from unisd_core.common.visits import visits_of
 from unisd_core.config.run import Config
 from unisd_core.scoring.agreement_columns import with_agreement_weights
 from unisd_core.scoring.rollout_filter import RolloutFilter
@@ -56,15 +57,10 @@ class Agree:
     def _admissible(self, table: pa.Table) -> pa.Table:
         """Rows that pass the filter and that the gate still wants; the rest is reported to it."""
         reasons = self.filter.reasons(table)
-        rows = table.select(["position", "attempt", "version_first"]).to_pylist()
+        visits, versions = visits_of(table), table["version_first"].to_pylist()
         passing = [index for index, reason in enumerate(reasons) if reason is None]
-        visits = [tuple(rows[index].values()) for index in passing]
-        dropped = [
-            (row["position"], row["attempt"], reason)
-            for row, reason in zip(rows, reasons, strict=True)
-            if reason is not None
-        ]
-        wanted = self.gate.arrive(visits, dropped)
+        dropped = {visit: why for visit, why in zip(visits, reasons, strict=True) if why}
+        wanted = self.gate.arrive({visits[index]: versions[index] for index in passing}, dropped)
         kept = [index for index, keep in zip(passing, wanted, strict=True) if keep]
         # The type is given because none may be left.
         return table.take(pa.array(kept, pa.int64()))

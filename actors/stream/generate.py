@@ -18,11 +18,12 @@ import ray
 from ray.exceptions import RayError
 
 from actors.admission.gate import GateClient
-from actors.admission.ledger import Admission
+from actors.admission.ledger import Admission, Outcome
 from actors.generator.pool import PoolClient
 from actors.generator.types import Completion, Request, Sampling
 from actors.runtime.calls import first_line
 from unisd_core.common.schema import TRAJECTORY
+from unisd_core.common.visits import Visit
 from unisd_core.config.run import Config
 
 
@@ -40,62 +41,62 @@ class Generate:
         self.config, self.gate, self.pool = config, gate, pool
         self.prompts: pa.Table = ray.get(prompts)
         self.sampling = sampling
-        self.stream = gate.open_stream()
+        self.stream = gate.open_stream(self.prompts["uid"].to_pylist())
 
     async def __call__(self, slots: pa.Table) -> AsyncIterator[pa.Table]:
         (slot,) = slots["slot"].to_pylist()
-        tickets = await self.gate.admit.remote(self.stream, slot, self.config.rollout.chunk_size)
-        if not tickets:
+        admitted = await self.gate.admit.remote(self.stream, slot, self.config.rollout.chunk_size)
+        if not admitted:
             return
-        prompts = self.prompts.take([ticket.row for ticket in tickets])
-        visits = [self._visit(ticket, prompts, index) for index, ticket in enumerate(tickets)]
-        version = max(ticket.min_version for ticket in tickets)
-        requests = [visit.request for visit in visits if visit.request is not None]
+        prompts = self.prompts.take([admission.row for admission in admitted])
+        planned = [self._plan(*pair, prompts) for pair in enumerate(admitted)]
+        visits = [admission.visit for admission in admitted]
+        version = max(admission.min_version for admission in admitted)
+        requests = [rollout.request for rollout in planned if rollout.request is not None]
         try:
             sampled = await self.pool.generate.remote(requests, version) if requests else []
         except (RayError, TimeoutError, RuntimeError) as error:
             # Others take their place; the gate puts an end to a run of failures.
-            lost = [(ticket.position, ticket.attempt) for ticket in tickets]
-            await self.gate.fail.remote(lost, first_line(error))
+            losses = dict.fromkeys(visits, first_line(error))
+            await self.gate.close.remote(losses, Outcome.FAILED)
             return
         answers = iter(sampled)
         yield trajectories(
             prompts,
             [
-                gold(visit.ticket, prompts["gold_ids"][index].as_py())
-                if visit.request is None
+                gold(rollout.admission, prompts["gold_ids"][index].as_py())
+                if rollout.request is None
                 else next(answers)
-                for index, visit in enumerate(visits)
+                for index, rollout in enumerate(planned)
             ],
-            position=[ticket.position for ticket in tickets],
-            attempt=[ticket.attempt for ticket in tickets],
-            source=[visit.source for visit in visits],
-            negative=[visit.negative for visit in visits],
+            visits=visits,
+            source=[rollout.source for rollout in planned],
+            negative=[rollout.negative for rollout in planned],
         )
 
-    def _visit(self, ticket: Admission, prompts: pa.Table, index: int) -> PlannedRollout:
+    def _plan(self, index: int, admission: Admission, prompts: pa.Table) -> PlannedRollout:
         """Whose completion this visit takes, and its wrong reference; both depend on the seed and
         the position alone."""
-        rollout = self.config.rollout
-        rng = random.Random(f"{self.config.seed}/{ticket.position}")
+        rollout, visit = self.config.rollout, admission.visit
+        rng = random.Random(f"{self.config.seed}/{visit.position}")
         source = _source(rng.random(), rollout.teacher_share, rollout.gold_share)
         sampling = dataclasses.replace(self.sampling, seed=rng.getrandbits(62))
         negatives = prompts["negative_ids"][index].as_py() or []
         negative = rng.choice(negatives) if negatives else None
         if source == "gold":
-            return PlannedRollout(ticket, source, None, negative)
+            return PlannedRollout(admission, source, None, negative)
         student = source == "student"
         ids = prompts["prompt_ids"][index] if student else prompts["view_ids"][index][0]
-        request = Request(f"{ticket.position}/{ticket.attempt}", ids.as_py(), sampling)
-        return PlannedRollout(ticket, source, request, negative)
+        request = Request(f"{visit.position}/{visit.attempt}", ids.as_py(), sampling)
+        return PlannedRollout(admission, source, request, negative)
 
 
 @dataclass(frozen=True)
 class PlannedRollout:
-    """What one ticket asks for; ``request`` is None where the reference is the completion.
+    """What one admission asks for; ``request`` is None where the reference is the completion.
     ``negative`` is the prompt of the negative view, (P,), if the row has one."""
 
-    ticket: Admission
+    admission: Admission
     source: str
     request: Request | None
     negative: list[int] | None
@@ -108,10 +109,10 @@ def _source(draw: float, teacher_share: float, gold_share: float) -> str:
     return "teacher" if draw < gold_share + teacher_share else "student"
 
 
-def gold(ticket: Admission, ids: list[int]) -> Completion:
+def gold(admission: Admission, ids: list[int]) -> Completion:
     """The reference as a completion. Nobody sampled it, so it has no behaviour log-probs and is as
-    old as its ticket allows at most: it never goes stale."""
-    version = ticket.min_version
+    old as its admission allows at most: it never goes stale."""
+    version = admission.min_version
     return Completion(ids, [0.0] * len(ids), "stop", version, version, -1)
 
 
@@ -119,8 +120,7 @@ def trajectories(
     prompts: pa.Table,
     sampled: Sequence[Completion],
     *,
-    position: Sequence[int],
-    attempt: Sequence[int],
+    visits: Sequence[Visit],
     source: Sequence[str],
     negative: Sequence[list[int] | None] = (),
 ) -> pa.Table:
@@ -134,8 +134,8 @@ def trajectories(
             for ids, other in zip(views.to_pylist(), negative, strict=True)
         ]
     columns = {
-        "position": position,
-        "attempt": attempt,
+        "position": [visit.position for visit in visits],
+        "attempt": [visit.attempt for visit in visits],
         "uid": prompts["uid"],
         "row": prompts["row"],
         "prompt_ids": prompts["prompt_ids"],

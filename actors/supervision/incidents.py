@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from actors.runtime.metrics import record
+from unisd_core.common.visits import LostRow
 
 
 @dataclass(frozen=True)
@@ -17,12 +18,22 @@ class Incident:
     what: str
 
 
+@dataclass(frozen=True)
+class RunFailure:
+    """Why a run ended early, where a user can mend it. Ray Data and Ray Train pass on the text of
+    errors alone, so that whoever ends a run reports it here."""
+
+    reason: str
+    lost: tuple[LostRow, ...] = ()
+    """The last rows that were lost before it, where nobody has written them down."""
+
+
 class IncidentLog:
-    """Holds incidents until the driver takes them, and the reason for which a stage gave up."""
+    """Holds incidents until the driver takes them, and why the run failed."""
 
     def __init__(self) -> None:
         self._incidents: list[Incident] = []
-        self._failure: str | None = None
+        self._failure: RunFailure | None = None
 
     async def record(self, who: str, what: str) -> None:
         """Add an incident and count it."""
@@ -34,11 +45,14 @@ class IncidentLog:
         drained, self._incidents = self._incidents, []
         return drained
 
-    async def fail(self, reason: str) -> None:
-        """A stage ends its stream for a reason that a user can mend. Ray Data would pass on the
-        text alone. The first reason counts."""
-        self._failure = self._failure or reason
+    async def fail(self, failure: RunFailure) -> None:
+        """The run ends. The first failure counts."""
+        self._failure = self._failure or failure
 
-    async def failure(self) -> str | None:
-        """The reason of the stage that failed first, None where none did."""
+    async def failure(self) -> RunFailure | None:
+        """Why the run failed, None where it did not."""
         return self._failure
+
+    async def clear_failure(self) -> None:
+        """The run goes on: its learners have started again."""
+        self._failure = None

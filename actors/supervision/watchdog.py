@@ -95,3 +95,4 @@ class WatchdogClient(ActorClient):
     drain = remote_method(Watchdog.drain)
     fail = remote_method(Watchdog.fail)
     failure = remote_method(Watchdog.failure)
+    clear_failure = remote_method(Watchdog.clear_failure)

@@ -116,5 +116,5 @@ class Synthesizer(GeneratorGroup):
         except RayError:
             failure = self.watch.failure()
             if failure:
-                raise UserError(failure) from None
+                raise UserError(failure.reason) from None
             raise

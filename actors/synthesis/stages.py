@@ -22,10 +22,12 @@ from actors.generator.types import Completion, Request, Sampling
 from actors.runtime.calls import first_line
 from actors.stream.generate import trajectories
 from actors.stream.score import Score
+from actors.supervision.incidents import RunFailure
 from actors.supervision.watchdog import WatchdogClient
 from unisd_core.common.errors import UserError
 from unisd_core.common.fast_imports import importing
 from unisd_core.common.schema import PROMPT
+from unisd_core.common.visits import Visit
 from unisd_core.config.run import Config
 from unisd_core.synthesis.shard import FAILED, LEFT_OUT
 from unisd_core.synthesis.sources import PromptSource
@@ -65,7 +67,7 @@ def reporting_user_errors(watch: WatchdogClient) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        watch.fail(str(error))
+        watch.fail(RunFailure(str(error)))
         raise
 
 
@@ -143,11 +145,10 @@ class Sample:
         yield trajectories(
             prompts.take(indices),
             answers,
-            position=[
-                rows[index]["row"] * samples + number
+            visits=[
+                Visit(rows[index]["row"] * samples + number, 0)
                 for index, number in zip(indices, numbers, strict=True)
             ],
-            attempt=[0] * len(answers),
             source=[draw.source for draw in draws] + [""] * len(absent),
         )
 
@@ -176,7 +177,7 @@ class Sample:
                         f"{MAX_FAILURES} groups of prompts in a row could not be sampled "
                         f"({first_line(error)}); what is finished is kept, the same command goes on"
                     )
-                    await self.watch.fail.remote(reason)
+                    await self.watch.fail.remote(RunFailure(reason))
                     raise UserError(reason) from None
                 return [_nothing(f"{FAILED}{first_line(error)}") for _ in draws]
 

@@ -71,7 +71,7 @@ class Validation(Follower):
         replace_file(self.path / LINES, "".join(f"{json.dumps(one)}\n" for one in self.lines))
         self._say(line)
         if not at_end and is_over(self.lines, self.setup.config):
-            self.fleet.gate.end_soon()
+            self.fleet.gate.stop_after_this_step()
 
     def _measure(self, test_set: HeldOutSet, step: int) -> dict[str, Any]:
         began = time.perf_counter()

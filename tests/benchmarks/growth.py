@@ -15,8 +15,12 @@ import numpy as np
 import torch
 
 from actors.admission.gate import Gate
+from actors.admission.ledger import Admission
+from actors.supervision.watchdog import Watchdog
 from tests.benchmarks.stages import VIEWS, settings, trajectories
+from tests.support.direct_client import DirectClient
 from unisd_core.common.process import use_threads
+from unisd_core.common.visits import Visit
 from unisd_core.config.method import AgreementConfig
 from unisd_core.models.fetch import resolve_model
 from unisd_core.objective.agreement import agreement_weights
@@ -63,22 +67,22 @@ def gate(replicas: int = 8, chunk: int = 8) -> Callable[[], None]:
 
     async def steps() -> None:
         batch, asked = chunk * replicas, iter(range(10**9))
-        door = Gate(1000, batch, 2, 10, 0)
-        stream = await door.open_stream()
-        came: asyncio.Queue[list] = asyncio.Queue()
+        door = Gate(1000, batch, 2, 10, 0, DirectClient(Watchdog()))
+        stream = await door.open_stream(())
+        came: asyncio.Queue[list[Admission]] = asyncio.Queue()
 
         async def slot() -> None:
-            while tickets := await door.admit(stream, next(asked), chunk):
-                came.put_nowait(tickets)
+            while admitted := await door.admit(stream, next(asked), chunk):
+                came.put_nowait(admitted)
                 await asyncio.sleep(0)
 
         slots = [asyncio.create_task(slot()) for _ in range(3 * replicas)]
         for _ in range(10):
-            visits: list[tuple[int, int]] = []
+            visits: list[Visit] = []
             while len(visits) < batch:
-                rows = await came.get()
-                await door.arrive([(t.position, t.attempt, t.min_version) for t in rows], [])
-                visits += [(ticket.position, ticket.attempt) for ticket in rows]
+                versions = {one.visit: one.min_version for one in await came.get()}
+                await door.arrive(versions, {})
+                visits += versions
             await door.consume(visits)
         await asyncio.gather(*slots)
 

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import ray
 
-from actors.admission.gate import Gate
+from actors.admission.gate import Gate, GateClient
 from actors.runtime.calls import coordinator_actor
 from actors.runtime.ray_session import connect
+from actors.supervision.watchdog import WatchdogClient
 from tests.benchmarks.sleeping import Workload, run
+from unisd_core.common.visits import Visit
 
 REPLICAS = (1, 4, 16, 64)
 ADMISSIONS = 20_000
@@ -56,18 +58,20 @@ async def _admissions(chunk: int) -> float:
     of 64 replicas has."""
     batch = 64
     steps = ADMISSIONS // batch
-    gate = coordinator_actor(Gate, f"gate-{chunk}").remote(1000, batch, steps, steps, 0)
-    stream = await gate.open_stream.remote()
+    uids = [str(row) for row in range(1000)]
+    actor = coordinator_actor(Gate, f"gate-{chunk}")
+    gate = GateClient(actor.remote(len(uids), batch, steps, steps, 0, WatchdogClient("watch")))
+    stream = await gate.open_stream.remote(uids)
     numbers = iter(range(steps * batch // chunk))
     began = time.perf_counter()
 
-    async def slots() -> list[tuple[int, int]]:
-        done: list[tuple[int, int]] = []
+    async def slots() -> list[Visit]:
+        done: list[Visit] = []
         for number in numbers:
-            tickets = await gate.admit.remote(stream, number, chunk)
-            rows = [(ticket.position, ticket.attempt, ticket.min_version) for ticket in tickets]
-            await gate.arrive.remote(rows, [])
-            done += [(position, attempt) for position, attempt, _ in rows]
+            admitted = await gate.admit.remote(stream, number, chunk)
+            versions = {admission.visit: admission.min_version for admission in admitted}
+            await gate.arrive.remote(versions, {})
+            done += versions
         return done
 
     slots_done = await asyncio.gather(*(slots() for _ in range(UNDER_WAY)))
@@ -75,7 +79,7 @@ async def _admissions(chunk: int) -> float:
     for step in range(steps):
         await gate.consume.remote(visits[step * batch : (step + 1) * batch])
     seconds = time.perf_counter() - began
-    ray.kill(gate)
+    ray.kill(gate.handle)
     return steps * batch / seconds
 
 

@@ -28,6 +28,7 @@ from actors.stream.generate import Generate
 from actors.weights.buckets import fetch, pack, stored
 from actors.weights.update import WeightUpdate
 from unisd_core.common.schema import PROMPT, SCORED
+from unisd_core.common.visits import visits_of
 from unisd_core.config.run import Config
 
 HIDDEN = 576
@@ -183,9 +184,7 @@ def sleeping_learner(settings: dict[str, Any]) -> None:
         for version, table in enumerate(batches, start=1):
             late = 2 * version > steps and work.late_learn_s is not None
             time.sleep(work.late_learn_s if late else work.learn_s)
-            rows = table.select(["position", "attempt"]).to_pylist()
-            visits = [tuple(row.values()) for row in rows]
-            job.gate.consume(visits)
+            job.gate.consume(visits_of(table))
             publish(job, pack(version, weights))
             ages = (version - 1) - table["version_first"].to_numpy()
             line = {

@@ -13,8 +13,7 @@ def make(steps: int, version: int | None = None) -> Checkpoint:
     what it calls itself where that is another number."""
     ledger = Ledger(rows=9, batch=2, staleness=1, steps=9, seed=0)
     for _ in range(steps):
-        tickets = ledger.admit(2)
-        ledger.advance([(ticket.position, ticket.attempt) for ticket in tickets])
+        ledger.advance([admission.visit for admission in ledger.admit(2)])
     ledger.admit(1)
     tensors = {"a": torch.full((2, 3), float(steps)), "b": torch.ones(1)}
     totals, thresholds = {"rows": 2 * steps}, {"clip": 1.5, "agreement_scale": None}

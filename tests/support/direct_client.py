@@ -7,25 +7,25 @@ from typing import Any
 
 
 class DirectClient:
-    """Calls the methods of ``actor``, an object of this process, and waits for none of them."""
+    """Calls the methods of ``actor``, an object of this process."""
 
     def __init__(self, actor: Any) -> None:
         self.actor = actor
 
     def __getattr__(self, name: str) -> DirectMethod:
+        if name.startswith("_"):
+            raise AttributeError(name)
         return DirectMethod(getattr(self.actor, name))
 
 
 class DirectMethod:
-    """``remote`` gives the answer itself, not a reference to it."""
+    """Called, it waits for the answer; ``remote`` gives what can be awaited."""
 
     def __init__(self, method: Any) -> None:
-        self.method = method
+        self.remote = method
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return asyncio.run(self.method(*args, **kwargs))
-
-    remote = __call__
+        return asyncio.run(self.remote(*args, **kwargs))
 
     def within(self, limit_s: float) -> DirectMethod:
         return self

@@ -6,10 +6,11 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+
+from unisd_core.common.visits import LostRow
 
 FILE = "bad_rows.jsonl"
 """In the run folder: one line per row that was lost. It is only ever appended to, also when a run
@@ -29,39 +30,22 @@ LEARNED_FROM = (
 no term reads them, too: what was sampled from such numbers is no completion."""
 
 
-@dataclass(frozen=True)
-class BadRow:
-    """A visit that could not be trained on."""
-
-    uid: str
-    position: int
-    attempt: int
-    version: int
-    """Of the student that was to be trained."""
-    reason: str
-
-    @property
-    def account(self) -> tuple[int, int, str]:
-        """What the gate is told: position, attempt, reason."""
-        return self.position, self.attempt, self.reason
-
-
 def sort_out(
     table: pa.Table, reasons: Sequence[str | None], version: int
-) -> tuple[pa.Table, list[BadRow]]:
+) -> tuple[pa.Table, list[LostRow]]:
     """The rows without a reason, and the others."""
     if not any(reasons):
         return table, []
     keys = table.select(["uid", "position", "attempt"]).to_pylist()
     bad = [
-        BadRow(**key, version=version, reason=reason)
+        LostRow(**key, version=version, reason=reason)
         for key, reason in zip(keys, reasons, strict=True)
         if reason is not None
     ]
     return table.filter(pa.array([reason is None for reason in reasons])), bad
 
 
-def write_down(run_path: Path, rows: Iterable[BadRow]) -> Path:
+def write_down(run_path: Path, rows: Iterable[LostRow]) -> Path:
     """Append ``rows`` to ``bad_rows.jsonl`` of the run; returns its path."""
     path = run_path / FILE
     with path.open("a", encoding="utf-8") as file:
@@ -76,7 +60,7 @@ class BadBatches:
         self.limit, self.run_path = limit, run_path
         self.in_a_row = 0
 
-    def count(self, bad: Sequence[BadRow]) -> str | None:
+    def count(self, bad: Sequence[LostRow]) -> str | None:
         """Take note of what one batch lost. Returns why the run has to end, if it has to."""
         self.in_a_row = self.in_a_row + 1 if bad else 0
         if self.in_a_row <= self.limit:

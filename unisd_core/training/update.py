@@ -15,11 +15,9 @@ from typing import Any
 import pyarrow as pa
 
 from unisd_core.common.schema import not_finite
-from unisd_core.training.nonfinite_rows import LEARNED_FROM, BadRow, sort_out
+from unisd_core.common.visits import LostRow, Visit, visits_of
+from unisd_core.training.nonfinite_rows import LEARNED_FROM, sort_out
 from unisd_core.training.student import BadBatch, Student
-
-Visit = tuple[int, int]
-"""Position and attempt."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class UpdateResult:
     """Rows of this worker that were trained on."""
     visits: list[Visit]
     """Rows of all workers that were trained on."""
-    bad: list[BadRow]
+    bad: list[LostRow]
     """Rows of all workers that were not."""
     sums: dict[str, float] | None
     """Sums for ``finalise_metrics`` over all workers; None: no step was taken, and weights and
@@ -45,7 +43,7 @@ def update_without_bad_rows(
     ``gather`` gives a value of every worker, by rank. Workers step together or not at all: where
     one has no row left the others' rows are lost with it.
     """
-    bad: list[BadRow] = []
+    bad: list[LostRow] = []
     problem: str | None = None
     looks: tuple[Callable[[pa.Table], list[str | None]], ...] = (
         lambda table: not_finite(table, LEARNED_FROM),
@@ -70,9 +68,3 @@ def update_without_bad_rows(
             return UpdateResult(rows, visits, bad, sums)
     nothing, lost = sort_out(rows, [problem] * rows.num_rows, version)
     return UpdateResult(nothing, [], bad + [row for part in gather(lost) for row in part], None)
-
-
-def visits_of(table: pa.Table) -> list[Visit]:
-    """Position and attempt of each row."""
-    pairs = table.select(["position", "attempt"]).to_pylist()
-    return [(pair["position"], pair["attempt"]) for pair in pairs]

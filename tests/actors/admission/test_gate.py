@@ -8,7 +8,9 @@ import pytest
 
 from actors.admission import gate as gate_module
 from actors.admission.gate import BATCHES_WITHOUT_STEP, Gate
-from actors.admission.ledger import LOST_KEPT
+from actors.admission.ledger import LOST_KEPT, Outcome
+from actors.supervision.incidents import IncidentLog, RunFailure
+from tests.support.direct_client import DirectClient
 from unisd_core.common.errors import UserError
 
 
@@ -23,17 +25,34 @@ class Stream:
         return await self.door.admit(self.number, self.slot, count)
 
 
+UIDS = [f"row-{row}" for row in range(20)]
+
+
 def gate(**changes: float) -> Gate:
-    return Gate(**{"rows": 20, "batch": 4, "staleness": 0, "steps": 3, "seed": 0, **changes})
+    settings = {"rows": len(UIDS), "batch": 4, "staleness": 0, "steps": 3, "seed": 0, **changes}
+    return Gate(**settings, watch=DirectClient(IncidentLog()))
 
 
 async def opened(**changes: float) -> tuple[Gate, Stream]:
     door = gate(**changes)
-    return door, Stream(door, await door.open_stream())
+    return door, await new_stream(door)
 
 
-def visits(tickets):
-    return [(ticket.position, ticket.attempt) for ticket in tickets]
+async def new_stream(door: Gate) -> Stream:
+    return Stream(door, await door.open_stream(UIDS))
+
+
+def visits(admitted):
+    return [admission.visit for admission in admitted]
+
+
+def came(admitted, version=0):
+    """What the agreement stage tells of rows that it keeps."""
+    return dict.fromkeys(visits(admitted), version)
+
+
+def lost(admitted, reason):
+    return dict.fromkeys(visits(admitted), reason)
 
 
 def test_waits_for_a_step_then_admits_the_next_batch():
@@ -43,13 +62,13 @@ def test_waits_for_a_step_then_admits_the_next_batch():
         waiting = asyncio.create_task(stream.admit(4))
         await asyncio.sleep(0.01)
         assert not waiting.done()
-        await door.arrive([(*visit, 0) for visit in visits(first)], [])
+        await door.arrive(came(first), {})
         await asyncio.sleep(0.01)
         assert not waiting.done(), "a complete batch is waiting for its step, not for more rows"
         assert await door.consume(visits(first)) == 3
         assert door.ledger.version == 1
         second = await asyncio.wait_for(waiting, 1)
-        assert [ticket.min_version for ticket in second] == [1] * 4
+        assert [admission.min_version for admission in second] == [1] * 4
 
     asyncio.run(scenario())
 
@@ -59,13 +78,10 @@ def test_rows_lost_to_a_filter_are_replaced_before_the_step():
         door, stream = await opened()
         first = await stream.admit(4)
         waiting = asyncio.create_task(stream.admit(4))
-        kept, lost = visits(first)[:3], visits(first)[3:]
-        await door.arrive(
-            [(*visit, 0) for visit in kept], [(*visit, "truncated") for visit in lost]
-        )
+        await door.arrive(came(first[:3]), lost(first[3:], "truncated"))
         replacement = await asyncio.wait_for(waiting, 1)
         assert len(replacement) == 1 and replacement[0].min_version == 0
-        await door.consume(kept + visits(replacement))
+        await door.consume(visits(first[:3] + replacement))
         assert (await door.counters())["reasons"] == {"filtered: truncated": 1}
 
     asyncio.run(scenario())
@@ -74,9 +90,9 @@ def test_rows_lost_to_a_filter_are_replaced_before_the_step():
 def test_the_end_releases_all_waiters():
     async def scenario():
         door, stream = await opened(steps=1)
-        tickets = await stream.admit(4)
+        admitted = await stream.admit(4)
         waiting = [asyncio.create_task(stream.admit(4)) for _ in range(3)]
-        await door.consume(visits(tickets))
+        await door.consume(visits(admitted))
         assert await asyncio.wait_for(asyncio.gather(*waiting), 1) == [[], [], []]
 
     asyncio.run(scenario())
@@ -87,8 +103,8 @@ def test_a_filter_that_drops_everything_ends_in_an_error_that_says_so():
         door, stream = await opened()
         with pytest.raises(UserError, match=r"without a training step .*truncated.*filter"):
             for _ in range(BATCHES_WITHOUT_STEP * 4 + 2):
-                tickets = await asyncio.wait_for(stream.admit(4), 1)
-                await door.arrive([], [(*visit, "truncated") for visit in visits(tickets)])
+                admitted = await asyncio.wait_for(stream.admit(4), 1)
+                await door.arrive({}, lost(admitted, "truncated"))
 
     asyncio.run(scenario())
 
@@ -99,13 +115,13 @@ def test_rows_that_only_get_lost_are_remembered_one_by_one(reason):
         door, stream = await opened()
         with pytest.raises(UserError):
             while True:
-                tickets = await asyncio.wait_for(stream.admit(4), 1)
-                await door.arrive([], [(*visit, reason) for visit in visits(tickets)])
-        assert reason in await door.failure()
-        lost = await door.lost()
-        assert [visit.position for _, visit in lost] == list(range(84 - LOST_KEPT, 84))
-        assert {row for row, _ in lost} == set(range(20))
-        assert {visit.reason for _, visit in lost} == {reason}
+                admitted = await asyncio.wait_for(stream.admit(4), 1)
+                await door.arrive({}, lost(admitted, reason))
+        failure = await door.watch.actor.failure()
+        assert reason in failure.reason
+        assert [row.position for row in failure.lost] == list(range(84 - LOST_KEPT, 84))
+        assert {row.uid for row in failure.lost} == set(UIDS)
+        assert {row.reason for row in failure.lost} == {reason}
 
     asyncio.run(scenario())
 
@@ -114,11 +130,11 @@ def test_a_step_and_the_rows_it_left_out_are_one_event():
     async def scenario():
         door, stream = await opened()
         first = visits(await stream.admit(4))
-        await door.arrive([(*visit, 0) for visit in first], [])
+        await door.arrive(dict.fromkeys(first, 0), {})
         waiting = asyncio.create_task(stream.admit(4))
-        await door.consume(first[:3], [(*first[3], "not finite: x")])
+        await door.consume(first[:3], {first[3]: "not finite: x"})
         following = await asyncio.wait_for(waiting, 1)
-        assert [ticket.min_version for ticket in following] == [1] * 4
+        assert [admission.min_version for admission in following] == [1] * 4
         counters = await door.counters()
         assert (counters["consumed"], counters["failed"]) == (3, 1)
         assert counters["reasons"] == {"failed: not finite: x": 1}
@@ -126,21 +142,35 @@ def test_a_step_and_the_rows_it_left_out_are_one_event():
     asyncio.run(scenario())
 
 
-def test_a_run_that_is_given_up_stays_so_when_its_learners_start_again():
+def test_a_run_that_only_lost_rows_may_go_on_when_its_learners_start_again():
+    async def scenario():
+        door, stream = await opened()
+        state = await door.state()
+        with pytest.raises(UserError):
+            while True:
+                await door.close(lost(await stream.admit(4), "no answer"), Outcome.FAILED)
+        await door.restore(state)
+        assert await door.watch.actor.failure() is None
+        assert len(await (await new_stream(door)).admit(4)) == 4
+
+    asyncio.run(scenario())
+
+
+def test_a_run_that_is_aborted_stays_so_when_its_learners_start_again():
     async def scenario():
         door, stream = await opened()
         state = await door.state()
         await stream.admit(4)
         waiting = asyncio.create_task(stream.admit(4))
         await asyncio.sleep(0.01)
-        await door.give_up("too many bad batches")
+        await door.abort("too many bad batches")
         with pytest.raises(UserError, match="too many bad batches"):
             await asyncio.wait_for(waiting, 1)
         await door.restore(state)
-        again = Stream(door, await door.open_stream())
+        again = await new_stream(door)
         with pytest.raises(UserError, match="too many bad batches"):
             await asyncio.wait_for(again.admit(4), 1)
-        assert await door.failure() == "too many bad batches"
+        assert await door.watch.actor.failure() == RunFailure("too many bad batches")
 
     asyncio.run(scenario())
 
@@ -149,11 +179,11 @@ def test_a_new_stream_hands_out_again_what_the_old_one_left_open():
     async def scenario():
         door, stream = await opened()
         lost = await stream.admit(4)
-        stream = Stream(door, await door.open_stream())
+        stream = await new_stream(door)
         again = await asyncio.wait_for(stream.admit(4), 1)
-        assert [t.position for t in again] == [t.position for t in lost]
-        assert await door.arrive([(*visit, 0) for visit in visits(lost)], []) == [False] * 4
-        assert await door.arrive([(*visit, 0) for visit in visits(again)], []) == [True] * 4
+        assert [a.visit.position for a in again] == [a.visit.position for a in lost]
+        assert await door.arrive(came(lost), {}) == [False] * 4
+        assert await door.arrive(came(again), {}) == [True] * 4
         await door.consume(visits(again))
         assert (await door.counters())["consumed"] == 4
 
@@ -169,10 +199,12 @@ def test_restore_returns_to_the_checkpoint():
         second = await stream.admit(4)
         await door.consume(visits(second))
         assert await door.restore(state) == 3
-        stream = Stream(door, await door.open_stream())
+        stream = await new_stream(door)
         counters = await door.counters()
         assert (counters["version"], counters["consumed"]) == (1, 4)
-        assert [t.position for t in await stream.admit(4)] == [t.position for t in second]
+        assert [a.visit.position for a in await stream.admit(4)] == [
+            a.visit.position for a in second
+        ]
 
     asyncio.run(scenario())
 
@@ -181,11 +213,11 @@ def test_slots_are_served_in_their_order_whoever_asks_first():
     async def scenario():
         door, _ = await opened(staleness=1)
         asked = [3, 0, 2, 1]
-        tickets = await asyncio.wait_for(
+        admitted = await asyncio.wait_for(
             asyncio.gather(*(door.admit(1, slot, 2) for slot in asked)), 1
         )
         positions = dict(
-            zip(asked, ([t.position for t in chunk] for chunk in tickets), strict=True)
+            zip(asked, ([a.visit.position for a in chunk] for chunk in admitted), strict=True)
         )
         assert positions == {0: [0, 1], 1: [2, 3], 2: [4, 5], 3: [6, 7]}
 
@@ -197,16 +229,16 @@ def test_the_first_batch_of_a_stream_is_alone_until_all_of_it_is_back():
         door, stream = await opened(staleness=2, first_alone=True)
         first, second = await stream.admit(2), await stream.admit(2)
         waiting = asyncio.create_task(stream.admit(2))
-        for tickets in (first, second):
+        for admitted in (first, second):
             await asyncio.sleep(0.01)
             assert not waiting.done()
-            await door.arrive([(*visit, 0) for visit in visits(tickets)], [])
-        tickets = await asyncio.wait_for(waiting, 1)
-        assert len(tickets) == 2
+            await door.arrive(came(admitted), {})
+        admitted = await asyncio.wait_for(waiting, 1)
+        assert len(admitted) == 2
         # From now on nothing waits but for room.
         for _ in range(3):
             assert len(await asyncio.wait_for(stream.admit(2), 1)) == 2
-        again = Stream(door, await door.open_stream())
+        again = await new_stream(door)
         for _ in range(2):
             assert len(await asyncio.wait_for(again.admit(2), 1)) == 2
         waiting = asyncio.create_task(again.admit(2))
@@ -222,7 +254,7 @@ def test_a_row_that_the_first_batch_lost_is_replaced_at_once():
         door, stream = await opened(staleness=2, first_alone=True)
         first, _ = await stream.admit(2), await stream.admit(2)
         waiting = asyncio.create_task(stream.admit(2))
-        await door.fail(visits(first)[:1], "no answer")
+        await door.close(lost(first[:1], "no answer"), Outcome.FAILED)
         assert len(await asyncio.wait_for(waiting, 1)) == 2
 
     asyncio.run(scenario())
@@ -234,7 +266,7 @@ def test_a_dead_streams_waiter_gets_nothing():
         await old.admit(4)
         waiting = asyncio.create_task(old.admit(4))
         await asyncio.sleep(0.01)
-        new = Stream(door, await door.open_stream())
+        new = await new_stream(door)
         assert await asyncio.wait_for(waiting, 1) == []
         assert len(await asyncio.wait_for(new.admit(4), 1)) == 4
 
@@ -279,7 +311,7 @@ def test_a_run_that_is_halted_before_it_began_sends_its_waiters_away():
         door, stream = await opened(opened=False)
         waiting = asyncio.create_task(stream.admit(4))
         await asyncio.sleep(0.01)
-        await door.halt()
+        await door.stop_now()
         assert await asyncio.wait_for(waiting, 1) == []
 
     asyncio.run(scenario())
@@ -299,8 +331,8 @@ def test_a_run_that_is_ended_early_takes_one_more_step_and_admits_nothing():
         door, stream = await opened(staleness=1, steps=9)
         first = await stream.admit(4)
         second = await stream.admit(4)
-        await door.arrive([(*visit, 0) for visit in visits(first + second)], [])
-        await door.end_soon()
+        await door.arrive(came(first + second), {})
+        await door.stop_after_this_step()
         waiting = asyncio.create_task(stream.admit(4))
         assert await door.consume(visits(first)) == 1
         assert await asyncio.wait_for(waiting, 1) == []
@@ -313,11 +345,11 @@ def test_a_group_that_starts_again_after_the_end_was_moved_is_told_so():
     async def scenario():
         door, stream = await opened(steps=9)
         first = await stream.admit(4)
-        await door.arrive([(*visit, 0) for visit in visits(first)], [])
-        await door.end_soon()
+        await door.arrive(came(first), {})
+        await door.stop_after_this_step()
         assert await door.consume(visits(first)) == 1
         assert await door.restore(await door.state()) == 1
-        again = Stream(door, await door.open_stream())
+        again = await new_stream(door)
         assert await asyncio.wait_for(again.admit(4), 1) == []
 
     asyncio.run(scenario())
@@ -330,16 +362,16 @@ def test_a_halt_lets_nobody_in_and_leaves_what_is_in_flight_open():
         second = await stream.admit(4)
         waiting = asyncio.create_task(stream.admit(4))
         await asyncio.sleep(0.01)
-        await door.halt()
+        await door.stop_now()
         assert await asyncio.wait_for(waiting, 1) == []
-        await door.arrive([(*visit, 0) for visit in visits(first)], [])
+        await door.arrive(came(first), {})
         assert await door.consume(visits(first)) == 0, "the learner ends after the step it is at"
         counters = await door.counters()
         assert (counters["consumed"], counters["in_flight"]) == (4, len(second))
         resumed = gate(staleness=1)
         assert await resumed.restore(await door.state()) == 3
-        again = Stream(resumed, await resumed.open_stream())
-        assert [ticket.position for ticket in await again.admit(4)] == [4, 5, 6, 7]
+        again = await new_stream(resumed)
+        assert [admission.visit.position for admission in await again.admit(4)] == [4, 5, 6, 7]
 
     asyncio.run(scenario())
 
@@ -352,16 +384,16 @@ def test_a_restarted_gate_refuses_until_it_has_a_ledger(monkeypatch):
         saved = await door.state()
         monkeypatch.setattr(gate_module, "restarted", lambda: True)
         fresh = gate(staleness=1)
-        for call in (fresh.open_stream(), fresh.consume(visits(before[4:])), fresh.state()):
+        for call in (fresh.open_stream(UIDS), fresh.consume(visits(before[4:])), fresh.state()):
             with pytest.raises(RuntimeError, match="forgotten the ledger"):
                 await call
         await fresh.restore(saved)
-        number = await fresh.open_stream()
+        number = await fresh.open_stream(UIDS)
         assert number != stream.number
         assert await fresh.admit(stream.number, 2, 4) == [], "the old stream gets nothing more"
         again = await fresh.admit(number, 0, 4)
-        assert [ticket.position for ticket in again] == [4, 5, 6, 7]
-        kept = await fresh.arrive([(*visit, 1) for visit in visits(before[4:])], [])
+        assert [admission.visit.position for admission in again] == [4, 5, 6, 7]
+        kept = await fresh.arrive(came(before[4:], version=1), {})
         assert kept == [False] * 4, "rows of the old stream are refused"
 
     asyncio.run(scenario())

@@ -19,8 +19,15 @@ import pytest
 from actors.admission.gate import Gate
 from actors.admission.ledger import Admission
 from tests.support.accounts import assert_account_closes
+from tests.support.direct_client import DirectClient
 
 MOST_STATES = 400_000
+
+
+class Nobody:
+    """A watchdog that is told that the run goes on, and nothing else."""
+
+    async def clear_failure(self) -> None: ...
 
 
 def answered(call: Coroutine[Any, Any, Any]) -> Any:
@@ -68,13 +75,10 @@ class World:
     """Rows the agreement stage has kept, with the versions they were sampled by."""
 
     def key(self) -> tuple[Any, ...]:
-        ledger = self.gate.ledger
         return (
-            bytes(ledger.outcomes), ledger.version, tuple(sorted(ledger._attempts.items())),
-            tuple(ledger._again), tuple(sorted(ledger._held)), self.gate.next_slot,
-            tuple(sorted(self.waiting)), repr(sorted(self.sampling.items())),
-            repr(sorted(self.sampled.items())), self.delivered, repr(self.batch),
-            self.losses, self.crashes, self.gate.first_is_back,
+            self.gate.ledger.snapshot(), self.gate.next_slot, tuple(sorted(self.waiting)),
+            repr(sorted(self.sampling.items())), repr(sorted(self.sampled.items())),
+            self.delivered, repr(self.batch), self.losses, self.crashes, self.gate.first_is_back,
         )  # fmt: skip
 
     def fill(self, size: Size) -> None:
@@ -92,19 +96,19 @@ def successors(world: World, size: Size) -> Iterator[World]:
         return copy.deepcopy(world)
 
     for slot in world.waiting:
-        if world.gate._may_answer(world.stream, slot, size.chunk):
+        if world.gate.may_answer(world.stream, slot, size.chunk):
             new = after()
             new.waiting.remove(slot)
-            tickets = answered(new.gate.admit(new.stream, slot, size.chunk))
-            assert tickets
-            new.sampling[slot] = tickets
+            admitted = answered(new.gate.admit(new.stream, slot, size.chunk))
+            assert admitted
+            new.sampling[slot] = admitted
             new.fill(size)
             yield new
-    for slot, tickets in world.sampling.items():
-        oldest = max((ticket.min_version for ticket in tickets), default=0)
+    for slot, admitted in world.sampling.items():
+        oldest = max((admission.min_version for admission in admitted), default=0)
         for version in {oldest, world.gate.ledger.version}:
             new = after()
-            new.sampled[slot] = [(ticket, version) for ticket in new.sampling.pop(slot)]
+            new.sampled[slot] = [(admission, version) for admission in new.sampling.pop(slot)]
             new.fill(size)
             yield new
     if world.delivered in world.sampled:
@@ -125,7 +129,7 @@ def successors(world: World, size: Size) -> Iterator[World]:
         new = after()
         new.crashes -= 1
         answered(new.gate.restore(new.saved))
-        new.stream = answered(new.gate.open_stream())
+        new.stream = answered(new.gate.open_stream(()))
         new.waiting, new.sampling, new.sampled, new.batch = [], {}, {}, []
         new.sent = new.delivered = 0
         new.fill(size)
@@ -134,9 +138,9 @@ def successors(world: World, size: Size) -> Iterator[World]:
 
 def agree(world: World, rows: list[tuple[Admission, int]], dropped: set[int]) -> None:
     kept = [row for index, row in enumerate(rows) if index not in dropped]
-    visits = [(ticket.position, ticket.attempt, version) for ticket, version in kept]
-    lost = [(rows[i][0].position, rows[i][0].attempt, "dropped") for i in dropped]
-    wanted = answered(world.gate.arrive(visits, lost))
+    versions = {admission.visit: version for admission, version in kept}
+    losses = {rows[index][0].visit: "dropped" for index in dropped}
+    wanted = answered(world.gate.arrive(versions, losses))
     world.batch += [row for row, keep in zip(kept, wanted, strict=True) if keep]
 
 
@@ -144,7 +148,7 @@ def train(world: World, size: Size) -> None:
     rows, world.batch = world.batch[: size.batch], world.batch[size.batch :]
     version = world.gate.ledger.version
     assert all(version - sampled <= size.staleness for _, sampled in rows), "too old"
-    answered(world.gate.consume([(ticket.position, ticket.attempt) for ticket, _ in rows]))
+    answered(world.gate.consume([admission.visit for admission, _ in rows]))
     world.saved = answered(world.gate.state())
 
 
@@ -156,10 +160,11 @@ def explore(size: Size) -> int:
         staleness=size.staleness,
         steps=size.steps,
         seed=0,
+        watch=DirectClient(Nobody()),
         first_alone=size.first_alone,
     )
     saved = answered(gate.state())
-    first = World(gate, answered(gate.open_stream()), size.losses, size.crashes, saved)
+    first = World(gate, answered(gate.open_stream(())), size.losses, size.crashes, saved)
     first.fill(size)
     seen, frontier = {first.key()}, [first]
     while frontier:

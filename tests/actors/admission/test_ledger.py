@@ -10,48 +10,60 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from actors.admission.ledger import Admission, Ledger, Outcome
+from actors.admission.ledger import Admission, Ledger, Outcome, VisitingOrder
 from tests.support.accounts import assert_account_closes
+from unisd_core.common.visits import LostRow, Visit
 
 
 def test_each_epoch_visits_every_row_once_in_a_new_order():
-    ledger = Ledger(rows=7, batch=4, staleness=0, steps=100, seed=3)
-    first, second = ([ledger.row_of(p) for p in range(e * 7, e * 7 + 7)] for e in (0, 1))
+    order = VisitingOrder(rows=7, seed=3)
+    first, second = ([order.row_of(p) for p in range(e * 7, e * 7 + 7)] for e in (0, 1))
     assert sorted(first) == sorted(second) == list(range(7))
     assert first != second
-    assert first == [Ledger(7, 4, 0, 100, 3).row_of(p) for p in range(7)]
+    assert first == [VisitingOrder(7, 3).row_of(p) for p in range(7)]
 
 
 def test_a_filtered_row_returns_its_room_and_a_consumed_one_does_not():
     ledger = Ledger(rows=100, batch=4, staleness=0, steps=10, seed=0)
-    tickets = ledger.admit(10)
-    assert len(tickets) == 4 and ledger.room == 0
-    ledger.end(tickets[0].position, 0, Outcome.FILTERED, "truncated")
+    admitted = ledger.admit(10)
+    assert len(admitted) == 4 and ledger.room == 0
+    ledger.end(admitted[0].visit, Outcome.FILTERED, "truncated")
     assert ledger.room == 1
     assert ledger.reasons == {"filtered: truncated": 1}
     (replacement,) = ledger.admit(10)
-    kept = [*tickets[1:], replacement]
-    ledger.advance([(ticket.position, ticket.attempt) for ticket in kept])
+    ledger.advance([admission.visit for admission in [*admitted[1:], replacement]])
     assert ledger.version == 1 and ledger.room == 4
 
 
 def test_a_visit_ends_once():
     ledger = Ledger(rows=10, batch=2, staleness=0, steps=5, seed=0)
     first, second = ledger.admit(2)
-    assert ledger.end(first.position, 0, Outcome.FAILED, "x")
-    assert not ledger.end(first.position, 0, Outcome.CONSUMED, "")
+    assert ledger.end(first.visit, Outcome.FAILED, "x")
+    assert not ledger.end(first.visit, Outcome.CONSUMED, "")
     with pytest.raises(ValueError, match="not open"):
-        ledger.advance([(first.position, 0), (second.position, 0)])
+        ledger.advance([first.visit, second.visit])
+
+
+def test_lost_rows_are_named_by_uid_once_those_are_known():
+    ledger = Ledger(rows=2, batch=2, staleness=0, steps=5, seed=0)
+    first, second = ledger.admit(2)
+    ledger.end(first.visit, Outcome.FILTERED, "truncated")
+    ledger.uids = ["a", "b"]
+    ledger.end(second.visit, Outcome.FAILED, "no answer")
+    assert list(ledger.lost) == [
+        LostRow(f"row {first.row}", 0, 0, 0, "truncated"),
+        LostRow(ledger.uids[second.row], 1, 0, 0, "no answer"),
+    ]
 
 
 def test_an_outdated_attempt_is_refused():
     ledger = Ledger(rows=10, batch=2, staleness=1, steps=5, seed=0)
-    (ticket, _) = ledger.admit(2)
-    ledger.repeat([ticket.position])
-    assert not ledger.hold(ticket.position, ticket.attempt, 0)
+    first, _ = ledger.admit(2)
+    ledger.requeue()
+    assert not ledger.arrive(first.visit, 0)
     (again,) = ledger.admit(1)
-    assert (again.position, again.attempt) == (ticket.position, 1)
-    assert ledger.hold(again.position, again.attempt, 0)
+    assert again.visit == Visit(first.visit.position, attempt=1)
+    assert ledger.arrive(again.visit, 0)
 
 
 def test_an_attempt_is_not_used_twice_by_two_restores_of_one_state():
@@ -61,9 +73,9 @@ def test_an_attempt_is_not_used_twice_by_two_restores_of_one_state():
     ledger.restore(state)
     ghosts = ledger.admit(2)
     ledger.restore(state)
-    assert not any(ledger.hold(ghost.position, ghost.attempt, 0) for ghost in ghosts)
+    assert not any(ledger.arrive(ghost.visit, 0) for ghost in ghosts)
     again = ledger.admit(2)
-    assert all(ledger.hold(ticket.position, ticket.attempt, 0) for ticket in again)
+    assert all(ledger.arrive(admission.visit, 0) for admission in again)
 
 
 def test_a_position_handed_out_before_a_restore_gets_a_new_attempt():
@@ -72,25 +84,25 @@ def test_a_position_handed_out_before_a_restore_gets_a_new_attempt():
     ghosts = ledger.admit(4)
     ledger.restore(state)
     again = ledger.admit(4)
-    assert [t.position for t in again] == [t.position for t in ghosts]
-    assert not any(ledger.hold(ghost.position, ghost.attempt, 0) for ghost in ghosts)
-    assert all(ledger.hold(ticket.position, ticket.attempt, 0) for ticket in again)
+    assert [a.visit.position for a in again] == [a.visit.position for a in ghosts]
+    assert not any(ledger.arrive(ghost.visit, 0) for ghost in ghosts)
+    assert all(ledger.arrive(admission.visit, 0) for admission in again)
 
 
 def test_a_row_of_a_version_that_was_rolled_back_is_refused():
     ledger = Ledger(rows=10, batch=2, staleness=1, steps=5, seed=0)
-    (ticket, _) = ledger.admit(2)
-    assert not ledger.hold(ticket.position, ticket.attempt, version=1)
+    first, _ = ledger.admit(2)
+    assert not ledger.arrive(first.visit, version=1)
     assert ledger.counters()["stale"] == 1
 
 
 def test_a_row_older_than_the_limit_is_refused_and_counted():
     ledger = Ledger(rows=50, batch=1, staleness=1, steps=50, seed=0)
-    tickets = ledger.admit(2)
-    ledger.advance([(tickets[0].position, 0)])
+    first, second = ledger.admit(2)
+    ledger.advance([first.visit])
     (later,) = ledger.admit(1)
-    ledger.advance([(later.position, 0)])
-    assert not ledger.hold(tickets[1].position, 0, version=0)
+    ledger.advance([later.visit])
+    assert not ledger.arrive(second.visit, version=0)
     assert ledger.counters()["stale"] == 1
 
 
@@ -108,16 +120,16 @@ def test_fifo_rows_are_never_older_than_the_limit(staleness, batch, seed, loss):
     ledger = Ledger(rows=13, batch=batch, staleness=staleness, steps=12, seed=0)
     waiting: list[Admission] = []
     while not ledger.finished:
-        for ticket in ledger.admit(rng.randint(1, 5)):
+        for admission in ledger.admit(rng.randint(1, 5)):
             if rng.random() < loss:
-                ledger.end(ticket.position, ticket.attempt, Outcome.FILTERED, "loss")
+                ledger.end(admission.visit, Outcome.FILTERED, "loss")
             else:
-                waiting.append(ticket)
+                waiting.append(admission)
         if len(waiting) >= batch and rng.random() < 0.7:
             step, waiting = waiting[:batch], waiting[batch:]
-            for ticket in step:
-                assert ledger.version - ticket.min_version <= staleness
-            ledger.advance([(ticket.position, ticket.attempt) for ticket in step])
+            for admission in step:
+                assert ledger.version - admission.min_version <= staleness
+            ledger.advance([admission.visit for admission in step])
         ledger.check()
     assert ledger.counters()["consumed"] == 12 * batch
 
@@ -134,12 +146,12 @@ def test_rows_are_not_too_old_after_steps_that_left_some_out(staleness, batch, s
         assert ledger.in_flight <= (staleness + 1) * batch
         if len(waiting) >= batch and rng.random() < 0.7:
             step, waiting = waiting[:batch], waiting[batch:]
-            assert all(ledger.version - ticket.min_version <= staleness for ticket in step)
+            assert all(ledger.version - one.min_version <= staleness for one in step)
             taken = step[: rng.randint(0, batch)]
             if taken:
-                ledger.advance([(ticket.position, ticket.attempt) for ticket in taken])
-            for ticket in step[len(taken) :]:
-                assert ledger.end(ticket.position, ticket.attempt, Outcome.FAILED, "bad")
+                ledger.advance([admission.visit for admission in taken])
+            for admission in step[len(taken) :]:
+                assert ledger.end(admission.visit, Outcome.FAILED, "bad")
         ledger.check()
     assert ledger.counters()["consumed"] + ledger.counters()["failed"] == ledger.admitted
 
@@ -162,29 +174,28 @@ class Interleaving(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(data=st.data())
     def arrive(self, data: st.DataObject) -> None:
-        ticket = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
-        if self.ledger.hold(ticket.position, ticket.attempt, self.ledger.version):
-            self.held.append(ticket)
+        admission = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
+        if self.ledger.arrive(admission.visit, self.ledger.version):
+            self.held.append(admission)
 
     @precondition(lambda self: self.open)
     @rule(outcome=st.sampled_from([Outcome.FILTERED, Outcome.FAILED, Outcome.STALE]))
     def lose(self, outcome: Outcome) -> None:
-        ticket = self.open.pop(0)
-        assert self.ledger.end(ticket.position, ticket.attempt, outcome, "x")
+        assert self.ledger.end(self.open.pop(0).visit, outcome, "x")
 
     @precondition(lambda self: len(self.held) >= self.ledger.batch)
     @rule()
     def step(self) -> None:
         size = self.ledger.batch
         batch, self.held = self.held[:size], self.held[size:]
-        positions = {ticket.position for ticket in batch}
+        positions = {admission.visit.position for admission in batch}
         assert not positions & self.ever_consumed
-        self.ledger.advance([(ticket.position, ticket.attempt) for ticket in batch])
+        self.ledger.advance([admission.visit for admission in batch])
         self.ever_consumed |= positions
 
     @rule()
     def restart_stream(self) -> None:
-        self.ledger.repeat()
+        self.ledger.requeue()
         self.open, self.held = [], []
 
     @rule()

@@ -42,7 +42,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
 def test_visits_that_were_handed_out_again_keep_their_attempts(tmp_path: Path) -> None:
     ledger = Ledger(rows=9, batch=2, staleness=1, steps=9, seed=0)
     ledger.admit(2)
-    ledger.repeat()
+    ledger.requeue()
     checkpoints.save(tmp_path, dataclasses.replace(make(0), ledger=ledger.state()), keep=1)
     read = checkpoints.newest(tmp_path)
     assert read is not None and read.ledger["attempts"] == {0: 1, 1: 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from pathlib import Path
@@ -14,13 +15,14 @@ import torch
 from actors.admission.gate import Gate
 from actors.learner.job import LearnerJob
 from actors.learner.loop import Learner
-from actors.supervision.watchdog import Watchdog
+from actors.supervision.incidents import IncidentLog, RunFailure
 from tests.support.direct_client import DirectClient
 from tests.support.rows import scored
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config
 
 BATCH = 4
+UIDS = [f"row-{row}" for row in range(30)]
 
 
 class Store:
@@ -37,7 +39,9 @@ class Run:
     """A learner, its gate, and a stream that brings what the gate admits."""
 
     def __init__(self, model: Path, folder: Path, **training: Any) -> None:
-        self.gate = Gate(rows=30, batch=BATCH, staleness=0, steps=9, seed=0)
+        self.log = IncidentLog()
+        watch = DirectClient(self.log)
+        self.gate = Gate(len(UIDS), BATCH, staleness=0, steps=9, seed=0, watch=watch)
         self.door = DirectClient(self.gate)
         tree = {
             "training": {"batch_size": BATCH, "max_steps": 9, "max_staleness": 0, "save_steps": 1,
@@ -47,28 +51,26 @@ class Run:
             "learner": {"threads": 1},
         }  # fmt: skip
         config = Config.model_validate(tree)
-        job = LearnerJob(
-            config, model, folder, self.door, DirectClient(Store()), DirectClient(Watchdog())
-        )
+        job = LearnerJob(config, model, folder, self.door, DirectClient(Store()), watch)
         self.learner = Learner(job, rank=0, world=1)
         self.learner.begin()
-        self.stream, self.slot = self.door.open_stream(), 0
+        self.stream, self.slot = self.door.open_stream(UIDS), 0
 
     def step(self, *bad: int) -> None:
         """The next batch, with NaN for a teacher in the rows of these numbers."""
         rows = scored(BATCH, seed=self.slot).to_pylist()
-        tickets = self.door.admit(self.stream, self.slot, BATCH)
+        admitted = self.door.admit(self.stream, self.slot, BATCH)
         self.slot += 1
-        assert len(tickets) == BATCH, "all room of the batch before has come back"
+        assert len(admitted) == BATCH, "all room of the batch before has come back"
         version = self.gate.ledger.version
-        for number, (row, ticket) in enumerate(zip(rows, tickets, strict=True)):
-            assert ticket.min_version == version
-            row |= {"position": ticket.position, "attempt": ticket.attempt}
-            row |= {"uid": f"row-{ticket.row}", "version_first": version, "version_last": version}
+        for number, (row, admission) in enumerate(zip(rows, admitted, strict=True)):
+            assert admission.min_version == version
+            row |= {"uid": UIDS[admission.row], **admission.visit._asdict()}
+            row |= {"version_first": version, "version_last": version}
             if number in bad:
                 row["teacher_hidden"][0] = math.nan
-        arrived = [(ticket.position, ticket.attempt, version) for ticket in tickets]
-        assert all(self.door.arrive(arrived, []))
+        arrived = {admission.visit: version for admission in admitted}
+        assert all(self.door.arrive(arrived, {}))
         self.learner.step(pa.Table.from_pylist(rows, schema=scored(1).schema))
 
     def counters(self) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def test_bad_rows_end_as_failed_and_their_room_returns(start) -> None:
     bad = run.lines("bad_rows.jsonl")
     assert [row["position"] for row in bad] == [5, 8, 9, 10, 11, 14, 15]
     assert [row["version"] for row in bad] == [1, 2, 2, 2, 2, 2, 2]
-    assert bad[0]["uid"] == f"row-{run.gate.ledger.row_of(5)}"
+    assert bad[0]["uid"] == UIDS[run.gate.ledger.order.row_of(5)]
 
 
 def test_a_batch_that_is_skipped_is_not_a_step(start) -> None:
@@ -135,9 +137,9 @@ def test_past_the_limit_the_run_ends_with_an_error_that_names_the_file(start) ->
     file = run.learner.job.run_path / "bad_rows.jsonl"
     assert str(file) in str(e.value) and "\n" not in str(e.value)
     assert len(run.lines("bad_rows.jsonl")) == 1 + 1 + 1 + 4 + 2
-    # Ray Train passes errors on as text; this is where the driver finds it.
-    assert run.door.failure() == str(e.value)
-    assert run.door.lost() == []
+    # Ray Train passes errors on as text; this is where the driver finds it. The rows it would
+    # list are in the file already.
+    assert asyncio.run(run.log.failure()) == RunFailure(str(e.value))
 
 
 def test_weights_that_one_step_has_blown_up_end_the_run(start) -> None:

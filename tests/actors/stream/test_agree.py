@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from actors.admission.gate import Gate
 from actors.stream.agree import Agree
+from actors.supervision.incidents import IncidentLog
 from tests.support.direct_client import DirectClient
 from tests.support.rows import scored
 from unisd_core.common.errors import UserError
+from unisd_core.common.visits import Visit
 from unisd_core.config.run import Config
 from unisd_core.scoring.rollout_filter import RolloutFilter
 
@@ -19,14 +23,14 @@ class Doorman:
     """Stands in for the gate's client; ``unwanted`` positions are refused."""
 
     def __init__(self, unwanted=()):
-        self.unwanted, self.dropped = set(unwanted), []
+        self.unwanted, self.dropped = set(unwanted), {}
 
     def counters(self):
         return {"version": 5, "agreement_scale": None}
 
-    def arrive(self, visits, dropped):
-        self.dropped += dropped
-        return [position not in self.unwanted for position, _, _ in visits]
+    def arrive(self, versions, dropped):
+        self.dropped |= dropped
+        return [visit.position not in self.unwanted for visit in versions]
 
 
 @pytest.fixture
@@ -77,7 +81,7 @@ def test_refused_and_filtered_rows_are_replaced_by_later_ones(agree):
     table = pa.Table.from_pylist(rows, schema=scored(1).schema)
     (batch,) = list(stage(table))
     assert batch["position"].to_pylist() == [0, 3, 4, 5]
-    assert door.dropped == [(2, 0, "truncated")]
+    assert door.dropped == {Visit(2, 0): "truncated"}
 
 
 def test_one_view_weighs_every_token_the_same(agree):
@@ -104,7 +108,7 @@ def test_a_view_without_a_number_costs_its_own_row_only(agree, poison, filters):
     others = pa.concat_tables([clean.slice(0, 2), clean.slice(3)])
     stage, door = agree(settings)
     (batch,) = [b for start in range(5) for b in stage(poisoned.slice(start, 1))]
-    assert door.dropped == [(2, 0, "not finite: auxiliary_logprobs")]
+    assert door.dropped == {Visit(2, 0): "not finite: auxiliary_logprobs"}
     reference, _ = agree(settings)
     (expected,) = [b for start in range(4) for b in reference(others.slice(start, 1))]
     assert batch["position"].to_pylist() == [0, 1, 3, 4]
@@ -121,20 +125,21 @@ LOSSES = {
 @pytest.mark.parametrize("reason", LOSSES)
 def test_a_run_whose_rows_are_all_lost_ends_with_their_reason(reason):
     """Batch after batch of them, through the stage and the gate."""
-    door = DirectClient(Gate(rows=9, batch=4, staleness=0, steps=3, seed=0))
+    log = IncidentLog()
+    door = DirectClient(Gate(9, batch=4, staleness=0, steps=3, seed=0, watch=DirectClient(log)))
     filters = {"drop_truncated": True, "min_tokens": 99 if reason == "too short" else 0}
     settings = config(rollout={"chunk_size": 4}, filter=filters)
     stage = Agree(settings, door, "no model folder", watch=None)
     stage.monitored = True  # which needs an actor
-    stream = door.open_stream()
+    stream = door.open_stream([f"row-{row}" for row in range(9)])
     with pytest.raises(UserError, match=rf"84 rows in a row .*84 filtered: {reason}.*filter"):
         for slot in range(99):
             rows = scored(4).to_pylist()
-            for row, ticket in zip(rows, door.admit(stream, slot, 4), strict=True):
-                row |= {"position": ticket.position, "attempt": ticket.attempt, **LOSSES[reason]}
+            for row, admission in zip(rows, door.admit(stream, slot, 4), strict=True):
+                row |= {**admission.visit._asdict(), **LOSSES[reason]}
             assert list(stage(pa.Table.from_pylist(rows, schema=scored(1).schema))) == []
     assert door.counters()["filtered"] == 84
-    assert [visit.position for _, visit in door.lost()][-1] == 83
+    assert asyncio.run(log.failure()).lost[-1].position == 83
 
 
 def test_a_view_without_a_number_does_not_change_whom_the_filter_takes():

@@ -8,22 +8,22 @@ from actors.admission.ledger import Admission
 from actors.generator.types import Completion
 from actors.stream.generate import gold, trajectories
 from unisd_core.common.schema import PROMPT, TRAJECTORY
+from unisd_core.common.visits import Visit
 
-TICKETS = [Admission(position=n, attempt=n, row=n, min_version=4) for n in range(3)]
+ADMITTED = [Admission(Visit(n, attempt=n), row=n, min_version=4) for n in range(3)]
 PROMPTS = [
     {"uid": f"q{n}", "row": n, "prompt_ids": [n, n + 1], "view_ids": [[n] * 4, [n] * 2],
      "gold_ids": [9, 2], "negative_ids": [[7] * n]}
     for n in range(3)
 ]  # fmt: skip
-SAMPLED = [Completion([5, 2], [-0.5, -0.1], "stop", 4, 5, 1, 10.0, 11.0) for _ in TICKETS]
+SAMPLED = [Completion([5, 2], [-0.5, -0.1], "stop", 4, 5, 1, 10.0, 11.0) for _ in ADMITTED]
 
 
 def made(source: str, negatives: list[list[int] | None]) -> pa.Table:
     return trajectories(
         pa.Table.from_pylist(PROMPTS, schema=PROMPT),
         SAMPLED,
-        position=[ticket.position for ticket in TICKETS],
-        attempt=[ticket.attempt for ticket in TICKETS],
+        visits=[admission.visit for admission in ADMITTED],
         source=[source] * 3,
         negative=negatives,
     )
@@ -48,7 +48,7 @@ def test_without_negatives_the_views_stay_as_they_are() -> None:
     assert set(table["source"].to_pylist()) == {"teacher"}
 
 
-def test_a_reference_is_as_old_as_its_ticket_allows() -> None:
-    answer = gold(TICKETS[0], [9, 2])
+def test_a_reference_is_as_old_as_its_admission_allows() -> None:
+    answer = gold(ADMITTED[0], [9, 2])
     assert answer.token_ids == [9, 2] and answer.logprobs == [0.0, 0.0]
     assert answer.version_first == answer.version_last == 4

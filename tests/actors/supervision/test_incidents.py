@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from actors.supervision.incidents import IncidentLog
+from actors.supervision.incidents import IncidentLog, RunFailure
 
 
 def test_incidents_are_handed_out_once_and_in_order() -> None:
@@ -20,12 +20,17 @@ def test_incidents_are_handed_out_once_and_in_order() -> None:
     asyncio.run(scenario())
 
 
-def test_the_first_reason_for_a_failure_is_kept() -> None:
+def test_the_first_failure_is_kept_until_the_run_goes_on() -> None:
     async def scenario() -> None:
         log = IncidentLog()
         assert await log.failure() is None
-        await log.fail("the disk is full")
-        await log.fail("a file is missing")
-        assert await log.failure() == "the disk is full"
+        first, second = RunFailure("the disk is full"), RunFailure("a file is missing")
+        await log.fail(first)
+        await log.fail(second)
+        assert await log.failure() == first
+        await log.clear_failure()
+        assert await log.failure() is None
+        await log.fail(second)
+        assert await log.failure() == second
 
     asyncio.run(scenario())

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tests.support.rows import scored
 from unisd_core.common.schema import not_finite
+from unisd_core.common.visits import LostRow, Visit
 from unisd_core.training.nonfinite_rows import (
     LEARNED_FROM,
     BadBatches,
-    BadRow,
     sort_out,
     write_down,
 )
@@ -44,7 +44,9 @@ def test_every_row_with_a_bad_number_is_found_and_no_other(poison, data) -> None
     assert reasons == [found and f"not finite: {found[0]}" for found in expected]
     sound, bad = sort_out(table, reasons, version=3)
     assert sound["position"].to_pylist() == [n for n in range(7) if n not in poison]
-    assert [row.account for row in bad] == [(n, 0, reasons[n]) for n in sorted(poison)]
+    assert [(row.visit, row.reason) for row in bad] == [
+        (Visit(n, 0), reasons[n]) for n in sorted(poison)
+    ]
 
 
 def test_views_are_lists_in_lists() -> None:
@@ -64,7 +66,7 @@ def test_columns_that_nobody_filled_are_sound() -> None:
 
 
 def test_rows_are_written_down_one_by_one(tmp_path: Path) -> None:
-    row = BadRow("row-1", 7, 0, 3, "not finite: logprobs")
+    row = LostRow("row-1", 7, 0, 3, "not finite: logprobs")
     write_down(tmp_path, [row])
     file = write_down(tmp_path, [row])
     assert file == tmp_path / "bad_rows.jsonl"
@@ -76,7 +78,7 @@ def test_rows_are_written_down_one_by_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", [0, 2])
 def test_the_limit_counts_batches_in_a_row(tmp_path: Path, limit: int) -> None:
-    row = BadRow("row-1", 7, 0, 3, "not finite: logprobs")
+    row = LostRow("row-1", 7, 0, 3, "not finite: logprobs")
     batches = BadBatches(limit, tmp_path)
     for _ in range(2):
         assert [batches.count([row]) for _ in range(limit)] == [None] * limit

@@ -113,7 +113,8 @@ def test_the_others_update_is_that_of_a_batch_without_it(tiny_model, name, finet
     expected = reference.update(table_of(rows[:2] + rows[3:]), VERSION, global_rows=5)
     poison(rows[2])
     done = attempt(student, rows)
-    assert [row.account for row in done.bad] == [(2, 0, f"not finite: {blamed}")]
+    (bad,) = done.bad
+    assert (bad.visit, bad.reason) == ((2, 0), f"not finite: {blamed}")
     assert done.visits == [(0, 0), (1, 0), (3, 0), (4, 0), (5, 0)]
     assert done.rows["uid"].to_pylist() == [f"row-{n}" for n in (0, 1, 3, 4, 5)]
     assert same(everything(student), everything(reference))
