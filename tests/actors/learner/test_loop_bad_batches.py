@@ -116,7 +116,9 @@ def test_a_batch_that_is_skipped_is_not_a_step(start) -> None:
 
 
 def test_the_count_goes_on_after_a_restart(start) -> None:
-    start().step(0)
+    before = start()
+    before.step(0)
+    before.learner.writer.wait()
     run = start()
     assert run.learner.version == 1
     run.step(0, 1)
