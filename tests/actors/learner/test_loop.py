@@ -17,11 +17,14 @@ import torch
 from actors.admission.ledger import Ledger
 from actors.checkpoints import folder as checkpoints
 from actors.learner.job import LearnerJob
-from actors.learner.loop import SMALLEST_CLIP, Learner
+from actors.learner.loop import Learner
+from actors.learner.state import SMALLEST_CLIP
+from actors.learner.worker_group import WorkerGroup
 from tests.support.rows import scored
 from unisd_core.config.run import Config
 
 BATCH = 4
+ALONE = WorkerGroup(rank=0, size=1, limit_s=1.0)
 
 
 class Actor:
@@ -48,7 +51,7 @@ def start(tiny_model: Path, tmp_path: Path):
     def begin(run: str = "run", **settings: Any) -> Learner:
         (tmp_path / run).mkdir(exist_ok=True)
         for earlier in begun:
-            earlier.writer.wait()
+            earlier.state.writer.wait()
         training = {"batch_size": BATCH, "learning_rate": 1e-2, "save_steps": 1, "max_staleness": 1}
         training |= settings.pop("training", {})
         tree = {
@@ -66,7 +69,7 @@ def start(tiny_model: Path, tmp_path: Path):
         )
         config, folder = Config.model_validate(tree), tmp_path / run
         job = LearnerJob(config, tiny_model, folder, gate, store, watch=Actor())
-        learner = Learner(job, rank=0, world=1)
+        learner = Learner(job, ALONE)
         learner.begin()
         begun.append(learner)
         return learner
@@ -93,31 +96,31 @@ def metrics_of(learner: Learner) -> list[dict[str, Any]]:
 
 def test_the_clip_is_a_quantile_of_the_batch_before(start) -> None:
     learner = start(**clip_by_quantile(0.5))
-    assert learner.student.clip is None
+    assert learner.state.student.clip is None
     learner.step(batch(0))
-    expected = float(np.quantile(learner.student.divergences, 0.5))
-    assert learner.student.clip == pytest.approx(expected) and expected > SMALLEST_CLIP
+    expected = float(np.quantile(learner.state.student.divergences, 0.5))
+    assert learner.state.student.clip == pytest.approx(expected) and expected > SMALLEST_CLIP
     learner.step(batch(1))
     first, second = metrics_of(learner)
     assert "clip_threshold" not in first and first["clipped_fraction"] == 0.0
     assert second["clip_threshold"] == pytest.approx(expected)
     assert second["clipped_fraction"] > 0.0
     # Unclipped values are what counts, or the bound could only ever shrink.
-    assert learner.student.divergences.max() > expected
+    assert learner.state.student.divergences.max() > expected
 
 
 def test_a_quantile_of_nothing_does_not_clip_everything(start) -> None:
     learner = start(**clip_by_quantile(0.5))
-    learner.student.divergences = np.zeros(5, np.float32)
-    learner._move_thresholds(batch(0))
-    assert learner.student.clip == SMALLEST_CLIP
+    learner.state.student.divergences = np.zeros(5, np.float32)
+    learner.state.move_thresholds(batch(0))
+    assert learner.state.student.clip == SMALLEST_CLIP
 
 
 def test_a_quantile_clip_without_a_divergence_is_idle(start) -> None:
     settings = {"divergence": {"weight": 0, "clip": None, "clip_quantile": 0.5}}
     learner = start(objective=settings)
     learner.step(batch(0))
-    assert learner.version == 1 and learner.student.clip is None
+    assert learner.version == 1 and learner.state.student.clip is None
 
 
 def test_a_resumed_run_continues_exactly_and_hands_the_scale_to_the_gate(start) -> None:
@@ -127,38 +130,38 @@ def test_a_resumed_run_continues_exactly_and_hands_the_scale_to_the_gate(start) 
     undisturbed.step(batch(1, scale=2.5))
     start("parts", **settings).step(batch(0, scale=2.5))
     resumed = start("parts", **settings)
-    assert resumed.version == 1 and resumed.student.clip is not None
+    assert resumed.version == 1 and resumed.state.student.clip is not None
     (restored,) = [arguments for name, arguments in resumed.job.gate.calls if name == "restore"]
     assert restored[1] == 2.5
     resumed.step(batch(1, scale=2.5))
-    expected, got = undisturbed.student.weights(), resumed.student.weights()
+    expected, got = undisturbed.state.student.weights(), resumed.state.student.weights()
     assert all(torch.equal(got[name], expected[name]) for name in expected)
-    assert resumed.student.clip == undisturbed.student.clip
+    assert resumed.state.student.clip == undisturbed.state.student.clip
 
 
 def test_heads_are_kept_while_rows_may_have_been_read_with_them(start) -> None:
     learner = start(model={"finetune": "full"}, teacher={"kind": "live"})
-    base = learner.student.head_VH.detach().clone()
-    assert list(learner.student.teacher_heads) == [0]
+    base = learner.state.student.head_VH.detach().clone()
+    assert list(learner.state.student.teacher_heads) == [0]
     for version in range(6):
         learner.step(batch(version, teacher_version=version))
-        heads = learner.student.teacher_heads
+        heads = learner.state.student.teacher_heads
         # A row of version v - 1 (staleness 1) may still come.
         assert {version, version + 1} <= heads.keys()
         assert len(heads) <= 2 * (learner.config.training.max_staleness + 1) + 1
-    assert not torch.equal(learner.student.teacher_heads[6], base)
-    assert torch.equal(learner.student.teacher_heads[6], learner.student.head_VH)
+    assert not torch.equal(learner.state.student.teacher_heads[6], base)
+    assert torch.equal(learner.state.student.teacher_heads[6], learner.state.student.head_VH)
 
 
 @pytest.mark.parametrize("teacher", [{"kind": "frozen"}, {"kind": "ema", "follows": "frozen"}])
 def test_a_teacher_that_stays_keeps_the_one_head_it_has(start, teacher) -> None:
     learner = start(model={"finetune": "full"}, teacher=teacher)
-    base = learner.student.head_VH.detach().clone()
+    base = learner.state.student.head_VH.detach().clone()
     for version in range(3):
         learner.step(batch(version))
-    ((version, head_VH),) = learner.student.teacher_heads.items()
+    ((version, head_VH),) = learner.state.student.teacher_heads.items()
     assert version == 0 and torch.equal(head_VH, base)
-    assert not torch.equal(learner.student.head_VH, base)
+    assert not torch.equal(learner.state.student.head_VH, base)
     assert all(line["teacher_moved"] == 0.0 for line in metrics_of(learner))
 
 
@@ -167,7 +170,7 @@ def test_a_seldom_moved_teacher_keeps_the_head_of_its_last_move(start) -> None:
     learner = start(model={"finetune": "full"}, **settings)
     for version in range(9):
         learner.step(batch(version, teacher_version=0 if version < 5 else 5))
-    assert 5 in learner.student.teacher_heads
+    assert 5 in learner.state.student.teacher_heads
 
 
 def test_a_row_read_with_an_unknown_head_is_an_error(start) -> None:
@@ -181,8 +184,8 @@ def test_a_full_run_resumes_with_the_head_of_its_teacher(start) -> None:
     first = start("one", **settings)
     first.step(batch(0))
     resumed = start("one", **settings)
-    assert list(resumed.student.teacher_heads) == [1]
-    assert torch.equal(resumed.student.teacher_heads[1], first.student.teacher_heads[1])
+    assert list(resumed.state.student.teacher_heads) == [1]
+    assert torch.equal(resumed.state.student.teacher_heads[1], first.state.student.teacher_heads[1])
     (published,) = [a for name, a in resumed.job.store.calls if name == "publish"]
     assert published[1].version == 1, "the version rows will be stamped with"
 
@@ -195,7 +198,7 @@ def test_trajectories_on_disk_hold_no_states_of_the_teacher(start, tmp_path: Pat
 
 
 def newest_of(learner: Learner) -> checkpoints.Checkpoint:
-    found = checkpoints.newest(learner.writer.folder)
+    found = checkpoints.newest(learner.state.writer.folder)
     assert found is not None
     return found
 
@@ -225,13 +228,15 @@ def test_steps_taken_during_a_write_do_not_change_what_is_written(
     monkeypatch.setattr(checkpoints, "save", slow)
     learner.step(batch(0))
     learner.step(batch(1, teacher_version=1))
-    copy = {name: tensor.clone() for name, tensor in learner.student.weights().items()}
-    moments = {name: tensor.clone() for name, tensor in learner.student.optimizer_state().items()}
-    average = {name: tensor.clone() for name, tensor in learner.teacher.state_dict().items()}
-    rows = learner.totals.rows
+    copy = {name: tensor.clone() for name, tensor in learner.state.student.weights().items()}
+    moments = {
+        name: tensor.clone() for name, tensor in learner.state.student.optimizer_state().items()
+    }
+    average = {name: tensor.clone() for name, tensor in learner.state.teacher.state_dict().items()}
+    rows = learner.state.totals.rows
     learner.step(batch(2, teacher_version=2))
     free.set()
-    learner.writer.wait()
+    learner.state.writer.wait()
     found = newest_of(learner)
     assert found.version == 2 and found.totals["rows"] == rows
     for read, expected in (
@@ -266,5 +271,5 @@ def test_a_run_in_a_new_folder_goes_on_from_its_mirror(start, tmp_path: Path) ->
     first.finish()
     second = start("two", training=training)
     assert second.version == 1
-    expected, got = first.student.weights(), second.student.weights()
+    expected, got = first.state.student.weights(), second.state.student.weights()
     assert all(torch.equal(got[name], expected[name]) for name in expected)

@@ -15,6 +15,7 @@ import torch
 from actors.admission.gate import Gate
 from actors.learner.job import LearnerJob
 from actors.learner.loop import Learner
+from actors.learner.worker_group import WorkerGroup
 from actors.supervision.incidents import IncidentLog, RunFailure
 from tests.support.direct_client import DirectClient
 from tests.support.rows import scored
@@ -52,7 +53,7 @@ class Run:
         }  # fmt: skip
         config = Config.model_validate(tree)
         job = LearnerJob(config, model, folder, self.door, DirectClient(Store()), watch)
-        self.learner = Learner(job, rank=0, world=1)
+        self.learner = Learner(job, WorkerGroup(rank=0, size=1, limit_s=1.0))
         self.learner.begin()
         self.stream, self.slot = self.door.open_stream(UIDS), 0
 
@@ -107,10 +108,10 @@ def test_bad_rows_end_as_failed_and_their_room_returns(start) -> None:
 
 def test_a_batch_that_is_skipped_is_not_a_step(start) -> None:
     run = start(skip_grad_norm=1e-6)
-    before = run.learner.student.weights()
+    before = run.learner.state.student.weights()
     run.step()
     assert run.learner.version == 0 and run.counters()["failed"] == BATCH
-    after = run.learner.student.weights()
+    after = run.learner.state.student.weights()
     assert all(torch.equal(after[name], before[name]) for name in before)
     assert not (run.learner.job.run_path / "metrics.jsonl").exists()
 
@@ -118,7 +119,7 @@ def test_a_batch_that_is_skipped_is_not_a_step(start) -> None:
 def test_the_count_goes_on_after_a_restart(start) -> None:
     before = start()
     before.step(0)
-    before.learner.writer.wait()
+    before.learner.state.writer.wait()
     run = start()
     assert run.learner.version == 1
     run.step(0, 1)
