@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from typing import Any
 
 import ray
@@ -21,6 +22,7 @@ from actors.generator.router import Replica, ReplicaState, Router
 from actors.generator.types import ReplicaReport
 from actors.runtime.calls import START_TIMEOUT_S, first_line
 from actors.runtime.placement import place_options, reserve, reserved
+from actors.supervision.supervisor import Supervisor
 from actors.supervision.watchdog import WatchdogClient
 from actors.weights.update import WeightUpdate
 from unisd_core.config.run import Config
@@ -51,6 +53,7 @@ class ReplicaLifecycle:
     ) -> None:
         self.config, self.settings, self.model_dir = config, config.generator, model_dir
         self.watch, self.router, self.replica_class = watch, router, replica_class
+        self._supervisor = Supervisor(min(CHECK_S, self.settings.stall_s / 4))
         self.start_timeout_s, self.retry_s = START_TIMEOUT_S, RETRY_S
         self._starting: asyncio.Task[list[ReplicaReport]] | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -61,7 +64,7 @@ class ReplicaLifecycle:
         """Start the replicas, once; returns when as many as the run needs are ready."""
         if self._starting is None:
             self._starting = asyncio.create_task(self._start_all())
-            self._run(self.supervise())
+            self._run(self._supervisor.run())
             settings = self.settings
             if settings.most > settings.least:
                 for _ in range(settings.replicas - settings.least):
@@ -110,6 +113,7 @@ class ReplicaLifecycle:
                 newest = self.router.newest
                 if newest is None or newest is loaded:
                     self.router.mark_ready(replica, report)
+                    self._supervise(replica, actor)
                     return report
             try:
                 report = await replica.answer(actor.load.remote(newest), self.start_timeout_s)
@@ -130,6 +134,7 @@ class ReplicaLifecycle:
         """Put a new actor in the place of ``actor``, unless that was done already."""
         if replica.actor is not actor or self._stopping:
             return
+        self._supervisor.unregister(replica.index)
         self.router.mark_lost(replica)
         ray.kill(actor)
         if replica.state is ReplicaState.LOST:
@@ -177,6 +182,7 @@ class ReplicaLifecycle:
         replica = max(self.router.ready(), key=lambda replica: replica.index, default=None)
         if replica is not None:
             replica.state = ReplicaState.DRAINING
+            self._supervisor.unregister(replica.index)
             self._run(self._drain(replica, why))
 
     async def _drain(self, replica: Replica, why: str) -> None:
@@ -205,24 +211,26 @@ class ReplicaLifecycle:
             elif change < 0:
                 self.scale_down(explain(idle))
 
-    async def supervise(self) -> None:
-        """Replace replicas that do not answer, or have requests and make no progress."""
-        limit_s = self.settings.stall_s
-        while True:
-            await asyncio.sleep(min(CHECK_S, limit_s / 4))
-            await asyncio.gather(*(self._check(one, limit_s) for one in self.router.ready()))
+    def _supervise(self, replica: Replica, actor: Any) -> None:
+        """Replace ``actor`` when it does not answer, or has requests and makes no progress."""
+        limit_s, clock = self.settings.stall_s, asyncio.get_running_loop().time
 
-    async def _check(self, replica: Replica, limit_s: float) -> None:
-        actor, now = replica.actor, asyncio.get_running_loop().time()
-        try:
-            report = await replica.answer(actor.check.remote(), limit_s)
-        except (RayError, TimeoutError) as error:
-            return self.replace(replica, actor, first_line(error))
-        if report.progress != replica.progress or not report.running:
-            replica.progress, replica.idle_since = report.progress, now
-        elif now - replica.idle_since > limit_s:
-            why = f"works on {report.running} requests without progress"
+        def lost(error: BaseException) -> None:
+            late = isinstance(error, TimeoutError)
+            why = f"did not answer within {limit_s:.0f} s" if late else first_line(error)
             self.replace(replica, actor, why)
+
+        def answered(report: ReplicaReport) -> None:
+            if report.progress != replica.progress or not report.running:
+                replica.progress, replica.idle_since = report.progress, clock()
+            elif clock() - replica.idle_since > limit_s:
+                why = f"works on {report.running} requests without progress"
+                self.replace(replica, actor, why)
+
+        def check() -> Future[ReplicaReport]:
+            return actor.check.remote().future()
+
+        self._supervisor.register(replica.index, limit_s, check, lost, answered)
 
     async def stop(self) -> None:
         """End all replicas and give back what was reserved for them."""

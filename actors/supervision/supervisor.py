@@ -14,6 +14,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+LOOK_S = 0.5
+"""Longest pause between two looks of :meth:`Supervisor.run`, in seconds: an answer is noticed that
+late."""
+
 
 def sign_of_life(actor: Any) -> Callable[[], Future[Any]]:
     """A probe that every actor answers as soon as it gets to it."""
@@ -81,9 +85,9 @@ class Supervisor:
             self._watched[key].at_work = False
 
     async def run(self) -> None:
-        """Look every ``interval_s`` seconds, for ever."""
+        """Look again and again, for ever."""
         while True:
-            await asyncio.sleep(self.interval_s)
+            await asyncio.sleep(min(self.interval_s, LOOK_S))
             self.look()
 
     def look(self) -> None:

@@ -5,7 +5,8 @@ Ray restarts what dies; it does not see what hangs. A worker that says when it b
 piece of work is killed when it takes longer than it may, and Ray restarts it. Nor does Ray Data see
 a stage die that has nothing to do: rows it held are gone, and the stream would wait for them.
 
-The driver watches the watchdog itself (``liveness.py``), and the pool its replicas.
+With the same supervisor the driver watches the watchdog itself (``liveness.py``), and the pool its
+replicas.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from actors.supervision.supervisor import Supervisor, sign_of_life
 
 
 class Watchdog(IncidentLog):
-    """Async actor to which all others report. It looks every ``interval_s`` seconds who is late."""
+    """Async actor to which all others report. It asks for a sign of life every ``interval_s``
+    seconds."""
 
     def __init__(self, interval_s: float = 1.0) -> None:
         super().__init__()
