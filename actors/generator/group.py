@@ -12,7 +12,7 @@ from ray.exceptions import RayError
 
 from actors.generator.pool import GeneratorPool, PoolClient
 from actors.generator.replica import GeneratorReplica
-from actors.runtime.calls import START_TIMEOUT_S, coordinator_actor, first_line
+from actors.runtime.calls import START_TIMEOUT_S, coordinator_actor, remote_reason
 from actors.runtime.resource_plan import StageResources, check_plan, generating_plan
 from actors.supervision.watchdog import Watchdog, WatchdogClient
 from actors.weights.buckets import stored
@@ -60,7 +60,7 @@ class GeneratorGroup:
         try:
             self.pool.stop()
         except (RayError, TimeoutError) as failure:
-            log.warning("the generator pool did not stop: %s", first_line(failure))
+            log.warning("the generator pool did not stop: %s", remote_reason(failure))
         finally:
             for actor in self._actors():
                 ray.kill(actor)

@@ -20,7 +20,7 @@ from actors.admission.gate import GateClient
 from actors.generator.autoscaler import explain, wanted_change
 from actors.generator.router import Replica, ReplicaState, Router
 from actors.generator.types import ReplicaReport
-from actors.runtime.calls import START_TIMEOUT_S, first_line
+from actors.runtime.calls import START_TIMEOUT_S, remote_reason
 from actors.runtime.placement import place_options, reserve, reserved
 from actors.supervision.supervisor import Supervisor
 from actors.supervision.watchdog import WatchdogClient
@@ -79,7 +79,7 @@ class ReplicaLifecycle:
             needed = self.router.replicas[: self.settings.least]
             return list(await asyncio.gather(*map(self._start_with_retries, needed)))
         except (RayError, TimeoutError) as error:
-            await self.router.fail(f"the generator pool cannot be started: {first_line(error)}")
+            await self.router.fail(f"the generator pool cannot be started: {remote_reason(error)}")
             raise
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
@@ -149,7 +149,7 @@ class ReplicaLifecycle:
             try:
                 await self._start_with_retries(replica)
             except (RayError, TimeoutError) as error:
-                failure = f"cannot be restarted: {first_line(error)}"
+                failure = f"cannot be restarted: {remote_reason(error)}"
                 await self._record(replica, failure)
                 if len(self.router.replicas) > self.settings.least:
                     return await self.router.remove(replica)
@@ -173,7 +173,7 @@ class ReplicaLifecycle:
         try:
             await self._start_with_retries(replica)
         except (RayError, TimeoutError) as error:
-            await self._record(replica, f"did not join: {first_line(error)}")
+            await self._record(replica, f"did not join: {remote_reason(error)}")
             return await self.router.remove(replica)
         await self._record(replica, f"joined at version {replica.version}")
 
@@ -217,7 +217,7 @@ class ReplicaLifecycle:
 
         def lost(error: BaseException) -> None:
             late = isinstance(error, TimeoutError)
-            why = f"did not answer within {limit_s:.0f} s" if late else first_line(error)
+            why = f"did not answer within {limit_s:.0f} s" if late else remote_reason(error)
             self.replace(replica, actor, why)
 
         def answered(report: ReplicaReport) -> None:
@@ -247,7 +247,7 @@ class ReplicaLifecycle:
         try:
             await asyncio.wait_for(actor.stop.remote(), STOP_S)
         except (RayError, TimeoutError) as error:
-            await self._record(replica, f"did not stop: {first_line(error)}")
+            await self._record(replica, f"did not stop: {remote_reason(error)}")
         ray.kill(actor)
 
     async def _record(self, replica: Replica, what: str) -> None:

@@ -18,7 +18,7 @@ from actors.generator.nccl_broadcast import WeightSender
 from actors.generator.replica import GeneratorReplica
 from actors.generator.router import Replica, ReplicaState, Router
 from actors.generator.types import Completion, ReplicaReport, Request
-from actors.runtime.calls import START_TIMEOUT_S, ActorClient, first_line, remote_method
+from actors.runtime.calls import START_TIMEOUT_S, ActorClient, remote_method, remote_reason
 from actors.supervision.watchdog import WatchdogClient
 from actors.weights.update import WeightUpdate
 from unisd_core.config.run import Config
@@ -70,7 +70,7 @@ class GeneratorPool:
             except (RayError, TimeoutError) as error:
                 if not _replica_is_lost(error):
                     raise
-                self.lifecycle.replace(replica, actor, first_line(error))
+                self.lifecycle.replace(replica, actor, remote_reason(error))
                 if attempt == MAX_ATTEMPTS:
                     raise
             finally:
@@ -120,7 +120,7 @@ class GeneratorPool:
             ray.kill(self._sender)
             self._sender = None
             for replica, actor in ready:
-                self.lifecycle.replace(replica, actor, f"broadcast failed: {first_line(error)}")
+                self.lifecycle.replace(replica, actor, f"broadcast failed: {remote_reason(error)}")
             return False
 
     async def _push_one(
@@ -133,7 +133,7 @@ class GeneratorPool:
         except ObjectLostError:
             return None  # the store died; the learners publish again
         except (RayError, TimeoutError) as error:
-            self.lifecycle.replace(replica, actor, f"push failed: {first_line(error)}")
+            self.lifecycle.replace(replica, actor, f"push failed: {remote_reason(error)}")
             return None
         async with self.router.changed:
             if replica.actor is actor:

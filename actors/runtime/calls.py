@@ -96,8 +96,9 @@ def restarted() -> bool:
     return bool(ray.get_runtime_context().was_current_actor_reconstructed)
 
 
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line: the last of a remote traceback, which names the cause."""
+def remote_reason(error: BaseException) -> str:
+    """``errors.reason`` of an error from another process: its kind, and the last line of a remote
+    traceback, which names the cause."""
     lines = str(error).strip().splitlines()
     # Ray goes on with every reason for which a process may have died.
     said = lines[-1].strip().partition(" Worker exit type")[0] if lines else ""

@@ -21,7 +21,7 @@ from actors.admission.gate import GateClient
 from actors.admission.ledger import Admission, Outcome
 from actors.generator.pool import PoolClient
 from actors.generator.types import Completion, Request, Sampling
-from actors.runtime.calls import first_line
+from actors.runtime.calls import remote_reason
 from unisd_core.common.schema import TRAJECTORY
 from unisd_core.common.visits import Visit
 from unisd_core.config.run import Config
@@ -57,7 +57,7 @@ class Generate:
             sampled = await self.pool.generate.remote(requests, version) if requests else []
         except (RayError, TimeoutError, RuntimeError) as error:
             # Others take their place; the gate puts an end to a run of failures.
-            losses = dict.fromkeys(visits, first_line(error))
+            losses = dict.fromkeys(visits, remote_reason(error))
             await self.gate.close.remote(losses, Outcome.FAILED)
             return
         answers = iter(sampled)

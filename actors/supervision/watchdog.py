@@ -17,7 +17,7 @@ from typing import Any
 
 import ray
 
-from actors.runtime.calls import ActorClient, first_line, remote_method
+from actors.runtime.calls import ActorClient, remote_method, remote_reason
 from actors.supervision.incidents import IncidentLog
 from actors.supervision.supervisor import Supervisor, sign_of_life
 
@@ -60,7 +60,7 @@ class Watchdog(IncidentLog):
 
         def on_lost(error: BaseException) -> None:
             self.supervisor.unregister(key)
-            self._start(self._report_broken(who, gate, stream, f"lost ({first_line(error)})"))
+            self._start(self._report_broken(who, gate, stream, f"lost ({remote_reason(error)})"))
 
         self._look()
         self.supervisor.register(key, limit_s, sign_of_life(actor), on_lost)

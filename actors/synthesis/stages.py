@@ -19,7 +19,7 @@ from ray.exceptions import RayError
 
 from actors.generator.pool import PoolClient
 from actors.generator.types import Completion, Request, Sampling
-from actors.runtime.calls import first_line
+from actors.runtime.calls import remote_reason
 from actors.stream.generate import trajectories
 from actors.stream.score import Score
 from actors.supervision.incidents import RunFailure
@@ -175,11 +175,12 @@ class Sample:
                 if self.failures == MAX_FAILURES:
                     reason = (
                         f"{MAX_FAILURES} groups of prompts in a row could not be sampled "
-                        f"({first_line(error)}); what is finished is kept, the same command goes on"
+                        f"({remote_reason(error)}); what is finished is kept, the same command "
+                        "goes on"
                     )
                     await self.watch.fail.remote(RunFailure(reason))
                     raise UserError(reason) from None
-                return [_nothing(f"{FAILED}{first_line(error)}") for _ in draws]
+                return [_nothing(f"{FAILED}{remote_reason(error)}") for _ in draws]
 
 
 def _nothing(reason: str) -> Completion:
