@@ -104,11 +104,15 @@ class Fleet(GeneratorGroup):
         """How the stream runs the stage ``Generate``: one actor that keeps all replicas busy."""
         assert self._prompts is not None, "admission() comes first"
         prompts = ray.put(self._prompts)
+        # As many chunks as may run at once: Ray starts those that wait at an actor in any order,
+        # and the gate would wait for ever for a slot that stands behind later ones. Twice as many
+        # as the gate admits, so that the next slots wait at the gate and not with Ray Data.
+        slots = 2 * (self._chunks_in_flight + 1)
         return {
             "fn_constructor_args": (self.config, self.gate, self.pool, prompts, self._sampling),
             "num_cpus": COORDINATOR_CPUS,
-            "max_concurrency": self._chunks_in_flight + 1,
-            **fixed_stage(1),
+            "max_concurrency": slots,
+            **fixed_stage(1, slots),
             **NO_RESTART,
         }
 
