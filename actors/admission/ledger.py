@@ -6,14 +6,13 @@ visiting order are admitted in ascending order, so one byte per position is the 
 
 from __future__ import annotations
 
-import random
 from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from unisd_core.common.visits import LostRow, Visit
+from unisd_core.common.visits import LostRow, Visit, VisitingOrder
 from unisd_core.config.run import Config
 
 
@@ -45,23 +44,6 @@ LOST_KEPT = 64
 
 SPARE = 1.5
 """Visits that ``visited_rows`` counts on, per visit that is planned: filters replace some."""
-
-
-class VisitingOrder:
-    """The order in which ``rows`` prompts are visited: a fresh permutation every epoch."""
-
-    def __init__(self, rows: int, seed: int) -> None:
-        self.rows, self.seed = rows, seed
-        self._epoch = -1
-        self._order: list[int] = []
-
-    def row_of(self, position: int) -> int:
-        """Index of the prompt visited at ``position``."""
-        epoch, offset = divmod(position, self.rows)
-        if self._epoch != epoch:
-            self._epoch, self._order = epoch, list(range(self.rows))
-            random.Random(f"{self.seed}/{epoch}").shuffle(self._order)
-        return self._order[offset]
 
 
 class Ledger:

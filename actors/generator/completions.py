@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from actors.generator.pool import PoolClient
-from actors.generator.types import Completion, Request, Sampling
+from actors.generator.types import Request, Sampling
+from unisd_core.common.completion import Completion
 from unisd_core.config.run import Config
 from unisd_core.models.completion_cache import CompletionText, TextCache, text_key
 from unisd_core.models.model_files import ModelFiles

@@ -17,10 +17,11 @@ from actors.generator.lifecycle import ReplicaLifecycle
 from actors.generator.nccl_broadcast import WeightSender
 from actors.generator.replica import GeneratorReplica
 from actors.generator.router import Replica, ReplicaState, Router
-from actors.generator.types import Completion, ReplicaReport, Request
+from actors.generator.types import ReplicaReport, Request
 from actors.runtime.calls import START_TIMEOUT_S, ActorClient, remote_method, remote_reason
 from actors.supervision.watchdog import WatchdogClient
 from actors.weights.update import WeightUpdate
+from unisd_core.common.completion import Completion
 from unisd_core.config.run import Config
 
 MAX_ATTEMPTS = 3

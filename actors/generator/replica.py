@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from actors.generator.engine import Engine
-from actors.generator.types import Completion, ReplicaReport, Request
+from actors.generator.types import ReplicaReport, Request
 from actors.runtime.metrics import record
 from actors.weights.update import Probe, WeightUpdate
+from unisd_core.common.completion import Completion
 from unisd_core.common.fast_imports import importing
 from unisd_core.common.process import tree_memory
 from unisd_core.config.run import Config

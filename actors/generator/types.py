@@ -38,25 +38,6 @@ class EngineOutput:
 
 
 @dataclass(frozen=True)
-class Completion:
-    """What an engine sampled, with the policy versions that it was sampled under.
-
-    ``version_first`` and ``version_last`` differ only where weights were replaced in place
-    while the request ran; the row counts as old as the first. ``began`` and ``ended`` are Unix
-    times, None where nobody sampled.
-    """
-
-    token_ids: list[int]
-    logprobs: list[float]
-    finish_reason: str
-    version_first: int
-    version_last: int
-    replica: int
-    began: float | None = None
-    ended: float | None = None
-
-
-@dataclass(frozen=True)
 class ReplicaReport:
     """The state of a replica's engine: the version it serves, with the checksum of the weights it
     loaded, and the work it has done."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 
-import numpy as np
 import pyarrow as pa
 
 from actors.admission.gate import GateClient
@@ -23,9 +22,6 @@ from unisd_core.training.teacher import TeacherWeights
 
 OPENING_S = 0.5
 """Seconds between two looks at whether the gate is open."""
-
-SMALLEST_CLIP = 1e-6
-"""Nats; a quantile below this would clip every token."""
 
 
 class LearnerState:
@@ -130,15 +126,7 @@ class LearnerState:
         """Take from a batch what it leaves to later ones: the quantile clip, and the agreement
         scale. Returns the clip that this batch was trained with."""
         self.agreement_scale = rows["agreement_scale"][0].as_py()
-        settings = self.config.objective.divergence
-        if settings.clip_quantile is None or not settings.weight:
-            return {}
-        used = self.student.clip
-        every_token = np.concatenate(self.workers.gather(self.student.divergences))
-        self.student.clip = max(
-            float(np.quantile(every_token, settings.clip_quantile)), SMALLEST_CLIP
-        )
-        return {} if used is None else {"clip_threshold": used}
+        return self.student.move_clip(self.workers.gather)
 
     def _report(self, what: str) -> None:
         if self.workers.is_first:

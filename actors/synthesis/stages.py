@@ -18,12 +18,12 @@ import pyarrow as pa
 from ray.exceptions import RayError
 
 from actors.generator.pool import PoolClient
-from actors.generator.types import Completion, Request, Sampling
+from actors.generator.types import Request, Sampling
 from actors.runtime.calls import remote_reason
-from actors.stream.generate import trajectories
 from actors.stream.score import Score
 from actors.supervision.incidents import RunFailure
 from actors.supervision.watchdog import WatchdogClient
+from unisd_core.common.completion import Completion
 from unisd_core.common.errors import UserError
 from unisd_core.common.fast_imports import importing
 from unisd_core.common.schema import PROMPT
@@ -31,6 +31,7 @@ from unisd_core.common.visits import Visit
 from unisd_core.config.run import Config
 from unisd_core.synthesis.shard import FAILED, LEFT_OUT
 from unisd_core.synthesis.sources import PromptSource
+from unisd_core.views.rollouts import trajectories
 from unisd_core.views.writing import draw_seed
 
 FILL = 2

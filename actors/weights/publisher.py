@@ -48,7 +48,7 @@ class PolicyPublisher:
         """Full fine-tuning: keep the head that belongs to this teacher, for rows it has read."""
         if not self.student.full:
             return
-        self.student.teacher_heads[version] = self.student.head_in(self.teacher.state())
+        self.student.keep_teacher_head(version, self.teacher.state())
         # Rows in the stream were read by a teacher at most this much older than the student.
         oldest = max(self.known) - 2 * (self.staleness + 1)
         known = sorted(self.student.teacher_heads)

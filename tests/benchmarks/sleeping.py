@@ -20,13 +20,14 @@ import ray
 import ray.train
 
 from actors.fleet import SCORER_QUEUE, Fleet
-from actors.generator.types import Completion, ReplicaReport, Request, Sampling
+from actors.generator.types import ReplicaReport, Request, Sampling
 from actors.learner.job import LearnerJob
 from actors.stream.agree import Agree
 from actors.stream.dataset import fixed_stage
 from actors.stream.generate import Generate
 from actors.weights.buckets import fetch, pack, stored
 from actors.weights.update import WeightUpdate
+from unisd_core.common.completion import Completion
 from unisd_core.common.schema import PROMPT, SCORED
 from unisd_core.common.visits import visits_of
 from unisd_core.config.run import Config

@@ -7,7 +7,8 @@ import random
 import time
 from pathlib import Path
 
-from actors.generator.types import Completion, Request
+from actors.generator.types import Request
+from unisd_core.common.completion import Completion
 
 FILL_S = 10.0
 """How long the first answer waits for more requests."""

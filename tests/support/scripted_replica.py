@@ -8,8 +8,9 @@ import os
 import signal
 from typing import Any
 
-from actors.generator.types import Completion, ReplicaReport, Request, Sampling
+from actors.generator.types import ReplicaReport, Request, Sampling
 from actors.weights.update import WeightUpdate
+from unisd_core.common.completion import Completion
 from unisd_core.config.run import Config
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,6 +35,23 @@ class LostRow:
     def visit(self) -> Visit:
         """Its name in the accounts."""
         return Visit(self.position, self.attempt)
+
+
+class VisitingOrder:
+    """The order in which ``rows`` prompts are visited: a fresh permutation every epoch."""
+
+    def __init__(self, rows: int, seed: int) -> None:
+        self.rows, self.seed = rows, seed
+        self._epoch: tuple[int, list[int]] = (-1, [])
+
+    def row_of(self, position: int) -> int:
+        """Index of the prompt visited at ``position``."""
+        epoch, offset = divmod(position, self.rows)
+        if self._epoch[0] != epoch:
+            order = list(range(self.rows))
+            random.Random(f"{self.seed}/{epoch}").shuffle(order)
+            self._epoch = (epoch, order)
+        return self._epoch[1][offset]
 
 
 def visits_of(table: pa.Table) -> list[Visit]:

@@ -1,4 +1,4 @@
-"""A model's folder, tokenizer and limits, before any engine loads it."""
+"""Model files: folder, tokenizer and limits of the untrained model, and its weights if wanted."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from unisd_core.common.errors import UserError
+from unisd_core.common.process import stage_device
 from unisd_core.config.run import Config
 from unisd_core.models.fetch import resolve_model, weights_checksum
-from unisd_core.models.load import check_vocabulary, load_tokenizer, stop_token_ids
+from unisd_core.models.load import check_vocabulary, load_base, load_tokenizer, stop_token_ids
 from unisd_core.models.text_model import text_model
 
 
@@ -43,6 +44,14 @@ class ModelFiles:
             )
 
 
+@dataclass(frozen=True)
+class LoadedModel(ModelFiles):
+    """The same with its weights in memory, for what happens in this process."""
+
+    network: PreTrainedModel
+    """The untrained model, without gradients."""
+
+
 def open_model(config: Config) -> ModelFiles:
     """Find the model and load its tokenizer. Raises UserError for one that cannot be used."""
     folder = text_model(resolve_model(config.model.name_or_path))
@@ -56,6 +65,20 @@ def open_model(config: Config) -> ModelFiles:
         tuple(stop_token_ids(folder, tokenizer)),
         getattr(model_config, "max_position_embeddings", None),
     )
+
+
+def load_model(config: Config) -> LoadedModel:
+    """Find the model of ``config`` and load it, to the GPU where learner.gpus is above 0. Raises
+    UserError for one that cannot be used."""
+    files = open_model(config)
+    network = load_base(files.folder, config.model.dtype)
+    network.to(stage_device(config.learner.gpus))
+    return LoadedModel(**vars(files), network=network)
+
+
+def model_folder(model: ModelFiles | Path | str) -> Path:
+    """The folder of a model that was opened, or the one given."""
+    return model.folder if isinstance(model, ModelFiles) else Path(model)
 
 
 def with_completion_limit(config: Config, tokens: int) -> Config:

@@ -5,8 +5,9 @@ Everything is decided from the chunk itself, so that the outcome does not depend
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +16,15 @@ from unisd_core.common.schema import not_finite
 from unisd_core.config.run import Config
 from unisd_core.objective.agreement import row_agreement_filter
 from unisd_core.scoring.agreement_columns import row_agreement
+from unisd_core.tasks.base import Task
 from unisd_core.tasks.registry import load_task
+from unisd_core.tasks.row import Row
 from unisd_core.tasks.splits import split_training
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from unisd_core.models.model_files import ModelFiles
 
 Parseable = Callable[[int, list[int]], bool]
 """Whether the task reads an answer from the completion (token ids) of the row of this index."""
@@ -26,11 +34,18 @@ class RolloutFilter:
     """The filters of ``config.filter``. ``parseable`` stands in where the rows are not those that
     ``config.task`` trains on."""
 
-    def __init__(self, config: Config, model_dir: str, parseable: Parseable | None = None) -> None:
+    def __init__(
+        self, config: Config, model: ModelFiles | Path | str, parseable: Parseable | None = None
+    ) -> None:
         self.config = config
         self._parseable: Parseable | None = None
         if config.filter.drop_unreadable:
-            self._parseable = parseable or _parser(config, model_dir)
+            self._parseable = parseable or _training_parser(config, model)
+
+    def passing(self, table: pa.Table) -> pa.Table:
+        """The rows of a chunk that are not left out."""
+        kept = [reason is None for reason in self.reasons(table)]
+        return table.filter(pa.array(kept, pa.bool_()))
 
     def reasons(self, table: pa.Table) -> list[str | None]:
         """For each row of a chunk (schema ``SCORED``) why it is left out, or None."""
@@ -64,15 +79,19 @@ class RolloutFilter:
         return reasons
 
 
-def _parser(config: Config, model_dir: str) -> Parseable:
+def row_parser(task: Task, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> Parseable:
+    """Whether ``task`` reads an answer to the row of an index into ``rows``."""
+
+    def parseable(row: int, ids: list[int]) -> bool:
+        return task.parseable(rows[row], str(tokenizer.decode(ids, skip_special_tokens=True)))
+
+    return parseable
+
+
+def _training_parser(config: Config, model: ModelFiles | Path | str) -> Parseable:
     from unisd_core.models.load import load_tokenizer
+    from unisd_core.models.model_files import model_folder
 
     task = load_task(config.task, config.data_dir, config.task_seed, config.custom)
     rows = split_training(task, config).train
-    tokenizer = load_tokenizer(Path(model_dir))
-
-    def parseable(row: int, ids: list[int]) -> bool:
-        text = tokenizer.decode(ids, skip_special_tokens=True)
-        return task.parseable(rows[row], text)
-
-    return parseable
+    return row_parser(task, rows, load_tokenizer(model_folder(model)))

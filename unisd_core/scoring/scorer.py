@@ -25,6 +25,7 @@ from unisd_core.config.run import Config
 from unisd_core.models.acceleration.lora_linear import FoldedAdapter
 from unisd_core.models.acceleration.prefix_tree import by_tokens, predicting, right_padded
 from unisd_core.models.load import layer_states, lm_head_weight, load_base
+from unisd_core.models.model_files import ModelFiles, model_folder
 from unisd_core.models.trained_weights import load_trained_state, make_trainable
 from unisd_core.objective.divergence import sampled_logprobs, teacher_topk
 from unisd_core.scoring.score_cache import ScoreCache, ViewScores
@@ -61,7 +62,7 @@ class View:
 class TeacherScorer:
     """Holds the teacher's weights: the frozen base, or a copy that follows the student."""
 
-    def __init__(self, config: Config, model_dir: str) -> None:
+    def __init__(self, config: Config, model: ModelFiles | Path | str) -> None:
         use_threads(config.scorer.threads, config.scorer.workers)
         self.config = config
         self.device = stage_device(config.scorer.gpus)
@@ -77,7 +78,7 @@ class TeacherScorer:
         self.cache = ScoreCache(int(config.scorer.cache_mib * 2**20) if keeps else 0)
         if self.idle:
             return
-        self.model: torch.nn.Module = load_base(Path(model_dir), config.model.dtype)
+        self.model: torch.nn.Module = load_base(model_folder(model), config.model.dtype)
         if config.teacher.kind != "frozen":
             self.model = make_trainable(self.model, config)
         self.model.to(self.device).eval()
@@ -90,6 +91,8 @@ class TeacherScorer:
 
     def load(self, version: int, state: Mapping[str, Tensor]) -> None:
         """Score with these trained weights, ``version`` of the teacher, from now on."""
+        if self.idle:
+            return
         load_trained_state(self.model, state)
         if self.folded:
             self.folded.fold()

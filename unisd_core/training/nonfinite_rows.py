@@ -54,9 +54,10 @@ def write_down(run_path: Path, rows: Iterable[LostRow]) -> Path:
 
 
 class BadBatches:
-    """Counts the batches in a row that lost rows, up to ``limit``. Every worker counts the same."""
+    """Counts the batches in a row that lost rows, up to ``limit``. Every worker counts the same.
+    ``run_path`` is the folder in which they are written down, if they are."""
 
-    def __init__(self, limit: int, run_path: Path) -> None:
+    def __init__(self, limit: int, run_path: Path | None = None) -> None:
         self.limit, self.run_path = limit, run_path
         self.in_a_row = 0
 
@@ -66,8 +67,9 @@ class BadBatches:
         if self.in_a_row <= self.limit:
             return None
         ((cause, rows),) = Counter(row.reason for row in bad).most_common(1)
+        look = f"look at {self.run_path / FILE}, " if self.run_path else ""
         return (
             f"{self.in_a_row} batches in a row lost rows to bad numbers (of the last one {rows}: "
-            f"{cause}), training.max_bad_batches is {self.limit}; look at {self.run_path / FILE}, "
+            f"{cause}), training.max_bad_batches is {self.limit}; {look}"
             "check the model and its dtype, or lower training.learning_rate"
         )

@@ -22,6 +22,7 @@ from unisd_core.common.process import stage_device
 from unisd_core.config.run import Config, TrainingConfig
 from unisd_core.models.acceleration.prefix_tree import predicting, right_padded
 from unisd_core.models.load import backbone, layer_states, lm_head_weight, load_base
+from unisd_core.models.model_files import ModelFiles, model_folder
 from unisd_core.models.sharded import distribute_like, full_tensor
 from unisd_core.models.trained_weights import load_trained_state, make_trainable, trained_state
 from unisd_core.objective.divergence import sampled_logprobs
@@ -35,6 +36,17 @@ from unisd_core.training.parallel import (
     parallelize,
     synchronized_passes,
 )
+
+Gather = Callable[[Any], list[Any]]
+"""A value of this worker -> the values of all workers, by rank."""
+
+SMALLEST_CLIP = 1e-6
+"""Nats; a quantile below this would clip every token."""
+
+
+def alone(value: Any) -> list[Any]:
+    """``Gather`` where there is one worker."""
+    return [value]
 
 
 class BadBatch(Exception):
@@ -55,11 +67,11 @@ class _Backbone(nn.Module):
 class Student:
     """Trains what model.finetune names. ``world`` > 1 needs an initialised torch process group."""
 
-    def __init__(self, config: Config, model_dir: Path, world: int = 1) -> None:
+    def __init__(self, config: Config, model: ModelFiles | Path | str, world: int = 1) -> None:
         self.config, self.world = config, world
         self.device = stage_device(config.learner.gpus)
         self.full = config.model.finetune == "full"
-        base = load_base(model_dir, config.model.dtype)
+        base = load_base(model_folder(model), config.model.dtype)
         self.model = make_trainable(base, config).to(self.device)
         self.head_VH = lm_head_weight(self.model)
         self.teacher_heads: dict[int, Tensor] = {}
@@ -95,18 +107,20 @@ class Student:
     def update(
         self,
         rows: pa.Table,
-        version: int,
-        global_rows: int,
-        gather: Callable[[Any], list[Any]] = lambda value: [value],
+        version: int = 0,
+        global_rows: int | None = None,
+        gather: Gather = alone,
     ) -> dict[str, float]:
-        """One optimizer step on this worker's rows; returns sums for ``finalise_metrics``.
+        """One optimizer step on this worker's ``rows`` (``SCORED``, with weights); returns sums for
+        ``finalise_metrics``.
 
         ``version`` is the version that computes the gradient; ``global_rows`` the rows of all
-        workers. Sums are those of the workers whose values ``gather`` collects. Raises BadBatch
-        where one of them has a loss or gradient that is not finite or too large; weights and
-        optimizer are then untouched.
+        workers, by default these alone. Sums are those of the workers whose values ``gather``
+        collects. Raises BadBatch where one of them has a loss or gradient that is not finite or
+        too large; weights and optimizer are then untouched.
         """
         limit = self.config.training.micro_batch_tokens
+        global_rows = rows.num_rows if global_rows is None else global_rows
         batches = list(group_by_length(rows.to_pylist(), limit, by_teacher=self.full))
         # The largest first: what it leaves behind in the allocator has room for the others.
         batches.sort(key=lambda batch: sum(len(input_ids(row)) for row in batch), reverse=True)
@@ -142,6 +156,25 @@ class Student:
         if divergences:
             self.divergences = torch.cat(divergences).float().cpu().numpy()
         return total
+
+    def move_clip(self, gather: Gather = alone) -> dict[str, float]:
+        """Set the clip of the next update where it is a quantile of this one's divergences, over
+        the workers that ``gather`` collects. Returns the metric ``clip_threshold``, the clip that
+        was in force."""
+        settings = self.config.objective.divergence
+        if settings.clip_quantile is None or not settings.weight:
+            return {}
+        used = self.clip
+        divergences = np.concatenate(gather(self.divergences))
+        self.clip = max(float(np.quantile(divergences, settings.clip_quantile)), SMALLEST_CLIP)
+        return {} if used is None else {"clip_threshold": used}
+
+    def keep_teacher_head(self, version: int, teacher: Mapping[str, Tensor]) -> None:
+        """Full fine-tuning: keep the LM head among the weights of ``teacher``, for rows that it
+        scores as ``version``."""
+        if self.full:
+            names = {id(parameter): name for name, parameter in self.model.named_parameters()}
+            self.teacher_heads[version] = teacher[names[id(self.head_VH)]].to(self.device)
 
     def _problem(self, sums: dict[str, float], norms: list[float]) -> str | None:
         """Why there must be no step, from the sums and gradient norms of all workers."""
@@ -225,11 +258,6 @@ class Student:
     def weights(self) -> dict[str, Tensor]:
         """The trained weights in float32 on the CPU, by parameter name."""
         return trained_state(self.model)
-
-    def head_in(self, state: Mapping[str, Tensor]) -> Tensor:
-        """The LM head among trained weights (full fine-tuning), on the device of the student."""
-        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
-        return state[names[id(self.head_VH)]].to(self.device)
 
     def optimizer_state(self) -> dict[str, Tensor]:
         """AdamW's moments and step counts as whole tensors on the CPU, as <kind>/<parameter>."""

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from actors.admission.ledger import Admission, Ledger, Outcome, VisitingOrder
+from actors.admission.ledger import Admission, Ledger, Outcome
 from tests.support.accounts import assert_account_closes
-from unisd_core.common.visits import LostRow, Visit
+from unisd_core.common.visits import LostRow, Visit, VisitingOrder
 
 
 def test_each_epoch_visits_every_row_once_in_a_new_order():

@@ -7,7 +7,8 @@ import pytest
 
 from actors.generator import completions as module
 from actors.generator.completions import CachedCompletions
-from actors.generator.types import Completion, Sampling
+from actors.generator.types import Sampling
+from unisd_core.common.completion import Completion
 from unisd_core.models.completion_cache import CompletionText, TextCache
 
 GREEDY = Sampling(0.0, 1.0, 8, None, (2,))

@@ -18,10 +18,10 @@ from actors.admission.ledger import Ledger
 from actors.checkpoints import folder as checkpoints
 from actors.learner.job import LearnerJob
 from actors.learner.loop import Learner
-from actors.learner.state import SMALLEST_CLIP
 from actors.learner.worker_group import WorkerGroup
 from tests.support.rows import scored
 from unisd_core.config.run import Config
+from unisd_core.training.student import SMALLEST_CLIP
 
 BATCH = 4
 ALONE = WorkerGroup(rank=0, size=1, limit_s=1.0)

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 
 from actors.generator.completions import greedy_sampling
-from actors.generator.types import Completion, Request
+from actors.generator.types import Request
 from pipelines.training.evaluation import check_teacher
 from tests.support.toy_task import ToyTask, toy_row
+from unisd_core.common.completion import Completion
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config
 

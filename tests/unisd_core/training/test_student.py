@@ -150,7 +150,7 @@ def test_full_fine_tuning_reads_the_teacher_with_its_own_head(tiny_model):
         {"model": {"finetune": "full"}, "training": {"learning_rate": 1e-3}}
     )
     own, other = (Student(settings, tiny_model) for _ in range(2))
-    own.teacher_heads = {0: own.head_in(own.weights())}
+    own.keep_teacher_head(0, own.weights())
     other.teacher_heads = {0: -own.head_VH.detach().clone()}
     before = own.weights()
     first, second = updated(own, table), updated(other, table)
