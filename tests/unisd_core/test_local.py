@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +101,20 @@ def test_other_methods_train_too(tiny_model: Path, changes: dict[str, Any]) -> N
     rate = {"learning_rate": 1e-3}
     settings = config(tiny_model, training=rate, **changes)
     assert moved(train(settings, task=SUMS), settings, tiny_model) > 1e-4
+
+
+def test_scorer_agreement_and_optimizer_step_need_no_ray(tiny_model: Path) -> None:
+    code = f"""
+import sys
+sys.modules |= dict.fromkeys(["ray", "vllm"])  # importing them fails
+from tests.unisd_core.test_local import SUMS, config
+from unisd_core import Student, TeacherScorer, agree, load_model, sample
+settings = config({str(tiny_model)!r})
+model = load_model(settings)
+student, scorer = Student(settings, model), TeacherScorer(settings, model)
+before = student.weights()
+sums = student.update(agree(scorer.score(sample(model, SUMS, settings)), settings))
+changed = [name for name, tensor in student.weights().items() if (before[name] != tensor).any()]
+assert sums["tokens"] > 0 and changed
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
