@@ -1,4 +1,4 @@
-"""How the stages of a run are given to Ray Data."""
+"""Stages of a run as they are given to Ray Data."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ def agree(
     parseable: Parseable | None = None,
 ) -> pa.Table:
     """The rows of ``scored`` (``SCORED``) that pass ``config.filter``, with token and sequence
-    weights over all of them (paper, section 2.1), ready for ``Student.update``.
+    weights over all of them (paper, section on multi-teacher agreement), ready for
+    ``Student.update``.
 
     ``batch`` is the step that takes them and ``scale`` the ``agreement_scale`` of the batch before
     it. ``filter.drop_unreadable`` needs ``parseable``. Raises UserError where no row is left.

@@ -19,10 +19,10 @@ State = dict[str, Tensor]
 class TeacherWeights:
     """The teacher's weights over a run, whatever its kind.
 
-    An exponential moving average of named tensors (paper, section 2.2). A and B of a LoRA update
-    are averaged separately. EMA(B) EMA(A) is not EMA(BA): the product of averages lags the average
-    of products by the covariance of the two factors, which is small while the student moves
-    slowly, and costs rank r instead of growing without bound.
+    An exponential moving average of named tensors (paper, section on EMA teachers). A and B of a
+    LoRA update are averaged separately. EMA(B) EMA(A) is not EMA(BA): the product of averages lags
+    the average of products by the covariance of the two factors, which is small while the student
+    moves slowly, and costs rank r instead of growing without bound.
 
     Frozen is an average that is never updated, live one that forgets everything at each step.
     With ``follows`` frozen the average is told nothing of the trained tensors, as in the released

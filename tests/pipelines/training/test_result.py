@@ -1,4 +1,4 @@
-"""What a run cost, and what its mechanisms did, from the numbers it leaves."""
+"""Costs and mechanisms of a run, from the numbers it leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is sampled at each position, and the rows that come of it."""
+"""Rollouts: the plan of each position, and the rows that come of it."""
 
 from __future__ import annotations
 
