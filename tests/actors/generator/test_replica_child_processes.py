@@ -1,4 +1,4 @@
-"""Processes that an actor has started end with it, also where it is stopped: those of an engine hold
+"""Processes that an actor has started end with it, also stopped ones: those of an engine hold
 memory that the next replica needs. Ray has each actor lead a process group of its own for that."""
 
 from __future__ import annotations
