@@ -324,7 +324,7 @@ class Gate:
 
 
 class GateClient(ActorClient):
-    """What stages, learners and the driver ask of the gate."""
+    """Calls the gate: for stages, learners and the driver."""
 
     who = "the gate"
 

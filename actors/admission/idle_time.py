@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class IdleShares:
-    """Shares, in [0, 1], of ``seconds``: too few rows for the learner's next batch were there, and
-    no row was being sampled or scored because the staleness limit left no room."""
+    """Shares, in [0, 1], of ``seconds`` during which the learner lacked rows for its next batch,
+    and during which nothing was sampled or scored because the staleness limit left no room."""
 
     learner: float
     generators: float
@@ -18,7 +18,7 @@ class IdleShares:
 
 
 class IdleTimer:
-    """Adds up both from one event to the next; ``clock`` gives seconds."""
+    """Adds up both shares from event to event; ``clock`` gives seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
@@ -27,7 +27,7 @@ class IdleTimer:
         self.learner_s = self.generators_s = 0.0
 
     def note(self, learner: bool, generators: bool) -> None:
-        """From now on the learner, or the generators, have nothing to do, or have something."""
+        """Note whether learner and generators are idle from now on."""
         now = self.clock()
         self.learner_s += (now - self.seen) * self.learner
         self.generators_s += (now - self.seen) * self.generators

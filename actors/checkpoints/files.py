@@ -1,6 +1,6 @@
-"""The files of one checkpoint: writing them, and reading them with suspicion.
+"""Checkpoint files: written with checksums, and read with suspicion.
 
-Tensors are safetensors, the rest is JSON; the marker holds the checksum of every other file and is
+Tensors are safetensors, the rest is JSON. The marker holds the checksum of every other file and is
 written last. Nothing is unpickled, and no name that a file mentions is opened.
 """
 
@@ -46,7 +46,7 @@ class BrokenCheckpoint(Exception):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything a run needs to go on after ``version`` optimizer steps."""
+    """Everything a run needs to resume after ``version`` optimizer steps."""
 
     version: int
     adapter: dict[str, Tensor]
@@ -54,7 +54,7 @@ class Checkpoint:
     teacher: dict[str, Tensor]
     ledger: dict[str, Any]
     totals: dict[str, Any]
-    """Sums over all rows trained so far (ages, tokens, seconds)."""
+    """Sums over all rows trained so far: ages, tokens, seconds."""
     thresholds: dict[str, float | None]
     """What earlier batches leave to later ones: ``clip`` and ``agreement_scale``."""
 

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: each is complete or not there at all, and only the newest are kept.
+"""Checkpoint folder: each checkpoint is complete or absent, and only the newest are kept.
 
 A checkpoint is written under a temporary name, flushed to disk, and renamed.
 """
@@ -26,15 +26,15 @@ from unisd_core.common.files import flush
 log = logging.getLogger(__name__)
 
 Note = Callable[[str], None]
-"""Takes a line that a person should see."""
+"""Takes a line for people to read."""
 
 _NAME = re.compile(r"step-(\d{6,})")
 _REPLACED = re.compile(r"\.step-(\d{6,})\.old")
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write ``folder/step-<version>`` and delete all but the newest ``keep`` checkpoints, as well
-    as whatever killed writers have left."""
+    """Write ``folder/step-<version>``, then delete all but the newest ``keep`` checkpoints and what
+    killed writers have left."""
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / name_of(checkpoint.version)
     temporary = temporary_for(final)
@@ -45,7 +45,7 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
 
 
 def newest(folder: Path, note: Note = log.warning) -> Checkpoint | None:
-    """The newest checkpoint that is whole; each broken one is skipped with a line for ``note``."""
+    """The newest checkpoint that is whole. Broken ones are skipped, with a line for ``note``."""
     tried: set[Path] = set()
     # Listed again each time: what was listed may be pruned by now, and a newer one be there.
     while left := [entry for entry in _listed(folder) if entry[1] not in tried]:
@@ -65,7 +65,7 @@ def newest_step(folder: Path) -> int | None:
 
 
 def name_of(step: int) -> str:
-    """Name of the folder that holds the checkpoint of ``step``."""
+    """Name of the folder of the checkpoint of ``step``."""
     return f"step-{step:06d}"
 
 

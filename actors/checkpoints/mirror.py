@@ -1,4 +1,4 @@
-"""Copies of a run's checkpoints on any fsspec path, from which another machine goes on."""
+"""Checkpoint mirror: copies on any fsspec path, from which another machine can resume."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ OWNER = "config.yaml"
 
 
 class CheckpointMirror:
-    """``<url>/<run name>``. Every method raises UserError where the place cannot be reached."""
+    """The copies in ``<url>/<run name>``. All methods raise UserError when it cannot be reached."""
 
     def __init__(self, url: str, run_name: str) -> None:
         self._url, self._name = url, run_name
 
     def claim(self, config: Config) -> None:
-        """Record that the place belongs to the run of ``config``. Raises UserError where it belongs
-        to a run that cannot go on under these settings."""
+        """Record that the place belongs to the run of ``config``. Raises UserError when it belongs
+        to a run that cannot resume under these settings."""
         with self._reached():
             file = f"{self._root}/{OWNER}"
             self._files.invalidate_cache()
@@ -53,8 +53,8 @@ class CheckpointMirror:
             self._prune(step_of(checkpoint.name), keep)
 
     def fetch(self, folder: Path, note: Note) -> int | None:
-        """Bring the newest copy that is whole into ``folder`` and return its step; each broken one
-        is skipped with a line for ``note``."""
+        """Copy the newest checkpoint that is whole into ``folder``; returns its step. Broken ones
+        are skipped, with a line for ``note``."""
         with self._reached():
             folder.mkdir(parents=True, exist_ok=True)
             for step, copy in self._copies():
@@ -163,8 +163,8 @@ def mirror_of(config: Config) -> CheckpointMirror | None:
 def fetch_missing(
     folder: Path, mirror: CheckpointMirror | None, note: Note = log.warning
 ) -> int | None:
-    """Step from which a run with these checkpoints goes on; where ``folder`` holds no whole one,
-    the mirror's newest is fetched into it first."""
+    """The step from which a run with these checkpoints resumes. When ``folder`` holds no whole
+    checkpoint, the mirror's newest is copied into it first."""
     found = newest(folder, note)
     if found is not None:
         return found.version

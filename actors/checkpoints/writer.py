@@ -1,4 +1,4 @@
-"""Writes checkpoints beside the training: the learner goes on while the files are written."""
+"""Checkpoint writer: writes checkpoints in the background while the learner trains."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from unisd_core.config.run import Config
 
 
 class CheckpointWriter:
-    """One write at a time in a background thread, to the run's folder and then to the mirror.
+    """Writes one checkpoint at a time, to the run's folder and then to the mirror, in a thread.
 
-    A write that failed is raised by the next call of ``wait`` or ``submit``.
+    The next call of ``wait`` or ``submit`` raises the error of a write that failed.
     """
 
     def __init__(self, config: Config, run_path: Path) -> None:
@@ -26,13 +26,13 @@ class CheckpointWriter:
         self._error: Exception | None = None
 
     def fetch_missing(self) -> None:
-        """Let the run's folder hold the mirror's newest checkpoint where it has none itself."""
+        """Copy the mirror's newest checkpoint into the run's folder when that has none."""
         if self._mirror is not None:
             fetch_missing(self.folder, self._mirror)
 
     def submit(self, checkpoint: Checkpoint) -> None:
-        """Begin to write ``checkpoint``, whose tensors nobody may change any more, once the write
-        before it has ended."""
+        """Begin to write ``checkpoint`` once the write before it has ended. Its tensors must not
+        change any more."""
         self.wait()
         # A daemon: what a torn write leaves is harmless, a process that hangs at its end is not.
         self._thread = Thread(
@@ -41,7 +41,7 @@ class CheckpointWriter:
         self._thread.start()
 
     def wait(self) -> None:
-        """Return when nothing is being written. Raises the error of the last write, once."""
+        """Return when no write is under way. Raises the error of the last write, once."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None

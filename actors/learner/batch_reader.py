@@ -1,4 +1,4 @@
-"""Reads the stream for the learner without ever waiting blindly."""
+"""Batch reader: takes batches from the stream for the learner, and never waits without limit."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
-LOOK_S = 2.0
-"""Seconds between two looks at whether a batch is still wanted."""
-
 
 class BatchReader:
     """Takes batches from a stream one at a time, on demand, in a thread of its own.
 
-    ``wanted`` is asked every LOOK_S seconds of waiting; ``limit_s`` is the longest wait.
+    While it waits, it asks ``wanted`` every ``look_s`` seconds whether a batch is still wanted;
+    ``limit_s`` is the longest wait.
     """
 
     def __init__(
-        self, source: Iterator[pa.Table], wanted: Callable[[], bool], limit_s: float
+        self,
+        source: Iterator[pa.Table],
+        wanted: Callable[[], bool],
+        limit_s: float,
+        look_s: float = 2.0,
     ) -> None:
-        self.wanted, self.limit_s = wanted, limit_s
+        self.wanted, self.limit_s, self.look_s = wanted, limit_s, look_s
         self._asked: queue.Queue[None] = queue.Queue()
         self._answers: queue.Queue[pa.Table | BaseException | None] = queue.Queue()
         self._waits = False
@@ -44,7 +46,7 @@ class BatchReader:
         deadline = time.monotonic() + self.limit_s
         while True:
             try:
-                answer = self._answers.get(timeout=LOOK_S)
+                answer = self._answers.get(timeout=self.look_s)
             except queue.Empty:
                 if not self.wanted():
                     return None

@@ -1,4 +1,4 @@
-"""LearnerJob: the data a learner worker is given. Needs no torch."""
+"""Learner job: the data that a learner worker is given. Needs no torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unisd_core.config.run import Config
 
 @dataclass(frozen=True)
 class LearnerJob:
-    """Settings, folders and the actors a worker talks to."""
+    """Settings, folders, and the actors that a worker calls."""
 
     config: Config
     model_dir: Path

@@ -1,4 +1,4 @@
-"""Ray Train around the learner: one group of workers, started again where one of them fails."""
+"""Ray Train: runs the workers of the learner, and starts all of them again when one fails."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def run_learner(settings: dict[str, Any]) -> None:
 
 
 class TrainerThread(threading.Thread):
-    """Trains from ``stream``, by ``work`` in each worker; in a thread, or Ray Train would take
-    Ctrl-C for itself.
+    """Trains from ``stream``, with ``work`` as the function of each worker. In the main thread Ray
+    Train would take Ctrl-C for itself.
 
-    ``error`` is what ended it, once it has ended.
+    ``error`` is what ended the training, if it failed.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class TrainerThread(threading.Thread):
     def _trainer(self) -> DataParallelTrainer:
         config, settings = self.job.config, self.job.config.learner
         resources = {"CPU": settings.cpus} | ({"GPU": settings.gpus} if settings.gpus else {})
-        # Several learners: rank 0 reads whole batches and deals them out. Splitting the stream
+        # Several learners: the first reads whole batches and deals them out. Splitting the stream
         # would cost a stage that reserves a CPU, and leave the pairing of shares to Ray Data.
         whole: Literal["all"] | list[str] = "all" if settings.workers == 1 else []
         # A single learner needs no process group, whose store would listen on every interface.

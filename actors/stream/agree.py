@@ -1,5 +1,7 @@
-"""Agree: filters scored rollouts and weighs whole batches by the agreement of their views. No
-torch."""
+"""Agree: the stage that filters scored rollouts and weighs batches by the agreement of views.
+
+No torch.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,10 @@ from unisd_core.scoring.rollout_filter import RolloutFilter
 
 
 class Agree:
-    """Collects the surviving rows of a global batch, weighs them, and emits them together.
+    """Collects the rows of a batch that pass the filter, weighs them, and emits them together.
 
-    One actor sees every row in order, so weights and scale do not depend on the number of scorers.
-    The watchdog monitors it, since the rows it holds are lost with it.
+    One actor sees every row in order, so that weights and scale do not depend on the number of
+    scorers. The watchdog monitors it, because the rows that it holds are lost with it.
     """
 
     def __init__(
@@ -48,14 +50,14 @@ class Agree:
         self.waiting = [ready] if ready.num_rows else []
 
     def _ask_to_be_monitored(self) -> None:
-        # Not before the first chunk: then the stream it comes with has its number.
+        # At the first chunk, and not before: then the gate has counted this stream.
         stream = self.gate.counters()["stream"]
         actor, limit = ray.get_runtime_context().current_actor, self.config.scorer.timeout_s
         self.watch.monitor.remote("agreement stage", actor, self.gate, stream, limit)
         self.monitored = True
 
     def _admissible(self, table: pa.Table) -> pa.Table:
-        """Rows that pass the filter and that the gate still wants; the rest is reported to it."""
+        """The rows that pass the filter and that the gate still wants; it is told of the others."""
         reasons = self.filter.reasons(table)
         visits, versions = visits_of(table), table["version_first"].to_pylist()
         passing = [index for index, reason in enumerate(reasons) if reason is None]

@@ -1,8 +1,8 @@
-"""Generate: asks the gate for prompts and the pool for completions.
+"""Generate: the stage that asks the gate for prompts and the pool for completions.
 
-The stream carries chunks of rollouts, one Arrow table each. Its source is a list of empty slots:
-the gate decides which prompts fill a slot once there is room, so that prompts lost to a filter or
-a fault are replaced and no stage waits for rows that never come. No torch.
+The stream carries chunks of rollouts, one Arrow table each. It begins with empty slots: the gate
+decides which prompts fill a slot once there is room, so that prompts lost to a filter or a fault
+are replaced and no stage waits for rows that never come. No torch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from unisd_core.views.rollouts import RolloutPlan, plan_rollout, planned_rollout
 
 
 class Generate:
-    """Asks the gate for prompts and the pool for completions; stamps both into the rows."""
+    """Fills slots: with prompts as the gate admits them, with completions as the pool samples."""
 
     def __init__(
         self,

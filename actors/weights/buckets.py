@@ -1,9 +1,9 @@
-"""Weights on their way: cut into buckets of bounded size, which Ray's object store carries.
+"""Buckets: weights cut into pieces of bounded size, which Ray's object store carries.
 
-A bucket goes to each node once, however many replicas and scorers read it there, and neither
-sender nor receiver holds more than one on top of the weights themselves.
+A bucket goes to each node once, however many replicas and scorers read it there. Neither sender nor
+receiver holds more than one bucket on top of the weights themselves.
 
-Torch is imported where it is used: actors that only pass messages import this file too.
+Torch is imported where it is used, because actors that only pass messages import this file too.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def into_buckets(weights: Mapping[str, np.ndarray], limit: int = BUCKET_BYTES) -
 
 
 def out_of_buckets(buckets: Iterable[Bucket]) -> dict[str, np.ndarray]:
-    """The weights again. A tensor that came in one piece is not copied and may be read-only."""
+    """Inverse of ``into_buckets``. A tensor that came in one piece is not copied and may be
+    read-only."""
     weights: dict[str, np.ndarray] = {}
     for piece in (piece for bucket in buckets for piece in bucket):
         if piece.values.size == np.prod(piece.shape, dtype=np.int64):
@@ -89,7 +90,7 @@ def pack(
     probe: Probe | None = None,
     limit: int = BUCKET_BYTES,
 ) -> WeightUpdate:
-    """``weights`` as a policy version that is ready to travel."""
+    """``weights`` as policy version ``version``, in buckets and with a checksum."""
     buckets = tuple(into_buckets(weights, limit))
     size = sum(array.nbytes for array in weights.values())
     return WeightUpdate(version, buckets, _checksum(buckets), size, probe)
@@ -101,9 +102,9 @@ def stored(update: WeightUpdate, put: Callable[[Bucket], Any]) -> WeightUpdate:
 
 
 def fetch(update: WeightUpdate) -> dict[str, np.ndarray]:
-    """The weights of ``update``, fetched where they are references; not to be written to.
+    """The weights of ``update``, from the object store where they are references. Read-only.
 
-    Raises ValueError when they are not those that were published.
+    Raises ValueError when they are not the weights that were published.
     """
     buckets = [
         get_with_timeout(bucket, "the object store", FETCH_S)
@@ -144,5 +145,5 @@ def _digest(bucket: Bucket) -> bytes:
 def weight_update(
     version: int, weights: dict[str, Tensor], probe: Probe | None = None
 ) -> WeightUpdate:
-    """Trained weights ready to travel."""
+    """``pack`` for tensors."""
     return pack(version, {name: tensor.numpy() for name, tensor in weights.items()}, probe)

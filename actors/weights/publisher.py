@@ -1,4 +1,4 @@
-"""The policy versions a learner has made: kept while somebody may ask for them, and published."""
+"""Policy publisher: keeps the learner's latest policy versions and hands them to the store."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ PROBE_TOKENS = 16
 
 
 class PolicyPublisher:
-    """Remembers as many versions of ``student`` as rows may be old, and the LM heads of the
-    teacher's; publishes to ``store``."""
+    """Keeps as many versions of ``student`` as rows may be old, and the LM heads of the teacher's
+    versions; publishes to ``store``."""
 
     def __init__(
         self, config: Config, student: Student, teacher: TeacherWeights, store: WeightStoreClient
@@ -34,10 +34,10 @@ class PolicyPublisher:
         self.probe_ids = [97 * place % vocabulary for place in range(1, PROBE_TOKENS + 1)]
         self.probe: Probe | None = None
         self.published_bytes = 0
-        """Size of the weights that were published last."""
+        """Size of the version that was published last."""
 
     def add(self, version: int, weights: dict[str, Tensor]) -> None:
-        """``weights`` are the student's as ``version``. Every process that holds a shard calls."""
+        """Keep ``weights``, the student's of ``version``. All workers that hold a shard call."""
         self.known[version] = weights
         while len(self.known) > self.staleness + 1:
             self.known.popitem(last=False)
@@ -45,7 +45,7 @@ class PolicyPublisher:
         self.probe = Probe(tuple(self.probe_ids), tuple(logprobs.tolist()))
 
     def add_head(self, version: int) -> None:
-        """Full fine-tuning: keep the head that belongs to this teacher, for rows it has read."""
+        """Full fine-tuning: keep the LM head of this teacher, for rows that it has scored."""
         if not self.student.full:
             return
         self.student.keep_teacher_head(version, self.teacher.state())
@@ -57,8 +57,8 @@ class PolicyPublisher:
                 del self.student.teacher_heads[old]
 
     def publish(self, version: int, teacher_moved: bool, anew: bool = False) -> list[Span]:
-        """Give the newest version to the store; ``anew``: learners have started again. Returns when
-        earlier ones were pushed."""
+        """Hand the newest version to the store; ``anew`` when learners have started again. Returns
+        the times of earlier pushes since the last call."""
         student = self._kept(weight_update(version, self.known[version], self.probe))
         self.published_bytes = student.size
         teacher = None
@@ -67,7 +67,7 @@ class PolicyPublisher:
         return self.store.publish(student, teacher, anew)
 
     def _kept(self, update: WeightUpdate) -> WeightUpdate:
-        """``update`` with its buckets handed over to the store, one at a time."""
+        """``update`` with references to its buckets, which the store takes over one at a time."""
 
         def keep(bucket: Bucket) -> Any:
             (reference,) = self.store.keep(bucket)

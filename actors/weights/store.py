@@ -1,8 +1,8 @@
-"""The weight store: owns published policy versions and pushes them to the pool.
+"""Weight store: the actor that owns published policy versions and pushes them to the pool.
 
-What the learner publishes is owned here, so that it outlives the learner. A push runs
-while generation and training go on; when versions are published faster than they can be
-pushed, the newest one is pushed next. A pool that Ray restarted is given the newest one again.
+It owns them so that they outlive the learner. A push runs beside generation and training; when
+versions are published faster than they can be pushed, the newest one is pushed next. A pool that
+Ray restarted gets the newest version again.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ class PushStatus:
 
 
 class WeightStore:
-    """Async actor: the newest student for the generators, the newest teacher for the scorers.
+    """Async actor that holds the newest student for the generators and the newest teacher for the
+    scorers.
 
-    One that Ray restarted has forgotten both: it refuses to answer, so that the learners start
-    again from their checkpoint, until it is given all of them.
+    A store that Ray restarted has lost both. It refuses calls until the learners, which then start
+    again from their checkpoint, publish them ``anew``.
 
-    Every ``patrol_s`` seconds it asks ``pool`` whether it was given a version.
+    Every ``patrol_s`` seconds it asks ``pool`` (a PoolClient) whether it still knows its version.
     """
 
     def __init__(self, pool: Any, patrol_s: float = 5.0) -> None:
@@ -51,18 +52,17 @@ class WeightStore:
         self.patrol: asyncio.Task[None] | None = None
 
     async def keep(self, bucket: Any) -> list[ray.ObjectRef[Any]]:
-        """Take over part of the weights; the answer holds a reference to it. The store owns what
-        is published, so that it outlives the learner."""
+        """Take over one bucket; returns a list with a reference to it, which this actor owns."""
         return [ray.put(bucket)]
 
     async def publish(
         self, student: WeightUpdate, teacher: WeightUpdate | None, anew: bool = False
     ) -> list[Span]:
-        """Take over a version and start pushing it; returns without waiting for the replicas, with
-        the Unix times between which earlier versions were pushed since the last call.
+        """Take over a version and start to push it, without waiting for the replicas. Returns the
+        Unix times between which earlier versions were pushed since the last call.
 
-        ``teacher`` is the adapter the scorers read with from now on; None keeps the one they have,
-        which is the base model where learners start ``anew``. Raises what stopped an earlier push.
+        ``teacher`` are the weights that scorers use from now on; None keeps those they have, which
+        is the base model when learners start ``anew``. Raises the error of an earlier push.
         """
         if anew:
             self.forgot, self.teacher = False, None
@@ -98,7 +98,7 @@ class WeightStore:
             self.pushed = update
 
     async def _keep_current(self) -> None:
-        """Push again to a pool that was restarted after the last push."""
+        """Push again to a pool that has been restarted since the last push."""
         # No supervision, which is the driver's: nobody is lost here, the pool has only forgotten.
         while True:
             await asyncio.sleep(self.patrol_s)
@@ -120,7 +120,7 @@ class WeightStore:
             ) from None
 
     async def teacher_if_not(self, version: int) -> WeightUpdate | None:
-        """The teacher's adapter, or None when the caller's ``version`` is already the newest."""
+        """The newest teacher, or None when ``version`` is the newest already."""
         self._check_memory()
         if self.teacher is None or self.teacher.version == version:
             return None
@@ -133,7 +133,7 @@ class WeightStore:
 
 
 class WeightStoreClient(ActorClient):
-    """What learners, scorers and the driver ask of the weight store."""
+    """Calls the weight store: for learners, scorers and the driver."""
 
     who = "the weight store"
 

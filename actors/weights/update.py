@@ -1,4 +1,4 @@
-"""WeightUpdate: a policy version on its way, with the probe that tells whether an engine has it."""
+"""Weight update: a policy version to push, with the probe that tells whether an engine has it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ class Probe:
 
 @dataclass(frozen=True)
 class WeightUpdate:
-    """A policy version: its trained weights in buckets (``actors/weights/buckets.py``) or
-    references to them, their checksum and size in bytes, and what an engine that serves them
-    must compute."""
+    """A policy version: its trained weights in buckets (``buckets.py``) or as references to them,
+    their checksum and size in bytes, and what an engine that serves them must compute."""
 
     version: int
     buckets: tuple[Any, ...]

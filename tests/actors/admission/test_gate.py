@@ -293,7 +293,7 @@ def test_standing_still_ends_in_an_error_that_says_where_the_rows_are():
     asyncio.run(scenario())
 
 
-def test_a_closed_gate_lets_nobody_in_however_long_it_takes():
+def test_a_closed_gate_admits_nothing_however_long_it_takes():
     async def scenario():
         door, stream = await opened(stall_timeout_s=0.02, opened=False)
         waiting = asyncio.create_task(stream.admit(4))
@@ -306,7 +306,7 @@ def test_a_closed_gate_lets_nobody_in_however_long_it_takes():
     asyncio.run(scenario())
 
 
-def test_a_run_that_is_halted_before_it_began_sends_its_waiters_away():
+def test_a_run_that_stops_before_it_began_releases_its_waiters():
     async def scenario():
         door, stream = await opened(opened=False)
         waiting = asyncio.create_task(stream.admit(4))
@@ -326,7 +326,7 @@ def test_a_ledger_of_another_order_is_refused():
     asyncio.run(scenario())
 
 
-def test_a_run_that_is_ended_early_takes_one_more_step_and_admits_nothing():
+def test_a_run_that_stops_after_this_step_takes_one_more_and_admits_nothing():
     async def scenario():
         door, stream = await opened(staleness=1, steps=9)
         first = await stream.admit(4)
@@ -355,7 +355,7 @@ def test_a_group_that_starts_again_after_the_end_was_moved_is_told_so():
     asyncio.run(scenario())
 
 
-def test_a_halt_lets_nobody_in_and_leaves_what_is_in_flight_open():
+def test_a_run_that_stops_now_admits_nothing_and_leaves_open_what_is_in_flight():
     async def scenario():
         door, stream = await opened(staleness=1)
         first = await stream.admit(4)

@@ -36,7 +36,7 @@ def answered(call: Coroutine[Any, Any, Any]) -> Any:
         call.send(None)
     except StopIteration as end:
         return end.value
-    raise AssertionError("the gate lets somebody wait who was to be answered")
+    raise AssertionError("the call waits, and should have been answered at once")
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,11 @@ from typing import Any
 
 import pytest
 
-from actors.learner import batch_reader
 from actors.learner.batch_reader import BatchReader
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_reader, "LOOK_S", 0.01)
-
-
 def reader(source: Iterator[Any], wanted: bool = True, limit_s: float = 5.0) -> BatchReader:
-    return BatchReader(source, lambda: wanted, limit_s)
+    return BatchReader(source, lambda: wanted, limit_s, look_s=0.01)
 
 
 def stuck() -> Iterator[int]:
