@@ -1,7 +1,7 @@
-"""The method in one process: sample, score, agree, update, and the teacher follows.
+"""The method in one process (paper, Alg. 1): sample, score, agree, update, and the teacher follows.
 
 ``actors`` and ``pipelines`` do the same at the same time and on many machines; this is what they
-compute at staleness 0, step by step and from the same parts.
+compute at staleness 0, one step after the other and from the same parts.
 """
 
 from __future__ import annotations
