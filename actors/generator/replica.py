@@ -14,6 +14,7 @@ from typing import Any
 from actors.generator.engine import Engine
 from actors.generator.types import ReplicaReport, Request
 from actors.runtime.metrics import record
+from actors.supervision.child_processes import reap_children
 from actors.weights.update import Probe, WeightUpdate
 from unisd_core.common.completion import Completion
 from unisd_core.common.fast_imports import importing
@@ -39,6 +40,7 @@ class GeneratorReplica:
         self.loading = asyncio.Lock()
         self.alone = asyncio.Lock()
         self.checksum = ""
+        self._reaper: Any = None
         self.tokens = 0
         self.running = 0
         self.busy_since = 0.0
@@ -48,6 +50,7 @@ class GeneratorReplica:
         """Load the untrained model."""
         adapters = 0 if self.transport.in_place else self.config.training.max_staleness + 2
         await self.engine.start(self.config.model.lora.r, adapters)
+        self._reaper = reap_children()
         return self.report()
 
     async def load(self, update: WeightUpdate) -> ReplicaReport:
