@@ -6,10 +6,10 @@ step per batch; each new version goes back to the replicas while they go on samp
 
     prompts -> Gate -> Generate -> Score -> Agree -> learners
                 ^         ^          ^                  |
-                |      replicas      | teacher          |
-                |         ^          |                  |
-     room for more prompts|       weight store <--------+ version v + 1
-                +---------+----------+
+                |         |          | teacher          | version v + 1
+                |      replicas <----+-- weight store <-+
+                |                push                   |
+                +-------- room for more prompts <-------+
 
     part       waits for                                   is unblocked by
     Gate       room: no more than (S + v + 1) B admitted   a step, or rows that are filtered or lost
