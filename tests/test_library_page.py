@@ -13,7 +13,7 @@ from unisd_core import load_task
 
 PAGE = Path(__file__).parents[1] / "docs" / "library.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-MODEL = '"HuggingFaceTB/SmolLM2-135M-Instruct"'
+MODEL = '"model.name_or_path": "Qwen/Qwen2.5-0.5B-Instruct"'
 
 
 def test_every_block_runs_after_those_before_it(
@@ -26,12 +26,13 @@ def test_every_block_runs_after_those_before_it(
     monkeypatch.setattr(sys, "path", list(sys.path))
     # A scorer sets the threads of its process.
     monkeypatch.setattr("torch.set_num_threads", lambda threads: None)
+    tiny = f'"model.name_or_path": "{tiny_model}", "rollout.max_completion_length": 8'
     names: dict[str, Any] = {}
     for block in BLOCKS:
         if block.startswith("# my_tasks.py"):
             Path("my_tasks.py").write_text(block)
         else:
-            exec(block.replace(MODEL, repr(str(tiny_model))), names)
+            exec(block.replace(MODEL, tiny), names)
     assert capsys.readouterr().out.splitlines().count("True") == 2
     assert Path("sums/adapter/adapter_model.safetensors").is_file()
     task = load_task("my_tasks:Parity", None, 0)
