@@ -22,9 +22,9 @@ from actors.generator.group import GeneratorGroup
 from actors.generator.pool import PoolClient
 from actors.generator.replica import GeneratorReplica
 from actors.generator.types import ReplicaReport, Sampling
+from actors.learner.group import Learners
 from actors.learner.job import LearnerJob
 from actors.learner.ray_train import run_learner
-from actors.learners import Learners
 from actors.runtime.calls import START_TIMEOUT_S, coordinator_actor
 from actors.runtime.placement import scorer_options
 from actors.runtime.resource_plan import COORDINATOR_CPUS, resource_plan

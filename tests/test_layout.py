@@ -38,7 +38,7 @@ BENEATH = {
     "actors.generator": "runtime supervision admission weights",
     "actors.stream": "runtime supervision admission generator weights",
     "actors.checkpoints": "admission",
-    "actors.learner": "runtime supervision admission weights checkpoints",
+    "actors.learner": "runtime supervision admission generator weights checkpoints",
     "actors.synthesis": "runtime supervision generator stream weights",
     "pipelines.command": "",
     "pipelines.training": "command",

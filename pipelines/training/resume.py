@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.checkpoints import folder as checkpoints
 from actors.checkpoints.mirror import fetch_missing, mirror_of
-from actors.learners import Learners
+from actors.learner.group import Learners
 from pipelines.command.console import report
 from pipelines.command.signals import Interrupted, StopRequest
 from unisd_core.config.run import Config

@@ -12,7 +12,7 @@ import pyarrow as pa
 from actors.fleet import Fleet
 from actors.generator.completions import pool_writing
 from actors.generator.types import Sampling
-from actors.learners import Learners
+from actors.learner.group import Learners
 from pipelines.command.incidents import IncidentFollower
 from pipelines.training.evaluation import Evaluation, announce, check_teacher, evaluate
 from pipelines.training.result import Result, choose_result, finish

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from actors.learners import described
+from actors.learner.group import described
 from actors.supervision.incidents import RunFailure
 from unisd_core.common.visits import LostRow
 
