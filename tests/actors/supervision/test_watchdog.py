@@ -80,8 +80,8 @@ def test_work_that_takes_too_long_is_ended_once_and_recorded(killed: list[Any]) 
 def test_an_actor_that_begins_again_gets_its_time_again(killed: list[Any]) -> None:
     async def scenario(watch: Watchdog) -> None:
         for _ in range(5):
-            await watch.begin("a", "scorer", Stage(), 0.1)
-            await asyncio.sleep(0.04)
+            await watch.begin("a", "scorer", Stage(), 1.0)
+            await asyncio.sleep(0.3)
         await watch.end("a")
 
     incidents_of(scenario)
