@@ -58,8 +58,8 @@ agree(scored: pa.Table, config: Config, *, batch: int = 0, scale: float | None =
     parseable: Parseable | None = None) -> pa.Table
 finalise_metrics(sums: Mapping[str, float]) -> dict[str, float]
 load_model(config: Config) -> LoadedModel
-load_task(name: str, data_dir: str | None, seed: int, custom: CustomConfig | None = None) ->
-    Task
+load_task(name: str, data_dir: str | None = None, seed: int = 0, custom: CustomConfig | None =
+    None) -> Task
 sample(model: LoadedModel, rows: Task | Sequence[Row], config: Config) -> pa.Table
 save_trained(config: Config, state: Mapping[str, Tensor], model_dir: Path, folder: Path) -> Path
 train(config: Config, model: ModelFiles | None = None, task: Task | None = None, *, sample:

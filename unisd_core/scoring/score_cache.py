@@ -1,4 +1,4 @@
-"""Cache of a frozen teacher's scores, so that no tokens are read twice.
+"""Cache of a frozen teacher's scores, so that no tokens are scored twice.
 
 References that are rollouts come once an epoch, and rows that a restart hands out again may have
 the same completion. The oldest entries go when the bound is reached.

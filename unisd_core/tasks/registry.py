@@ -45,7 +45,7 @@ TASKS: dict[str, Callable[[str | None, int], Task]] = {
 
 
 def load_task(
-    name: str, data_dir: str | None, seed: int, custom: CustomConfig | None = None
+    name: str, data_dir: str | None = None, seed: int = 0, custom: CustomConfig | None = None
 ) -> Task:
     """The task called ``name``; rows are read when first asked for.
 

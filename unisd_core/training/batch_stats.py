@@ -62,9 +62,9 @@ def batch_totals(rows: pa.Table, version: int) -> BatchTotals:
     total = BatchTotals()
     columns = ["prompt_ids", "completion_ids", "view_ids", "version_first", "finish_reason",
                "score_seconds", "score_memory"]  # fmt: skip
-    read = [rows[name].is_valid().to_pylist() for name in ("teacher_hidden", "teacher_topk_ids")]
-    unread = [not any(pair) for pair in zip(*read, strict=True)]
-    for row, skipped in zip(rows.select(columns).to_pylist(), unread, strict=True):
+    given = [rows[name].is_valid().to_pylist() for name in ("teacher_hidden", "teacher_topk_ids")]
+    unscored = [not any(pair) for pair in zip(*given, strict=True)]
+    for row, skipped in zip(rows.select(columns).to_pylist(), unscored, strict=True):
         age, length = version - row["version_first"], len(row["completion_ids"])
         total.rows += 1
         total.staleness_max = max(total.staleness_max, age)

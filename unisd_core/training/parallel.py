@@ -49,7 +49,7 @@ def no_grad_sync(module: nn.Module, back: bool) -> Iterator[None]:
 
 
 def synchronized_passes(module: nn.Module, batches: int) -> int:
-    """Forward passes each process has to make: shards are only whole while all of them read."""
+    """Forward passes each process has to make: shards are only whole while all of them compute."""
     if not isinstance(module, FSDPModule):
         return batches
     # NCCL moves nothing that is on the CPU.
