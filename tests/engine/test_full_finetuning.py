@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,16 @@ from tests.support.tiny import make_tiny_model
 
 TIMEOUT_S = 600
 STEPS = 60
+
+SCRIPT = """
+import sys
+from pipelines.api import train
+from unisd_core import Config
+
+summary = train(Config.from_preset("unisd_full", sys.argv[1:]))
+print("steps returned:", summary.steps)
+"""
+"""The run from Python, as ``docs/library.md`` has it."""
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -52,7 +63,8 @@ def run(model: Path, out: Path) -> str:
         "evaluation.early_stopping_patience=2",
         "outputs.tensorboard=false",
     )
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=TIMEOUT_S, cwd=ROOT)
+    command = [sys.executable, "-c", SCRIPT, *arguments[3:]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, cwd=ROOT)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done.stdout
 
@@ -78,6 +90,7 @@ def test_whole_models_are_pushed_and_validation_ends_the_run(
     summary = json.loads((path / "summary.json").read_text())
     # The random model gets no better, so the third validation at the latest is the last.
     steps = summary["steps"]
+    assert f"steps returned: {steps}\n" in printed
     assert 3 <= steps < STEPS
     assert summary["versions_published"] == steps
     assert summary["replica_versions"] == [steps]
