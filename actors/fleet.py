@@ -88,7 +88,7 @@ class Fleet(GeneratorGroup):
             training.max_staleness,
             training.max_steps,
             self.config.seed,
-            WatchdogClient("watch"),
+            WatchdogClient("watchdog"),
             stall_timeout_s=self.config.stall_timeout_s,
             opened=False,
             # On CPU all batches that are sampled at the same time take as much longer, and the
@@ -121,7 +121,7 @@ class Fleet(GeneratorGroup):
         """How the stream runs the stage ``Score``: scorer.workers actors."""
         settings = self.config.scorer
         return {
-            "fn_constructor_args": (self.config, str(self.model_dir), self.store, self.watch),
+            "fn_constructor_args": (self.config, str(self.model_dir), self.store, self.watchdog),
             **scorer_options(settings),
             **fixed_stage(settings.workers, SCORER_QUEUE if settings.gpus else 1),
         }
@@ -130,7 +130,7 @@ class Fleet(GeneratorGroup):
     def agree(self) -> dict[str, Any]:
         """How the stream runs the stage ``Agree``: one actor that sees every row, in order."""
         return {
-            "fn_constructor_args": (self.config, self.gate, str(self.model_dir), self.watch),
+            "fn_constructor_args": (self.config, self.gate, str(self.model_dir), self.watchdog),
             "num_cpus": COORDINATOR_CPUS,
             "allow_out_of_order_execution": False,
             **fixed_stage(1, self._chunks_in_flight),
@@ -152,7 +152,9 @@ class Fleet(GeneratorGroup):
         """Start learners and stages, which take long to load; none gets a prompt before
         :meth:`Learners.train`, and no version is published."""
         assert self._prompts is not None, "admission() comes first"
-        job = LearnerJob(self.config, self.model_dir, run_path, self.gate, self.store, self.watch)
+        job = LearnerJob(
+            self.config, self.model_dir, run_path, self.gate, self.store, self.watchdog
+        )
         return Learners(job, rollouts, self.pool, work)
 
     def report(self, version: int) -> FleetReport:

@@ -55,7 +55,7 @@ def evaluate(config: Config, options: EvaluateOptions | None = None) -> Evaluati
     with (
         interruptible(),
         GeneratorGroup(plan.config, plan.model.folder) as generators,
-        IncidentFollower(generators.watch, plan.folder),
+        IncidentFollower(generators.watchdog, plan.folder),
     ):
         test_sets = plan.test_sets()
         generators.wait_ready()

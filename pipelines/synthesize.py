@@ -49,7 +49,7 @@ def synthesize(config: Config, options: SynthesizeOptions) -> SynthesisResult:
         with (
             interruptible(),
             Synthesizer(plan.config, plan.model.folder) as fleet,
-            IncidentFollower(fleet.watch, plan.log_folder),
+            IncidentFollower(fleet.watchdog, plan.log_folder),
         ):
             fleet.serve(plan.trained)
             stream = fleet.stream(

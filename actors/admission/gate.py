@@ -40,7 +40,7 @@ class Gate:
     ``stall_timeout_s`` is the longest time in seconds in which nothing at all happens. A gate that
     is not ``opened`` admits no prompts, so that stages and learners can start before they are to
     work. With ``first_alone`` the first batch of a stream is sampled and scored before the second
-    begins. ``watch`` is told why a run ends.
+    begins. ``watchdog`` is told why a run ends.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Gate:
         staleness: int,
         steps: int,
         seed: int,
-        watch: WatchdogClient,
+        watchdog: WatchdogClient,
         stall_timeout_s: float = 3600.0,
         opened: bool = True,
         first_alone: bool = False,
@@ -60,7 +60,7 @@ class Gate:
         # Numbers that an earlier gate did not give out: what it admitted may still arrive here.
         first = int(time.time()) if self.forgot else 0
         self.ledger = Ledger(rows, batch, staleness, steps, seed, fence=first)
-        self.watch = watch
+        self.watchdog = watchdog
         self.stream = first
         self.stall_timeout_s = stall_timeout_s
         self.first_alone = first_alone
@@ -118,7 +118,7 @@ class Gate:
             return []
         failure = self._failure()
         if failure is not None:
-            await self.watch.fail.remote(failure)
+            await self.watchdog.fail.remote(failure)
             raise UserError(failure.reason)
         if slot < self.next_slot:
             raise RuntimeError(f"slot {slot} of the stream was asked for twice")
@@ -263,7 +263,7 @@ class Gate:
         meet the same error at once."""
         self.aborted = RunFailure(reason)
         self._notify()
-        await self.watch.fail.remote(self.aborted)
+        await self.watchdog.fail.remote(self.aborted)
 
     async def stream_broke(self, stream: int, reason: str) -> bool:
         """Rows that ``stream`` carried are lost. False where that no longer matters."""
@@ -319,7 +319,7 @@ class Gate:
         self.lost_since_step = 0
         self._notify()
         if self.aborted is None:
-            await self.watch.clear_failure.remote()
+            await self.watchdog.clear_failure.remote()
         return self.ledger.steps
 
 

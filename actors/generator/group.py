@@ -1,4 +1,4 @@
-"""Generator group: the generator pool and the watch, which every command that samples needs."""
+"""Generator group: the generator pool and the watchdog, which every command that samples needs."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class GeneratorGroup:
         self.config, self.model_dir = config, model_dir
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         check_plan(plan or generating_plan(config), nodes)
-        self.watch = WatchdogClient(coordinator_actor(Watchdog, "watch").remote())
+        self.watchdog = WatchdogClient(coordinator_actor(Watchdog, "watchdog").remote())
         pool = coordinator_actor(GeneratorPool, "pool")
         self.pool = PoolClient(
-            pool.remote(config, str(model_dir), WatchdogClient("watch"), replica_class)
+            pool.remote(config, str(model_dir), WatchdogClient("watchdog"), replica_class)
         )
         # Engines take long to load; the caller prepares its prompts in the meantime.
         self._starting = self.pool.start.remote()
@@ -66,7 +66,7 @@ class GeneratorGroup:
                 ray.kill(actor)
 
     def _actors(self) -> list[Any]:
-        return [self.pool.handle, self.watch.handle]
+        return [self.pool.handle, self.watchdog.handle]
 
     def wait_ready(self) -> None:
         """Return when every replica answers and reports its version; at once when called again."""

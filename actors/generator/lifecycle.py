@@ -40,19 +40,19 @@ CHECK_S = 10.0
 class ReplicaLifecycle:
     """Owns the actors of the replicas in ``router``, each of class ``replica_class``.
 
-    Incidents go to ``watch``.
+    Incidents go to ``watchdog``.
     """
 
     def __init__(
         self,
         config: Config,
         model_dir: str,
-        watch: WatchdogClient,
+        watchdog: WatchdogClient,
         router: Router,
         replica_class: type,
     ) -> None:
         self.config, self.settings, self.model_dir = config, config.generator, model_dir
-        self.watch, self.router, self.replica_class = watch, router, replica_class
+        self.watchdog, self.router, self.replica_class = watchdog, router, replica_class
         self._supervisor = Supervisor(min(CHECK_S, self.settings.stall_s / 4))
         self.start_timeout_s, self.retry_s = START_TIMEOUT_S, RETRY_S
         self._starting: asyncio.Task[list[ReplicaReport]] | None = None
@@ -251,4 +251,4 @@ class ReplicaLifecycle:
         ray.kill(actor)
 
     async def _record(self, replica: Replica, what: str) -> None:
-        await self.watch.record.remote(f"generator replica {replica.index}", what)
+        await self.watchdog.record.remote(f"generator replica {replica.index}", what)

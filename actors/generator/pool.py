@@ -31,14 +31,15 @@ MAX_ATTEMPTS = 3
 class GeneratorPool:
     """Async actor that owns all replicas. One that Ray restarted starts new replicas.
 
-    Incidents go to ``watch``. ``replica_class`` and ``sender_class`` are the actors that it starts.
+    Incidents go to ``watchdog``. ``replica_class`` and ``sender_class`` are the classes of the
+    actors that it starts.
     """
 
     def __init__(
         self,
         config: Config,
         model_dir: str,
-        watch: WatchdogClient,
+        watchdog: WatchdogClient,
         replica_class: type = GeneratorReplica,
         sender_class: type = WeightSender,
     ) -> None:
@@ -46,7 +47,7 @@ class GeneratorPool:
         settings = config.generator
         self.timeout_s = settings.timeout_s
         self.router = Router(settings.least, START_TIMEOUT_S + self.timeout_s)
-        self.lifecycle = ReplicaLifecycle(config, model_dir, watch, self.router, replica_class)
+        self.lifecycle = ReplicaLifecycle(config, model_dir, watchdog, self.router, replica_class)
         self.together = config.training.max_staleness == 0
         self._sender: Any = None
 

@@ -45,25 +45,25 @@ class Learners:
         """Consume the stream until training.max_steps; returns when every replica serves the last
         version. False: it was ``asked`` to stop before, and the learners saved where they were, if
         they could within training.stop_grace_s."""
-        job, watch = self.job, self.job.watch
+        job, watchdog = self.job, self.job.watchdog
         job.gate.open()
         probe = LivenessProbe(
             {"gate": job.gate.handle, "weight store": job.store.handle,
-             "generator pool": self.pool.handle, "watch": watch.handle},
+             "generator pool": self.pool.handle, "watchdog": watchdog.handle},
             self.config.generator.stall_s,
         )  # fmt: skip
         for _ in range(self.config.training.max_restarts + 1):
             while self.thread.is_alive() and not asked.is_set():
                 self.thread.join(0.2)
                 for name in probe.look():
-                    watch.record.remote(name, "did not answer; replaced")
+                    watchdog.record.remote(name, "did not answer; replaced")
             if asked.is_set():
                 job.gate.stop_now()
                 self.thread.join(self.config.training.stop_grace_s)
                 return False
             if not isinstance(self.thread.error, RayActorError):
                 break
-            watch.record("Ray Train", "lost its controller; begun again")
+            watchdog.record("Ray Train", "lost its controller; begun again")
             self.thread = TrainerThread(job, self.thread.stream, self.thread.work)
             self.thread.start()
         self._raise_failure()
@@ -75,7 +75,7 @@ class Learners:
         error = self.thread.error
         if isinstance(error, TrainingFailedError):
             # Ray Train passes errors on as text; the watchdog knows what a user can mend.
-            failure = self.job.watch.failure()
+            failure = self.job.watchdog.failure()
             if failure:
                 raise UserError(described(failure, self.job.run_path)) from None
         if error is not None:

@@ -20,4 +20,4 @@ class LearnerJob:
     run_path: Path
     gate: GateClient
     store: WeightStoreClient
-    watch: WatchdogClient
+    watchdog: WatchdogClient

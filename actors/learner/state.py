@@ -130,7 +130,7 @@ class LearnerState:
 
     def _report(self, what: str) -> None:
         if self.workers.is_first:
-            self.job.watch.record("learners", what)
+            self.job.watchdog.record("learners", what)
 
 
 def await_opening(gate: GateClient) -> None:

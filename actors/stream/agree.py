@@ -27,9 +27,9 @@ class Agree:
     """
 
     def __init__(
-        self, config: Config, gate: GateClient, model_dir: str, watch: WatchdogClient
+        self, config: Config, gate: GateClient, model_dir: str, watchdog: WatchdogClient
     ) -> None:
-        self.config, self.gate, self.watch = config, gate, watch
+        self.config, self.gate, self.watchdog = config, gate, watchdog
         self.monitored = False
         self.waiting: list[pa.Table] = []
         begin = gate.counters()
@@ -53,7 +53,7 @@ class Agree:
         # At the first chunk, and not before: then the gate has counted this stream.
         stream = self.gate.counters()["stream"]
         actor, limit = ray.get_runtime_context().current_actor, self.config.scorer.timeout_s
-        self.watch.monitor.remote("agreement stage", actor, self.gate, stream, limit)
+        self.watchdog.monitor.remote("agreement stage", actor, self.gate, stream, limit)
         self.monitored = True
 
     def _admissible(self, table: pa.Table) -> pa.Table:

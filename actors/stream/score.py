@@ -30,7 +30,7 @@ class Score:
     """
 
     def __init__(
-        self, config: Config, model_dir: str, store: WeightStoreClient, watch: WatchdogClient
+        self, config: Config, model_dir: str, store: WeightStoreClient, watchdog: WatchdogClient
     ) -> None:
         with importing():
             from unisd_core.scoring.scorer import TeacherScorer
@@ -38,12 +38,12 @@ class Score:
         if not config.scorer.gpus:
             lower_priority()
         self.scorer = TeacherScorer(config, model_dir)
-        self.store, self.watch = store, watch
+        self.store, self.watchdog = store, watchdog
         self.limit_s = config.scorer.timeout_s
         context = ray.get_runtime_context()
         self.actor, self.name = context.current_actor, str(context.get_actor_id())
         if restarted():
-            watch.record.remote("scorer", "back")
+            watchdog.record.remote("scorer", "back")
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """``TRAJECTORY`` rows in, ``SCORED`` rows out."""
@@ -57,11 +57,11 @@ class Score:
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
-        self.watch.begin.remote(self.name, "scorer", self.actor, self.limit_s)
+        self.watchdog.begin.remote(self.name, "scorer", self.actor, self.limit_s)
         try:
             yield
         finally:
-            self.watch.end.remote(self.name)
+            self.watchdog.end.remote(self.name)
 
     def _load_newest_teacher(self) -> None:
         if self.scorer.idle:

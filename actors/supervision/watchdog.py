@@ -88,7 +88,7 @@ class Watchdog(IncidentLog):
 class WatchdogClient(ActorClient):
     """Calls the watchdog: for the stages, the learners, the pool and the driver."""
 
-    who = "the watch"
+    who = "the watchdog"
 
     begin = remote_method(Watchdog.begin)
     end = remote_method(Watchdog.end)

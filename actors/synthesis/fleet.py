@@ -82,24 +82,24 @@ class Synthesizer(GeneratorGroup):
             stream_of(items)
             .map_batches(
                 ReadPrompts,
-                fn_constructor_args=(config, model, source, auxiliary_count(config), self.watch),
+                fn_constructor_args=(config, model, source, auxiliary_count(config), self.watchdog),
                 **light,
             )
             .map_batches(
                 Sample,
-                fn_constructor_args=(config, self.pool, sampling, self.version, self.watch),
+                fn_constructor_args=(config, self.pool, sampling, self.version, self.watchdog),
                 max_concurrency=blocks_in_flight(config),
                 **light,
             )
             .map_batches(
                 ScoreBlock,
-                fn_constructor_args=(config, model, self.store, self.watch),
+                fn_constructor_args=(config, model, self.store, self.watchdog),
                 **scorer_options(config.scorer),
                 **fixed_stage(config.scorer.workers),
             )
             .map_batches(
                 WriteShard,
-                fn_constructor_args=(config, model, source, folder, weights, self.watch),
+                fn_constructor_args=(config, model, source, folder, weights, self.watchdog),
                 # What counts as a duplicate depends on the order.
                 allow_out_of_order_execution=False,
                 **light,
@@ -114,7 +114,7 @@ class Synthesizer(GeneratorGroup):
         try:
             yield from stream.iter_rows()
         except RayError:
-            failure = self.watch.failure()
+            failure = self.watchdog.failure()
             if failure:
                 raise UserError(failure.reason) from None
             raise

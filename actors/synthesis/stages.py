@@ -63,12 +63,12 @@ def blocks_in_flight(config: Config) -> int:
 
 
 @contextmanager
-def reporting_user_errors(watch: WatchdogClient) -> Iterator[None]:
+def reporting_user_errors(watchdog: WatchdogClient) -> Iterator[None]:
     """Reports a UserError to the watchdog, for Ray Data does not pass its class on."""
     try:
         yield
     except UserError as error:
-        watch.fail(RunFailure(str(error)))
+        watchdog.fail(RunFailure(str(error)))
         raise
 
 
@@ -81,17 +81,17 @@ class ReadPrompts:
         model_dir: str,
         source: PromptSource,
         views: int,
-        watch: WatchdogClient,
+        watchdog: WatchdogClient,
     ) -> None:
         with importing():
             from unisd_core.synthesis.prompts import PromptReader
 
-        self.watch = watch
+        self.watchdog = watchdog
         self.reader = PromptReader(config, model_dir, source, views)
 
     def __call__(self, blocks: pa.Table) -> pa.Table:
         (block,) = blocks.to_pylist()
-        with reporting_user_errors(self.watch):
+        with reporting_user_errors(self.watchdog):
             return pa.Table.from_pylist(self.reader.read(**block), schema=PROMPTS)
 
 
@@ -116,9 +116,9 @@ class Sample:
         pool: PoolClient,
         sampling: Sampling,
         version: int,
-        watch: WatchdogClient,
+        watchdog: WatchdogClient,
     ) -> None:
-        self.config, self.pool, self.watch = config, pool, watch
+        self.config, self.pool, self.watchdog = config, pool, watchdog
         self.sampling, self.version = sampling, version
         self.room = asyncio.Semaphore(groups_in_flight(config))
         self.failures = 0
@@ -179,7 +179,7 @@ class Sample:
                         f"({remote_reason(error)}); what is finished is kept, the same command "
                         "goes on"
                     )
-                    await self.watch.fail.remote(RunFailure(reason))
+                    await self.watchdog.fail.remote(RunFailure(reason))
                     raise UserError(reason) from None
                 return [_nothing(f"{FAILED}{remote_reason(error)}") for _ in draws]
 
@@ -211,13 +211,13 @@ class WriteShard:
         source: PromptSource,
         folder: str,
         weights: str,
-        watch: WatchdogClient,
+        watchdog: WatchdogClient,
     ) -> None:
         with importing():
             from unisd_core.synthesis.shard_maker import ShardMaker
 
-        self.watch = watch
-        with reporting_user_errors(watch):
+        self.watchdog = watchdog
+        with reporting_user_errors(watchdog):
             self.maker = ShardMaker(config, model_dir, source, folder, weights)
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -225,6 +225,6 @@ class WriteShard:
             return pa.table(
                 {"shard": pa.array([], pa.string()), "account": pa.array([], pa.string())}
             )
-        with reporting_user_errors(self.watch):
+        with reporting_user_errors(self.watchdog):
             name, account = self.maker.write(table)
         return pa.table({"shard": [name], "account": [account.model_dump_json()]})

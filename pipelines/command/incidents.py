@@ -20,14 +20,14 @@ class IncidentFollower(Follower):
 
     interval_s = 2.0
 
-    def __init__(self, watch: WatchdogClient, folder: Path) -> None:
+    def __init__(self, watchdog: WatchdogClient, folder: Path) -> None:
         super().__init__()
-        self.watch, self.path = watch, folder / FILE
+        self.watchdog, self.path = watchdog, folder / FILE
 
     def look(self, at_end: bool) -> None:
         """Take over what is new."""
         try:
-            incidents = self.watch.drain()
+            incidents = self.watchdog.drain()
         except (RayError, TimeoutError):
             if at_end:
                 return  # the cluster may be what was lost

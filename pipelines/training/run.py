@@ -73,7 +73,7 @@ class TrainingRun:
 
     def incidents(self, fleet: Fleet) -> IncidentFollower:
         """Prints and keeps what goes wrong and is mended while the run goes on."""
-        return IncidentFollower(fleet.watch, self.path)
+        return IncidentFollower(fleet.watchdog, self.path)
 
     def prompts(self, fleet: Fleet) -> pa.Table:
         """Token ids of every training row and its views (schema ``PROMPT``). Where the model has to

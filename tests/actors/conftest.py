@@ -31,8 +31,8 @@ def scripted(pool_cluster, tmp_path):
         config = Config.model_validate({"generator": settings})
 
         async def whole():
-            watch = coordinator_actor(Watchdog, tmp_path.name).remote()
-            pool = GeneratorPool(config, str(tmp_path), watch, ScriptedReplica, ScriptedSender)
+            watchdog = coordinator_actor(Watchdog, tmp_path.name).remote()
+            pool = GeneratorPool(config, str(tmp_path), watchdog, ScriptedReplica, ScriptedSender)
             await pool.start()
             try:
                 await asyncio.wait_for(scenario(pool, tmp_path), 60)

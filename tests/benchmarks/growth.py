@@ -67,12 +67,12 @@ def gate(replicas: int = 8, chunk: int = 8) -> Callable[[], None]:
 
     async def steps() -> None:
         batch, asked = chunk * replicas, iter(range(10**9))
-        door = Gate(1000, batch, 2, 10, 0, DirectClient(Watchdog()))
-        stream = await door.open_stream(())
+        gate = Gate(1000, batch, 2, 10, 0, DirectClient(Watchdog()))
+        stream = await gate.open_stream(())
         came: asyncio.Queue[list[Admission]] = asyncio.Queue()
 
         async def slot() -> None:
-            while admitted := await door.admit(stream, next(asked), chunk):
+            while admitted := await gate.admit(stream, next(asked), chunk):
                 came.put_nowait(admitted)
                 await asyncio.sleep(0)
 
@@ -81,9 +81,9 @@ def gate(replicas: int = 8, chunk: int = 8) -> Callable[[], None]:
             visits: list[Visit] = []
             while len(visits) < batch:
                 versions = {one.visit: one.min_version for one in await came.get()}
-                await door.arrive(versions, {})
+                await gate.arrive(versions, {})
                 visits += versions
-            await door.consume(visits)
+            await gate.consume(visits)
         await asyncio.gather(*slots)
 
     return lambda: asyncio.run(steps())

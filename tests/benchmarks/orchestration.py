@@ -60,7 +60,7 @@ async def _admissions(chunk: int) -> float:
     steps = ADMISSIONS // batch
     uids = [str(row) for row in range(1000)]
     actor = coordinator_actor(Gate, f"gate-{chunk}")
-    gate = GateClient(actor.remote(len(uids), batch, steps, steps, 0, WatchdogClient("watch")))
+    gate = GateClient(actor.remote(len(uids), batch, steps, steps, 0, WatchdogClient("watchdog")))
     stream = await gate.open_stream.remote(uids)
     numbers = iter(range(steps * batch // chunk))
     began = time.perf_counter()

@@ -238,7 +238,7 @@ def run(work: Workload, folder: Path, warm_up: int = 5) -> Outcome:
         fleet.start_learners(rollouts, folder, sleeping_learner).train(threading.Event())
         pushes = fleet.report(work.steps).pushes
         ledger = fleet.gate.counters()
-        incidents = fleet.watch.drain()
+        incidents = fleet.watchdog.drain()
     lines = [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
     times = [line["unix"] for line in lines]
     return Outcome(

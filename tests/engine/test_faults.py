@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 # But for the last, those after which little has to start again.
 FAULTS = [
-    "replica killed", "watch killed", "scorer killed", "replica slow", "engine hung",
-    "scorer killed", "replica slow", "watch killed", "replica hung", "command killed",
+    "replica killed", "watchdog killed", "scorer killed", "replica slow", "engine hung",
+    "scorer killed", "replica slow", "watchdog killed", "replica hung", "command killed",
 ]  # fmt: skip
 OPTIONS = (
     "generator.transport=adapter",

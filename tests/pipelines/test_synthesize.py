@@ -49,7 +49,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path) -> An
 
     def start(self: GeneratorGroup, config: Any, model_dir: Path, plan: Any) -> None:
         self.config, self.model_dir = config, model_dir
-        self.watch = WatchdogClient(coordinator_actor(Watchdog, "watch").remote())
+        self.watchdog = WatchdogClient(coordinator_actor(Watchdog, "watchdog").remote())
         stop = load_tokenizer(model_dir).eos_token_id
         pool = ray.remote(ScriptedPool).options(name="pool", max_concurrency=100)
         pool = pool.remote(stop, str(tmp_path / "out"), script["full"], script["limit"])

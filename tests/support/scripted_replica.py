@@ -105,11 +105,11 @@ def update(version: int) -> WeightUpdate:
 
 
 async def incidents(pool: Any, at_least: int = 0) -> list[str]:
-    """What the watch was told, once there is that much: a replica is ready before its note is
+    """What the watchdog was told, once there is that much: a replica is ready before its note is
     sent."""
     told: list[str] = []
     while True:
-        told += [f"{one.who}: {one.what}" for one in await pool.lifecycle.watch.drain.remote()]
+        told += [f"{one.who}: {one.what}" for one in await pool.lifecycle.watchdog.drain.remote()]
         if len(told) >= at_least:
             return told
         await asyncio.sleep(0.02)

@@ -114,7 +114,7 @@ def through_the_stages(settings: Config, model: Path, pool: Recording, run: Path
     """The student that gate, stages and learner make of what ``pool`` sampled."""
     files = open_model(settings)
     prompts = training_prompts(files, SUMS, settings).table
-    watch, store = DirectClient(Watch()), DirectClient(Store())
+    watchdog, store = DirectClient(Watch()), DirectClient(Store())
     training = settings.training
     gate = DirectClient(
         Gate(
@@ -123,18 +123,18 @@ def through_the_stages(settings: Config, model: Path, pool: Recording, run: Path
             0,
             training.max_steps,
             settings.seed,
-            watch=watch,
+            watchdog=watchdog,
             stall_timeout_s=5.0,
         )  # fmt: skip
     )
     run.mkdir()
-    job: Any = LearnerJob(settings, model, run, gate, store, watch)  # type: ignore[arg-type]
+    job: Any = LearnerJob(settings, model, run, gate, store, watchdog)  # type: ignore[arg-type]
     learner = Learner(job, WorkerGroup(rank=0, size=1, limit_s=1.0))
     learner.begin()
     sampling = rollout_sampling(settings, files.stop_token_ids)
     generating = Generate(settings, gate, DirectClient(pool), prompts, sampling)  # type: ignore
-    scoring = Score(settings, str(model), store, watch)  # type: ignore[arg-type]
-    agreeing = Agree(settings, gate, str(model), watch)  # type: ignore[arg-type]
+    scoring = Score(settings, str(model), store, watchdog)  # type: ignore[arg-type]
+    agreeing = Agree(settings, gate, str(model), watchdog)  # type: ignore[arg-type]
     agreeing.monitored = True  # which needs an actor
     slot = 0
     while learner.version < learner.last_step:

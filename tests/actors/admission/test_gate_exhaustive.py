@@ -160,7 +160,7 @@ def explore(size: Size) -> int:
         staleness=size.staleness,
         steps=size.steps,
         seed=0,
-        watch=DirectClient(Nobody()),
+        watchdog=DirectClient(Nobody()),
         first_alone=size.first_alone,
     )
     saved = answered(gate.state())

@@ -68,7 +68,7 @@ def start(tiny_model: Path, tmp_path: Path):
             Actor(publish=[], keep=["reference"]),
         )
         config, folder = Config.model_validate(tree), tmp_path / run
-        job = LearnerJob(config, tiny_model, folder, gate, store, watch=Actor())
+        job = LearnerJob(config, tiny_model, folder, gate, store, watchdog=Actor())
         learner = Learner(job, ALONE)
         learner.begin()
         begun.append(learner)

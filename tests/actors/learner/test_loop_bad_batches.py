@@ -41,9 +41,9 @@ class Run:
 
     def __init__(self, model: Path, folder: Path, **training: Any) -> None:
         self.log = IncidentLog()
-        watch = DirectClient(self.log)
-        self.gate = Gate(len(UIDS), BATCH, staleness=0, steps=9, seed=0, watch=watch)
-        self.door = DirectClient(self.gate)
+        watchdog = DirectClient(self.log)
+        self.gate = Gate(len(UIDS), BATCH, staleness=0, steps=9, seed=0, watchdog=watchdog)
+        self.gate_client = DirectClient(self.gate)
         tree = {
             "training": {"batch_size": BATCH, "max_steps": 9, "max_staleness": 0, "save_steps": 1,
                          "learning_rate": 1e-3, **training},
@@ -52,15 +52,15 @@ class Run:
             "learner": {"threads": 1},
         }  # fmt: skip
         config = Config.model_validate(tree)
-        job = LearnerJob(config, model, folder, self.door, DirectClient(Store()), watch)
+        job = LearnerJob(config, model, folder, self.gate_client, DirectClient(Store()), watchdog)
         self.learner = Learner(job, WorkerGroup(rank=0, size=1, limit_s=1.0))
         self.learner.begin()
-        self.stream, self.slot = self.door.open_stream(UIDS), 0
+        self.stream, self.slot = self.gate_client.open_stream(UIDS), 0
 
     def step(self, *bad: int) -> None:
         """The next batch, with NaN for a teacher in the rows of these numbers."""
         rows = scored(BATCH, seed=self.slot).to_pylist()
-        admitted = self.door.admit(self.stream, self.slot, BATCH)
+        admitted = self.gate_client.admit(self.stream, self.slot, BATCH)
         self.slot += 1
         assert len(admitted) == BATCH, "all room of the batch before has come back"
         version = self.gate.ledger.version
@@ -71,11 +71,11 @@ class Run:
             if number in bad:
                 row["teacher_hidden"][0] = math.nan
         arrived = {admission.visit: version for admission in admitted}
-        assert all(self.door.arrive(arrived, {}))
+        assert all(self.gate_client.arrive(arrived, {}))
         self.learner.step(pa.Table.from_pylist(rows, schema=scored(1).schema))
 
     def counters(self) -> dict[str, Any]:
-        return self.door.counters()
+        return self.gate_client.counters()
 
     def lines(self, name: str) -> list[dict[str, Any]]:
         path = self.learner.job.run_path / name

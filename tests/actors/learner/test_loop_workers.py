@@ -65,20 +65,25 @@ class Run:
         }
         self.gate: Gate | None = None
         if rank == 0:
-            watch = DirectClient(IncidentLog())
-            self.gate = Gate(len(UIDS), BATCH, staleness=0, steps=9, seed=0, watch=watch)
-        self.door = DirectClient(self.gate or OpenGate())
-        store, watch = (
+            watchdog = DirectClient(IncidentLog())
+            self.gate = Gate(len(UIDS), BATCH, staleness=0, steps=9, seed=0, watchdog=watchdog)
+        self.gate_client = DirectClient(self.gate or OpenGate())
+        store, watchdog = (
             DirectClient(one) if rank == 0 else None for one in (Store(), IncidentLog())
         )
         job = LearnerJob(
-            Config.model_validate(tree), folder / "model", folder / "run", self.door, store, watch
+            Config.model_validate(tree),
+            folder / "model",
+            folder / "run",
+            self.gate_client,
+            store,
+            watchdog,
         )
         self.learner = Learner(job, WorkerGroup(rank, size=2, limit_s=60.0))
         self.learner.begin()
 
     def train(self) -> None:
-        stream = self.door.open_stream(UIDS) if self.gate else 0
+        stream = self.gate_client.open_stream(UIDS) if self.gate else 0
         for slot, faults in enumerate(BATCHES):
             batch = self._batch(stream, slot, faults) if self.gate else None
             self.learner.step(self.learner.workers.share(batch))
@@ -86,8 +91,8 @@ class Run:
 
     def _batch(self, stream: int, slot: int, faults: dict[int, str]) -> pa.Table:
         version = self.learner.version
-        admitted = self.door.admit(stream, slot, BATCH)
-        assert all(self.door.arrive({one.visit: version for one in admitted}, {}))
+        admitted = self.gate_client.admit(stream, slot, BATCH)
+        assert all(self.gate_client.arrive({one.visit: version for one in admitted}, {}))
         rows = scored(BATCH, seed=slot).to_pylist()
         for number, (row, admission) in enumerate(zip(rows, admitted, strict=True)):
             old = faults.get(number) == "too old"
@@ -101,7 +106,7 @@ class Run:
 def train_and_resume(folder: Path, rank: int) -> None:
     run = Run(folder, rank)
     run.train()
-    ledger = run.door.counters() if run.gate else {}
+    ledger = run.gate_client.counters() if run.gate else {}
     again = Run(folder, rank)
     weights = [one.learner.state.student.weights() for one in (run, again)]
     seen = (weights, [run.learner.version, again.learner.version], ledger)

@@ -19,7 +19,7 @@ from unisd_core.config.run import Config
 from unisd_core.scoring.rollout_filter import RolloutFilter
 
 
-class Doorman:
+class RefusingGate:
     """Stands in for the gate's client; ``unwanted`` positions are refused."""
 
     def __init__(self, unwanted=()):
@@ -36,10 +36,10 @@ class Doorman:
 @pytest.fixture
 def agree():
     def make(config: Config, unwanted=()):
-        door = Doorman(unwanted)
-        stage = Agree(config, door, "no model folder", watch=None)
+        gate = RefusingGate(unwanted)
+        stage = Agree(config, gate, "no model folder", watchdog=None)
         stage.monitored = True  # which needs an actor
-        return stage, door
+        return stage, gate
 
     return make
 
@@ -75,13 +75,13 @@ def test_weights_do_not_depend_on_the_chunks(agree):
 
 def test_refused_and_filtered_rows_are_replaced_by_later_ones(agree):
     settings = config(filter={"drop_truncated": True})
-    stage, door = agree(settings, unwanted=[1])
+    stage, gate = agree(settings, unwanted=[1])
     rows = scored(6).to_pylist()
     rows[2]["finish_reason"] = "length"
     table = pa.Table.from_pylist(rows, schema=scored(1).schema)
     (batch,) = list(stage(table))
     assert batch["position"].to_pylist() == [0, 3, 4, 5]
-    assert door.dropped == {Visit(2, 0): "truncated"}
+    assert gate.dropped == {Visit(2, 0): "truncated"}
 
 
 def test_one_view_weighs_every_token_the_same(agree):
@@ -106,9 +106,9 @@ def test_a_view_without_a_number_costs_its_own_row_only(agree, poison, filters):
     rows[2]["auxiliary_logprobs"][1][0] = poison
     poisoned = pa.Table.from_pylist(rows, schema=clean.schema)
     others = pa.concat_tables([clean.slice(0, 2), clean.slice(3)])
-    stage, door = agree(settings)
+    stage, gate = agree(settings)
     (batch,) = [b for start in range(5) for b in stage(poisoned.slice(start, 1))]
-    assert door.dropped == {Visit(2, 0): "not finite: auxiliary_logprobs"}
+    assert gate.dropped == {Visit(2, 0): "not finite: auxiliary_logprobs"}
     reference, _ = agree(settings)
     (expected,) = [b for start in range(4) for b in reference(others.slice(start, 1))]
     assert batch["position"].to_pylist() == [0, 1, 3, 4]
@@ -126,19 +126,19 @@ LOSSES = {
 def test_a_run_whose_rows_are_all_lost_ends_with_their_reason(reason):
     """Batch after batch of them, through the stage and the gate."""
     log = IncidentLog()
-    door = DirectClient(Gate(9, batch=4, staleness=0, steps=3, seed=0, watch=DirectClient(log)))
+    gate = DirectClient(Gate(9, batch=4, staleness=0, steps=3, seed=0, watchdog=DirectClient(log)))
     filters = {"drop_truncated": True, "min_tokens": 99 if reason == "too short" else 0}
     settings = config(rollout={"chunk_size": 4}, filter=filters)
-    stage = Agree(settings, door, "no model folder", watch=None)
+    stage = Agree(settings, gate, "no model folder", watchdog=None)
     stage.monitored = True  # which needs an actor
-    stream = door.open_stream([f"row-{row}" for row in range(9)])
+    stream = gate.open_stream([f"row-{row}" for row in range(9)])
     with pytest.raises(UserError, match=rf"84 rows in a row .*84 filtered: {reason}.*filter"):
         for slot in range(99):
             rows = scored(4).to_pylist()
-            for row, admission in zip(rows, door.admit(stream, slot, 4), strict=True):
+            for row, admission in zip(rows, gate.admit(stream, slot, 4), strict=True):
                 row |= {**admission.visit._asdict(), **LOSSES[reason]}
             assert list(stage(pa.Table.from_pylist(rows, schema=scored(1).schema))) == []
-    assert door.counters()["filtered"] == 84
+    assert gate.counters()["filtered"] == 84
     assert asyncio.run(log.failure()).lost[-1].position == 83
 
 

@@ -31,10 +31,10 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def incidents_of(scenario: Callable[[Watchdog], Awaitable[None]]) -> list[Incident]:
     async def whole() -> list[Incident]:
-        watch = Watchdog(interval_s=0.01)
-        await scenario(watch)
+        watchdog = Watchdog(interval_s=0.01)
+        await scenario(watchdog)
         await asyncio.sleep(0.6)
-        return await watch.drain()
+        return await watchdog.drain()
 
     return asyncio.run(whole())
 
@@ -57,10 +57,10 @@ class Stage:
 
 
 def test_work_that_ends_in_time_is_left_alone(killed: list[Any]) -> None:
-    async def scenario(watch: Watchdog) -> None:
-        await watch.begin("a", "scorer", Stage(), 0.05)
-        await watch.end("a")
-        await watch.begin("b", "scorer", Stage(), 60.0)
+    async def scenario(watchdog: Watchdog) -> None:
+        await watchdog.begin("a", "scorer", Stage(), 0.05)
+        await watchdog.end("a")
+        await watchdog.begin("b", "scorer", Stage(), 60.0)
 
     assert incidents_of(scenario) == [] and killed == []
 
@@ -68,9 +68,9 @@ def test_work_that_ends_in_time_is_left_alone(killed: list[Any]) -> None:
 def test_work_that_takes_too_long_is_ended_once_and_recorded(killed: list[Any]) -> None:
     first = Stage()
 
-    async def scenario(watch: Watchdog) -> None:
-        await watch.begin("a", "scorer", first, 0.02)
-        await watch.begin("b", "scorer", Stage(), 60.0)
+    async def scenario(watchdog: Watchdog) -> None:
+        await watchdog.begin("a", "scorer", first, 0.02)
+        await watchdog.begin("b", "scorer", Stage(), 60.0)
 
     (incident,) = incidents_of(scenario)
     assert killed == [first]
@@ -78,11 +78,11 @@ def test_work_that_takes_too_long_is_ended_once_and_recorded(killed: list[Any]) 
 
 
 def test_an_actor_that_begins_again_gets_its_time_again(killed: list[Any]) -> None:
-    async def scenario(watch: Watchdog) -> None:
+    async def scenario(watchdog: Watchdog) -> None:
         for _ in range(5):
-            await watch.begin("a", "scorer", Stage(), 1.0)
+            await watchdog.begin("a", "scorer", Stage(), 1.0)
             await asyncio.sleep(0.3)
-        await watch.end("a")
+        await watchdog.end("a")
 
     incidents_of(scenario)
     assert killed == []
@@ -91,10 +91,10 @@ def test_an_actor_that_begins_again_gets_its_time_again(killed: list[Any]) -> No
 def test_an_actor_that_hangs_between_two_pieces_of_work_is_replaced_once(killed: list[Any]) -> None:
     hangs, lives, dies = Stage(2), Stage(), Stage(1, RayActorError())
 
-    async def scenario(watch: Watchdog) -> None:
+    async def scenario(watchdog: Watchdog) -> None:
         for key, actor in (("a", hangs), ("b", lives), ("c", dies)):
-            await watch.begin(key, "scorer", actor, 0.05)
-            await watch.end(key)
+            await watchdog.begin(key, "scorer", actor, 0.05)
+            await watchdog.end(key)
 
     (incident,) = incidents_of(scenario)
     assert killed == [hangs], "Ray restarts what is dead by itself"
@@ -102,18 +102,18 @@ def test_an_actor_that_hangs_between_two_pieces_of_work_is_replaced_once(killed:
 
 
 def test_a_question_that_waits_behind_new_work_costs_nobody_anything(killed: list[Any]) -> None:
-    async def scenario(watch: Watchdog) -> None:
+    async def scenario(watchdog: Watchdog) -> None:
         busy = Stage(0)  # answers nothing while it works
-        await watch.begin("a", "scorer", busy, 0.5)
-        await watch.end("a")
+        await watchdog.begin("a", "scorer", busy, 0.5)
+        await watchdog.end("a")
         await asyncio.sleep(0.03)
         assert busy.signs < 0, "it was asked"
-        await watch.begin("a", "scorer", busy, 60.0)
+        await watchdog.begin("a", "scorer", busy, 60.0)
 
     assert incidents_of(scenario) == [] and killed == []
 
 
-class Door:
+class GateHandle:
     """The handle of a gate at stream 3."""
 
     def __init__(self) -> None:
@@ -131,14 +131,14 @@ class Door:
 def test_the_gate_is_told_of_a_stage_that_is_lost(
     killed: list[Any], error: Exception | None, reason: str
 ) -> None:
-    door, old, well = Door(), Door(), Door()
+    gate, old, well = GateHandle(), GateHandle(), GateHandle()
 
-    async def scenario(watch: Watchdog) -> None:
-        await watch.monitor("agreement stage", Stage(2, error), door, 3, 0.03)
-        await watch.monitor("agreement stage", Stage(2, error), old, 2, 0.03)
-        await watch.monitor("agreement stage", Stage(), well, 3, 60.0)
+    async def scenario(watchdog: Watchdog) -> None:
+        await watchdog.monitor("agreement stage", Stage(2, error), gate, 3, 0.03)
+        await watchdog.monitor("agreement stage", Stage(2, error), old, 2, 0.03)
+        await watchdog.monitor("agreement stage", Stage(), well, 3, 60.0)
 
     (incident,) = incidents_of(scenario)
-    assert len(door.told) == len(old.told) == 1 and reason in door.told[0]
+    assert len(gate.told) == len(old.told) == 1 and reason in gate.told[0]
     assert incident.who == "agreement stage" and "begins again" in incident.what
     assert well.told == [] and killed == []

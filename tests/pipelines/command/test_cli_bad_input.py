@@ -69,7 +69,7 @@ def test_no_views(fail):
     assert "K must be at least 1" in fail("views.num_auxiliary=0")
 
 
-def test_unkncustom_task(fail):
+def test_an_unknown_task_names_the_known_ones(fail):
     line = fail("task=minitool")
     assert "minitool" in line and "cos_e" in line
 

@@ -21,17 +21,17 @@ def cluster() -> Any:
 
 
 @pytest.fixture
-def watch(cluster: None) -> WatchdogClient:
+def watchdog(cluster: None) -> WatchdogClient:
     return WatchdogClient(ray.remote(Watchdog).options(num_cpus=0).remote())
 
 
 def test_incidents_are_printed_and_kept_in_the_folder(
-    watch: WatchdogClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    watchdog: WatchdogClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
-    with IncidentFollower(watch, folder):
-        watch.record("scorer", "stuck for 10 s; replaced")
-        watch.record("scorer", "back")
+    with IncidentFollower(watchdog, folder):
+        watchdog.record("scorer", "stuck for 10 s; replaced")
+        watchdog.record("scorer", "back")
     lines = [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
     assert [(line["who"], line["what"]) for line in lines] == [
         ("scorer", "stuck for 10 s; replaced"),
@@ -42,8 +42,8 @@ def test_incidents_are_printed_and_kept_in_the_folder(
 
 
 def test_a_watchdog_that_is_lost_at_the_end_fails_no_run(
-    watch: WatchdogClient, tmp_path: Path
+    watchdog: WatchdogClient, tmp_path: Path
 ) -> None:
-    with IncidentFollower(watch, tmp_path):
-        ray.kill(watch.handle)
+    with IncidentFollower(watchdog, tmp_path):
+        ray.kill(watchdog.handle)
     assert not (tmp_path / FILE).exists()
