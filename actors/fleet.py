@@ -62,20 +62,26 @@ class Fleet(GeneratorGroup):
         super().__init__(config, model_dir, resource_plan(config), replica_class)
         store = coordinator_actor(WeightStore, "store")
         self.store = WeightStoreClient(store.remote(PoolClient("pool")))
-        self.gate: Any = None
+        self._gate: GateClient | None = None
         self._prompts: pa.Table | None = None
         self._sampling: Sampling | None = None
 
     def __exit__(self, *error: Any) -> None:
-        if self.gate is not None:
+        if self._gate is not None:
             with contextlib.suppress(RayError, TimeoutError):
                 # Stages that wait at the gate would ask a dead one again, and Ray would say so.
-                self.gate.stop_now.within(HALT_S)()
+                self._gate.stop_now.within(HALT_S)()
         super().__exit__(*error)
 
     def _actors(self) -> list[Any]:
-        mine = [actor.handle for actor in (self.gate, self.store) if actor is not None]
+        mine = [actor.handle for actor in (self._gate, self.store) if actor is not None]
         return [*mine, *super()._actors()]
+
+    @property
+    def gate(self) -> GateClient:
+        """The gate, which :meth:`admission` starts."""
+        assert self._gate is not None, "admission() comes first"
+        return self._gate
 
     def admission(self, prompts: pa.Table, sampling: Sampling) -> Dataset:
         """The source of the stream: empty slots, each for a chunk of rollouts. The gate decides
@@ -95,7 +101,7 @@ class Fleet(GeneratorGroup):
             # learner would wait for all of them before its first step.
             first_alone=self.config.generator.gpus == 0,
         )
-        self.gate = GateClient(gate)
+        self._gate = GateClient(gate)
         chunks = training.max_steps * training.batch_size // self.config.rollout.chunk_size
         return stream_of([{"slot": number} for number in range(SPARE_SLOTS * chunks)])
 
@@ -151,7 +157,6 @@ class Fleet(GeneratorGroup):
     ) -> Learners:
         """Start learners and stages, which take long to load; none gets a prompt before
         :meth:`Learners.train`, and no version is published."""
-        assert self._prompts is not None, "admission() comes first"
         job = LearnerJob(
             self.config, self.model_dir, run_path, self.gate, self.store, self.watchdog
         )

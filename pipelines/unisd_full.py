@@ -1,7 +1,7 @@
 """unisd_full: improve a model at a task by distilling it into itself (UniSD, arXiv 2605.06597).
 
 The student samples completions on its own; its teacher self, which sees the reference, K auxiliary
-views and a view with a wrong reference read the same tokens; agreement weighs them; one optimizer
+views and a view with a wrong reference read the same tokens; agreement weights them; one optimizer
 step per batch; each new version goes back to the replicas while they go on sampling.
 
     prompts -> Gate -> Generate -> Score -> Agree -> learners
@@ -70,7 +70,7 @@ def train(config: Config, options: TrainOptions | None = None) -> Summary:
             fleet.admission(prompts, run.sampling)  # the gate decides which prompts fill a slot
             .map_batches(Generate, **fleet.generate)  # the student samples; rows carry its version
             .map_batches(Score, **fleet.score)  # teacher, auxiliary and negative views read them
-            .map_batches(Agree, **fleet.agree)  # whole batches, filtered and weighed
+            .map_batches(Agree, **fleet.agree)  # whole batches, filtered and weighted
         )
         learners = fleet.start_learners(rollouts, run.path)  # load while the base is measured
         run.require_better_teacher(fleet, prompts)

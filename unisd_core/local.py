@@ -78,7 +78,7 @@ def train(
             lost = 0 if batch.num_rows else lost + len(chunk)
             if lost > LOST_BATCHES * size:
                 raise UserError(f"filter: left out all of the last {lost} rollouts; relax it")
-        batch, scale = with_agreement_weights(batch, config, version, scale)  # agreement weighs
+        batch, scale = with_agreement_weights(batch, config, version, scale)  # agreement weights
         done = update_without_bad_rows(student, batch, version, alone)  # one optimizer step
         problem = bad_batches.count(done.bad)
         if problem is not None:

@@ -1,7 +1,7 @@
 """Gate: the one actor that admits prompts and closes their accounts.
 
-All it knows is the ledger's; it adds waiting. A waiter sleeps until room appears and is then told
-which prompts to sample, so that no stage downstream holds a place that nobody fills. Slots of a
+The ledger keeps the accounts; the gate adds the waiting. A slot waits until there is room and then
+gets the prompts to sample, so that no stage downstream holds room that nobody fills. Slots of a
 stream are served strictly in their order, because the stream emits in that order: a later slot
 that took the room of an earlier one would wait behind it for ever. So an event wakes the one slot
 whose turn it is, however many wait.

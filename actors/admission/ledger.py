@@ -76,6 +76,7 @@ class Ledger:
 
     @property
     def admitted(self) -> int:
+        """Visits admitted so far, whatever became of them."""
         return len(self.outcomes)
 
     @property
@@ -85,10 +86,12 @@ class Ledger:
 
     @property
     def in_flight(self) -> int:
+        """Visits that were admitted and have not ended."""
         return self._counts[Outcome.IN_FLIGHT]
 
     @property
     def ended_without_step(self) -> int:
+        """Visits that were filtered, too old or failed."""
         without = (Outcome.FILTERED, Outcome.STALE, Outcome.FAILED)
         return sum(self._counts[outcome] for outcome in without)
 
@@ -105,11 +108,12 @@ class Ledger:
 
     @property
     def generating(self) -> int:
-        """Visits handed out that have not yet come back to be weighed."""
+        """Visits handed out that have not yet come back to be weighted."""
         return self.in_flight - self.held - len(self._requeued)
 
     @property
     def finished(self) -> bool:
+        """Whether the last step was taken."""
         return self.version >= self.steps
 
     def admit(self, count: int) -> list[Admission]:

@@ -1,4 +1,4 @@
-"""Checkpoint files: written with checksums, and read with suspicion.
+"""Checkpoint files: written with checksums, which are verified on reading.
 
 Tensors are safetensors, the rest is JSON. The marker holds the checksum of every other file and is
 written last. Nothing is unpickled, and no name that a file mentions is opened.

@@ -37,7 +37,7 @@ INSTRUMENTS = {
         "gauge", "rollouts", "Visits in the ledger, by what became of them", ("state",)
     ),
     "rollouts_generating": Instrument(
-        "gauge", "rollouts", "In flight and not yet weighed: being sampled or scored"
+        "gauge", "rollouts", "In flight and not yet weighted: being sampled or scored"
     ),
     "slots_waiting": Instrument("gauge", "slots", "Slots of the stream that wait for room"),
     "policy_version": Instrument("gauge", "version", "Optimizer steps the gate has accounted"),

@@ -1,4 +1,4 @@
-"""Joins Ray, or starts it, before anything else is loaded."""
+"""Ray session: joins Ray, or starts it, before anything else is loaded."""
 
 from __future__ import annotations
 

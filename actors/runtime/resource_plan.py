@@ -1,4 +1,4 @@
-"""The resource plan: what a run reserves in Ray, known before anything starts. Imports no torch."""
+"""Resource plan: what a run reserves in Ray, known before anything starts. Imports no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agree: the stage that filters scored rollouts and weighs batches by the agreement of views.
+"""Agree: the stage that filters scored rollouts and weights batches by the agreement of views.
 
 No torch.
 """
@@ -20,7 +20,7 @@ from unisd_core.scoring.rollout_filter import RolloutFilter
 
 
 class Agree:
-    """Collects the rows of a batch that pass the filter, weighs them, and emits them together.
+    """Collects the rows of a batch that pass the filter, weights them, and emits them together.
 
     One actor sees every row in order, so that weights and scale do not depend on the number of
     scorers. The watchdog monitors it, because the rows that it holds are lost with it.
@@ -45,7 +45,7 @@ class Agree:
         size = self.config.training.batch_size
         ready = pa.concat_tables(self.waiting) if self.waiting else SCORED.empty_table()
         while ready.num_rows >= size:
-            yield self._weigh(ready.slice(0, size))
+            yield self._weighted(ready.slice(0, size))
             ready = ready.slice(size)
         self.waiting = [ready] if ready.num_rows else []
 
@@ -67,7 +67,7 @@ class Agree:
         # The type is given because none may be left.
         return table.take(pa.array(kept, pa.int64()))
 
-    def _weigh(self, table: pa.Table) -> pa.Table:
+    def _weighted(self, table: pa.Table) -> pa.Table:
         table, self.scale = with_agreement_weights(table, self.config, self.batch, self.scale)
         self.batch += 1
         return table

@@ -1,5 +1,4 @@
-"""Liveness of the actors that coordinate a run, the watchdog among them: the driver looks after
-these."""
+"""Liveness probe: the driver's check on the actors that coordinate a run, the watchdog included."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ class ScoreBlock(Score):
 
 
 class WriteShard:
-    """Filters, weighs and writes a block; emits the file's name and account."""
+    """Filters, weights and writes a block; emits the file's name and account."""
 
     def __init__(
         self,

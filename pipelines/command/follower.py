@@ -1,4 +1,4 @@
-"""Looks at a run's files again and again while it trains."""
+"""Follower: a thread that looks at a run's files at intervals while it trains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Being told to stop: Ctrl-C, or the SIGTERM of a preemption notice or of ``ray job stop``."""
+"""Signals that stop a run: Ctrl-C, or the SIGTERM of a preemption notice or of ``ray job stop``."""
 
 from __future__ import annotations
 

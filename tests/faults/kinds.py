@@ -118,7 +118,7 @@ KINDS = {
     "gate hung": Kind(send("ray::Gate", signal.SIGSTOP)),
     "weight store hung": Kind(send("ray::WeightStore", signal.SIGSTOP)),
     "pool hung": Kind(send("ray::GeneratorPool", signal.SIGSTOP)),
-    "watchdog killed": Kind(send("ray::Watch", signal.SIGKILL)),
+    "watchdog killed": Kind(send("ray::Watchdog", signal.SIGKILL)),
     "command killed": Kind(end_driver(signal.SIGKILL), restart=True),
     "command told to stop": Kind(end_driver(signal.SIGTERM), restart=True),
     "command interrupted": Kind(end_driver(signal.SIGINT), restart=True),

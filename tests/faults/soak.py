@@ -45,7 +45,7 @@ def role_of(process: psutil.Process) -> str | None:
     for prefix in (
         "ray::GeneratorReplica", "ray::RayTrainWorker", "ray::MapWorker(MapBatches(Score))",
         "ray::MapWorker(MapBatches(Generate))", "ray::MapWorker(MapBatches(Agree))", "ray::Gate",
-        "ray::WeightStore", "ray::GeneratorPool", "ray::Watch", "VLLM::EngineCore",
+        "ray::WeightStore", "ray::GeneratorPool", "ray::Watchdog", "VLLM::EngineCore",
         "ray::TrainController", "ray::SplitCoordinator",
     ):  # fmt: skip
         if title.startswith(prefix):

@@ -114,7 +114,7 @@ def through_the_stages(settings: Config, model: Path, pool: Recording, run: Path
     """The student that gate, stages and learner make of what ``pool`` sampled."""
     files = open_model(settings)
     prompts = training_prompts(files, SUMS, settings).table
-    watchdog, store = DirectClient(Watch()), DirectClient(Store())
+    watchdog, store = DirectClient(IdleWatchdog()), DirectClient(Store())
     training = settings.training
     gate = DirectClient(
         Gate(
@@ -132,7 +132,7 @@ def through_the_stages(settings: Config, model: Path, pool: Recording, run: Path
     learner = Learner(job, WorkerGroup(rank=0, size=1, limit_s=1.0))
     learner.begin()
     sampling = rollout_sampling(settings, files.stop_token_ids)
-    generating = Generate(settings, gate, DirectClient(pool), prompts, sampling)  # type: ignore
+    generating = Generate(settings, gate, DirectClient(pool), prompts, sampling)  # type: ignore[arg-type]
     scoring = Score(settings, str(model), store, watchdog)  # type: ignore[arg-type]
     agreeing = Agree(settings, gate, str(model), watchdog)  # type: ignore[arg-type]
     agreeing.monitored = True  # which needs an actor
@@ -146,7 +146,7 @@ def through_the_stages(settings: Config, model: Path, pool: Recording, run: Path
     return learner.state.student
 
 
-class Watch(IncidentLog):
+class IdleWatchdog(IncidentLog):
     """A watchdog that looks at nobody."""
 
     def begin(self, *_: Any) -> None: ...

@@ -1,1 +1,1 @@
-"""Helpers without a room of their own: errors, table schemas, processes, imports, text tables."""
+"""Shared helpers: errors, table schemas, processes, imports, text tables."""

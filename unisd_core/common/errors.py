@@ -1,4 +1,4 @@
-"""The one exception a user is meant to read, and the reasons it gives."""
+"""Errors: the one exception whose message is meant for the user, and one-line reasons of others."""
 
 
 class UserError(Exception):

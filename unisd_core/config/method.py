@@ -169,7 +169,7 @@ class ImportanceConfig(Section):
     """Importance correction of stale rows."""
 
     level: Literal["off", "token", "sequence"] = "off"
-    """Correct rows sampled by an older version: weigh each token, or each row by the product over
+    """Correct rows sampled by an older version: weight each token, or each row by the product over
     its tokens, with probability now over probability when it was sampled (at temperature 1)."""
     cap: float = Field(2.0, gt=0)
     """Largest correction weight."""

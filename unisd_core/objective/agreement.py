@@ -76,8 +76,8 @@ def agreement_weights(
 def mean_token_agreement(aux_logprobs: Sequence[Array], config: AgreementConfig) -> Array:
     """Mean token weight of each row at gamma = 1, shape (B,): what ``filter.min_agreement`` reads.
 
-    Taken at the token level and a fixed gamma whatever ``config`` weighs with, so that the filter
-    keeps its meaning. Rows without tokens, and all rows for K = 1, count 1. Raises like
+    Taken at the token level and a fixed gamma, whatever the weights of ``config``, so that the
+    filter keeps its meaning. Rows without tokens, and all rows for K = 1, count 1. Raises like
     ``agreement_weights``.
     """
     token_level = config.model_copy(update={"level": "token", "gamma": 1.0})

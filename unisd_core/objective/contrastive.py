@@ -13,6 +13,8 @@ from torch import Tensor
 
 
 class ContrastiveTerms(NamedTuple):
+    """The hinge of each token, and where it acts."""
+
     hinge_N: Tensor
     """max(0, margin + |l - l+| - |l - l-|) in nats; 0 for tokens without a negative."""
     active_N: Tensor

@@ -15,6 +15,8 @@ from unisd_core.config.method import ImportanceConfig
 
 
 class ImportanceWeights(NamedTuple):
+    """Importance weight of each token, and where the cap acts."""
+
     weight_N: Tensor
     """Factor of each token's value in every term; no gradient."""
     capped_N: Tensor

@@ -2,7 +2,7 @@
 
 Each term is reduced over a row's tokens, then summed over rows and divided by the size B of the
 *global* batch. Losses of micro-batches and ranks therefore add up to the loss of the whole
-batch, however its rows are dealt out, as long as no row is split. (A wrapper that averages
+batch, however its rows are distributed, as long as no row is split. (A wrapper that averages
 gradients over W ranks needs the loss times W.)
 """
 
@@ -30,7 +30,7 @@ from unisd_core.objective.importance import importance_weights
 from unisd_core.objective.metrics import token_sums
 
 SMALLEST_WEIGHT_SUM = 1e-8
-
+"""Lower bound of a row's weight sum, by which its values are divided."""
 
 _ABSENT = cast(Tensor, None)
 """Default of a tensor that ``MicroBatch`` makes itself."""
@@ -107,6 +107,8 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class ObjectiveOutput:
+    """Loss of a micro-batch, and what was measured on the way."""
+
     loss: Tensor
     """Scalar share of the global batch's loss, in nats."""
     metrics: dict[str, float]

@@ -30,5 +30,5 @@ def agree(
     passing = RolloutFilter(config, "", parseable).passing(scored)
     if not passing.num_rows:
         raise UserError(f"filter: left out all {scored.num_rows} rollouts; relax it")
-    weighed, _ = with_agreement_weights(passing, config, batch, scale)
-    return weighed
+    weighted, _ = with_agreement_weights(passing, config, batch, scale)
+    return weighted

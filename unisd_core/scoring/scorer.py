@@ -56,6 +56,7 @@ class View:
 
     @property
     def tokens(self) -> int:
+        """Tokens of the completion."""
         return len(self.ids) - self.start
 
 

@@ -91,7 +91,7 @@ def test_a_folder_holds_rows_of_one_making(folder: OutputFolder) -> None:
 
 @pytest.mark.parametrize("columns", ["messages", "prompt_completion"])
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
-def test_the_export_is_read_as_rows_of_ones_own(tmp_path: Path, columns: str, kind: str) -> None:
+def test_the_export_is_read_as_custom_rows(tmp_path: Path, columns: str, kind: str) -> None:
     folder = OutputFolder(str(tmp_path))
     folder.write("data/shard-0.parquet", shard("a", "b"))
     folder.write("data/shard-1.parquet", shard())

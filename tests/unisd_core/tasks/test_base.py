@@ -109,7 +109,7 @@ class Echo(Task):
         return AnswerScore(completion == row.reference, bool(completion))
 
 
-def test_a_task_of_ones_own_needs_rows_and_a_score() -> None:
+def test_a_custom_task_class_needs_rows_and_a_score() -> None:
     task = Echo()
     yes, no = task.rows("train")
     assert [score.correct for score in task.score_many([yes, no], ["yes", "yes"])] == [True, False]

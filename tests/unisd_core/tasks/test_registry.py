@@ -66,7 +66,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_class_of_ones_own_is_imported_by_its_name(here: Path) -> None:
+def test_a_custom_class_is_imported_by_its_name(here: Path) -> None:
     task = load_task("my_tasks:Riddles", None, 0)
     assert (task.name, task.address) == ("riddles", "my_tasks:Riddles")
     assert task.rows("train")[0].reference == "A clock."

@@ -1,4 +1,4 @@
-"""Counts as bars, and estimates as dots with their intervals."""
+"""Bars: counts as bars, and estimates as dots with their intervals."""
 
 from __future__ import annotations
 

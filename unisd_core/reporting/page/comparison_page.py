@@ -1,4 +1,4 @@
-"""Several runs on one page."""
+"""Comparison page: several runs side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values over optimizer steps."""
+"""Curves: values over optimizer steps."""
 
 from __future__ import annotations
 

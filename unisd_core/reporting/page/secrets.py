@@ -1,4 +1,4 @@
-"""Takes credentials out of what is shown."""
+"""Secrets: credentials are removed from what a page shows."""
 
 from __future__ import annotations
 

@@ -74,12 +74,12 @@ def _measure(table: pa.Table, found: Trajectories) -> None:
     sequence = table["sequence_weight"].to_numpy().astype(np.float64)
     # Before anything is counted: what is no number ends here.
     ages = [int(age) for age in table["batch"].to_numpy() - table["version_first"].to_numpy()]
-    weighed = [one * factor for one, factor in zip(weights, sequence, strict=True) if one.size]
+    weighted = [one * factor for one, factor in zip(weights, sequence, strict=True) if one.size]
     if [one.size for one in weights] != lengths.tolist():
         raise ValueError("weights that belong to no token")
-    if weighed:
-        found.token_weights += _counted(np.concatenate(weighed))
-        found.row_weights += _counted(np.array([one.mean() for one in weighed]))
+    if weighted:
+        found.token_weights += _counted(np.concatenate(weighted))
+        found.row_weights += _counted(np.array([one.mean() for one in weighted]))
     found.ages.update(ages)
     found.rows += table.num_rows
     found.tokens += int(lengths.sum())
