@@ -23,7 +23,7 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
         {"training": {"batch_size": 8, "max_staleness": 2}, "rollout": {"chunk_size": 4}}
     )
     made.model_dir = Path("model")
-    for name in ("gate", "pool", "store", "watchdog"):
+    for name in ("_gate", "pool", "store", "watchdog"):
         setattr(made, name, SimpleNamespace())
     made._prompts, made._sampling = pa.table({"uid": ["a"]}), None
     return made

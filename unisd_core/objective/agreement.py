@@ -35,7 +35,6 @@ class AgreementWeights:
     quantile, to be handed to the next call. 1 where it has no role."""
     mean_disagreement: float
     """Mean over tokens or, for ``sequence``, rows, before scaling; 0 for ``off`` or K = 1."""
-    max_disagreement: float
 
 
 def agreement_weights(
@@ -61,16 +60,16 @@ def agreement_weights(
     ones = [np.ones(row.shape[1]) for row in rows]
     even = np.ones(len(rows))
     if config.level == "off" or not rows or rows[0].shape[0] == 1:
-        return AgreementWeights(ones, even, 1.0, 0.0, 0.0)
+        return AgreementWeights(ones, even, 1.0, 0.0)
     if config.level == "token":
         delta = [_token_disagreement(row, config) for row in rows]
         scale = _quantile_scale(delta, config, previous_scale)
         weights = [_token_weight(d / scale, config) for d in delta]
-        return AgreementWeights(weights, even, scale, *_mean_and_max(delta))
+        return AgreementWeights(weights, even, scale, _mean(delta))
     row_delta = np.array([_sequence_disagreement(row, config) for row in rows])
     raw = np.maximum(config.floor, np.exp(-config.gamma * row_delta))
     sequence_weight = raw * (len(raw) / math.fsum(raw))
-    return AgreementWeights(ones, sequence_weight, 1.0, *_mean_and_max([row_delta]))
+    return AgreementWeights(ones, sequence_weight, 1.0, _mean([row_delta]))
 
 
 def mean_token_agreement(aux_logprobs: Sequence[Array], config: AgreementConfig) -> Array:
@@ -143,9 +142,7 @@ def _token_weight(scaled_T: Array, config: AgreementConfig) -> Array:
     return np.maximum(config.floor, 1.0 / (1.0 + config.gamma * np.minimum(scaled_T, config.cap)))
 
 
-def _mean_and_max(delta: list[Array]) -> tuple[float, float]:
+def _mean(delta: list[Array]) -> float:
     # fsum is exact, so the mean cannot depend on the order of the rows.
     values = np.concatenate(delta)
-    if not len(values):
-        return 0.0, 0.0
-    return math.fsum(values) / len(values), float(values.max())
+    return math.fsum(values) / max(1, len(values))
