@@ -74,6 +74,8 @@ class Gate:
         self.lost_since_step = 0
         self.agreement_scale: float | None = None
         self.aborted: RunFailure | None = None
+        # An earlier gate may have told the watchdog of a failure.
+        self.failure_reported = self.forgot
 
     async def open(self) -> None:
         """Admit prompts from now on."""
@@ -118,6 +120,7 @@ class Gate:
             return []
         failure = self._failure()
         if failure is not None:
+            self.failure_reported = True
             await self.watchdog.fail.remote(failure)
             raise UserError(failure.reason)
         if slot < self.next_slot:
@@ -318,8 +321,10 @@ class Gate:
         self.agreement_scale = agreement_scale
         self.lost_since_step = 0
         self._notify()
-        if self.aborted is None:
+        # Where it knows of none, learners start without waiting for a watchdog that may hang.
+        if self.failure_reported and self.aborted is None:
             await self.watchdog.clear_failure.remote()
+            self.failure_reported = False
         return self.ledger.steps
 
 

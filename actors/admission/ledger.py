@@ -67,7 +67,7 @@ class Ledger:
         self.version = 0
         self.outcomes = bytearray()
         self.reasons: Counter[str] = Counter()
-        self.lost: deque[LostRow] = deque(maxlen=LOST_KEPT)
+        self._lost: deque[tuple[Visit, int, str]] = deque(maxlen=LOST_KEPT)
         self._counts: Counter[Outcome] = Counter()
         self._attempts: dict[int, int] = {}
         self._fence = fence
@@ -161,8 +161,18 @@ class Ledger:
         self._attempts.pop(position, None)
         if outcome is not Outcome.CONSUMED:
             self.reasons[f"{outcome.name.lower()}: {reason}"] += 1
-            self.lost.append(LostRow(self._name(position), *visit, self.version, reason))
+            self._lost.append((visit, self.version, reason))
         return True
+
+    @property
+    def lost(self) -> list[LostRow]:
+        """The last LOST_KEPT visits that ended without a step, the newest last."""
+        # Named only now: where two epochs meet, rows are lost in one and admitted in the other, and
+        # each change from one to the other shuffles all prompts anew.
+        return [
+            LostRow(self._name(visit.position), *visit, version, reason)
+            for visit, version, reason in self._lost
+        ]
 
     def _name(self, position: int) -> str:
         row = self.order.row_of(position)

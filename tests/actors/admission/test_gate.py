@@ -156,6 +156,19 @@ def test_a_run_that_only_lost_rows_may_go_on_when_its_learners_start_again():
     asyncio.run(scenario())
 
 
+def test_learners_start_without_the_watchdog_where_it_knows_of_no_failure():
+    class Hung(IncidentLog):
+        async def clear_failure(self) -> None:
+            await asyncio.Event().wait()
+
+    async def scenario():
+        door = new_gate()
+        door.watchdog = DirectClient(Hung())
+        assert await asyncio.wait_for(door.restore(None), 1) == 3
+
+    asyncio.run(scenario())
+
+
 def test_a_run_that_is_aborted_stays_so_when_its_learners_start_again():
     async def scenario():
         gate, stream = await opened()

@@ -48,12 +48,30 @@ def test_lost_rows_are_named_by_uid_once_those_are_known():
     ledger = Ledger(rows=2, batch=2, staleness=0, steps=5, seed=0)
     first, second = ledger.admit(2)
     ledger.end(first.visit, Outcome.FILTERED, "truncated")
+    assert ledger.lost == [LostRow(f"row {first.row}", 0, 0, 0, "truncated")]
     ledger.uids = ["a", "b"]
     ledger.end(second.visit, Outcome.FAILED, "no answer")
-    assert list(ledger.lost) == [
-        LostRow(f"row {first.row}", 0, 0, 0, "truncated"),
+    assert ledger.lost == [
+        LostRow(ledger.uids[first.row], 0, 0, 0, "truncated"),
         LostRow(ledger.uids[second.row], 1, 0, 0, "no answer"),
     ]
+
+
+def test_rows_lost_where_two_epochs_meet_do_not_shuffle_the_prompts_again(monkeypatch):
+    shuffles = 0
+
+    class Counted(random.Random):
+        def shuffle(self, order):
+            nonlocal shuffles
+            shuffles += 1
+            super().shuffle(order)
+
+    monkeypatch.setattr(random, "Random", Counted)
+    ledger = Ledger(rows=8, batch=8, staleness=0, steps=5, seed=0)
+    for lost in ledger.admit(8):
+        ledger.end(lost.visit, Outcome.FILTERED, "truncated")
+        ledger.admit(1)
+    assert shuffles == 2
 
 
 def test_an_outdated_attempt_is_refused():
