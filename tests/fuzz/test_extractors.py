@@ -15,9 +15,9 @@ from unisd_core.tasks.code.source import defines
 from unisd_core.tasks.minitools.calls import read_calls
 from unisd_core.tasks.minitools.mistakes import read_wrong_calls
 from unisd_core.tasks.multiple_choice.data import last_sentences
-from unisd_core.tasks.multiple_choice.extraction import extract_choice
-from unisd_core.tasks.numbers import extract_number, with_wrong_number
-from unisd_core.tasks.tool_calls import Reading, argument_score, find_calls, write_calls
+from unisd_core.tasks.reading.choices import extract_choice
+from unisd_core.tasks.reading.numbers import extract_number, with_wrong_number
+from unisd_core.tasks.reading.tool_calls import Reading, argument_score, find_calls, write_calls
 from unisd_core.tasks.toolalpaca.documentation import documented_tools
 from unisd_core.tasks.toolalpaca.mistakes import read_wrong_answer
 from unisd_core.tasks.toolalpaca.react import read_thought

@@ -8,7 +8,7 @@ import random
 from unisd_core.common.errors import UserError
 from unisd_core.tasks.base import Task
 from unisd_core.tasks.data import HubSource, Record, read_folder, read_hub
-from unisd_core.tasks.numbers import (
+from unisd_core.tasks.reading.numbers import (
     extract_number,
     same_number,
     with_wrong_number,

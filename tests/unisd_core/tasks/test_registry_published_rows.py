@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from unisd_core.tasks.multiple_choice.extraction import extract_choice
+from unisd_core.tasks.reading.choices import extract_choice
 from unisd_core.tasks.registry import load_task
 
 BESIDE = Path(__file__).resolve().parents[4] / "shared" / "data"

@@ -11,8 +11,8 @@ from typing import Any
 from unisd_core.common.errors import UserError
 from unisd_core.tasks.custom.metric import Metric
 from unisd_core.tasks.data import Record
+from unisd_core.tasks.reading.tool_calls import STRICT_JSON, Call, find_calls, score_calls
 from unisd_core.tasks.row import AnswerScore, Row
-from unisd_core.tasks.tool_calls import STRICT_JSON, Call, find_calls, score_calls
 
 _JSON = re.compile(r"[\[{].*[\]}]", re.DOTALL)
 _NAMES = ("name", "action", "Action")

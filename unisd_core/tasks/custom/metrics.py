@@ -13,8 +13,8 @@ from unisd_core.tasks.custom.metric import Metric
 from unisd_core.tasks.custom.python_tests import PythonTests
 from unisd_core.tasks.data import Record
 from unisd_core.tasks.multiple_choice.data import LETTERS
-from unisd_core.tasks.multiple_choice.extraction import extract_choice
-from unisd_core.tasks.numbers import extract_number, same_number, with_wrong_number
+from unisd_core.tasks.reading.choices import extract_choice
+from unisd_core.tasks.reading.numbers import extract_number, same_number, with_wrong_number
 from unisd_core.tasks.row import AnswerScore, Row
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from unisd_core.tasks.tool_calls import STRICT_JSON, Call, Reading, read_arguments
+from unisd_core.tasks.reading.tool_calls import STRICT_JSON, Call, Reading, read_arguments
 
 # Possessive, since model text may hold long runs of blanks.
 _HEAD = re.compile(

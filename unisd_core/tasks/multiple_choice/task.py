@@ -20,7 +20,7 @@ from unisd_core.tasks.multiple_choice.data import (
     last_sentences,
     read_questions,
 )
-from unisd_core.tasks.multiple_choice.extraction import extract_choice
+from unisd_core.tasks.reading.choices import extract_choice
 from unisd_core.tasks.row import AnswerScore, NegativeRequest, Row
 
 _MISTAKEN_STUDENT = (

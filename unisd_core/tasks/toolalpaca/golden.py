@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unisd_core.tasks.tool_calls import Call
+from unisd_core.tasks.reading.tool_calls import Call
 
 OPTIONAL = "[Optional]"
 """Mark before the name of a call that may be left out."""

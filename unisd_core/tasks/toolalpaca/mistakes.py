@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from unisd_core.tasks.tool_calls import Call, find_calls
+from unisd_core.tasks.reading.tool_calls import Call, find_calls
 from unisd_core.tasks.toolalpaca.react import plain_thought, read_thought, write_reference
 
 

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unisd_core.tasks.minitools.calls import read_calls
-from unisd_core.tasks.tool_calls import Call, write_calls
+from unisd_core.tasks.reading.tool_calls import Call, write_calls
 
 ONE = 'Action: get_wind\nAction Input: {"city": "Oslo", "days": 3}'
 WIND = Call("get_wind", {"city": "Oslo", "days": 3})

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unisd_core.tasks.minitools.catalogue import DOMAIN_OF, TOOLS, UNSEEN
+from unisd_core.tasks.reading.tool_calls import Call, write_calls
 from unisd_core.tasks.registry import load_task
 from unisd_core.tasks.row import Row
-from unisd_core.tasks.tool_calls import Call, write_calls
 
 SIZES = {"train": 2000, "seen": 300, "unseen": 200}
 TASK = load_task("minitools", None, 0)

@@ -10,8 +10,8 @@ import pytest
 
 from tests.unisd_core.tasks.test_registry_published_rows import DATA_DIR
 from unisd_core.tasks.data import read_jsonl
+from unisd_core.tasks.reading.tool_calls import find_calls
 from unisd_core.tasks.registry import load_task
-from unisd_core.tasks.tool_calls import find_calls
 from unisd_core.tasks.toolalpaca.corruption import RULES, corrupt
 from unisd_core.tasks.toolalpaca.documentation import documented_tools
 from unisd_core.tasks.toolalpaca.golden import is_open

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unisd_core.tasks.numbers import (
+from unisd_core.tasks.reading.numbers import (
     extract_number,
     same_number,
     with_wrong_number,

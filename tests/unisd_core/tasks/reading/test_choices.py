@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unisd_core.tasks.multiple_choice.extraction import extract_choice
+from unisd_core.tasks.reading.choices import extract_choice
 
 PHRASINGS = [
     # The asked form and its decorations.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unisd_core.tasks.tool_calls import (
+from unisd_core.tasks.reading.tool_calls import (
     Call,
     Reading,
     argument_score,
