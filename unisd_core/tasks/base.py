@@ -123,6 +123,8 @@ class CustomRows(Task):
             raise UserError(f"metric: unknown name {metric!r}; choose one of {', '.join(METRICS)}")
         self._metric_name, self._metric = metric, METRICS[metric]()
         self._rows: dict[str, list[Row]] = {}
+        self._places: dict[str, str] = {}
+        """Where each row stands, by uid."""
 
     def rows(self, split: str) -> list[Row]:
         """Rows of "train" or "test" in the order given; see Task.rows."""
@@ -139,10 +141,11 @@ class CustomRows(Task):
             dataclasses.replace(row, details=checked.details)
             for row, checked in zip(rows, self.checked(records), strict=True)
         ]
+        self.check_references(self._rows[split])
 
     def checked(self, records: Iterable[Record]) -> list[Row]:
-        """The rows of ``records``. Raises UserError naming the place of one that is malformed,
-        occurs twice or has a reference that the metric does not score as right."""
+        """The rows of ``records``, their references not yet scored. Raises UserError naming the
+        place of one that is malformed or occurs twice."""
         rows: list[Row] = []
         places: dict[str, str] = {}
         for record in records:
@@ -154,14 +157,19 @@ class CustomRows(Task):
                 )
             places[row.uid] = record.place
             rows.append(row)
+        self._places |= places
+        return rows
+
+    def check_references(self, rows: Sequence[Row]) -> None:
+        """Raise UserError naming the place of the first of ``rows``, all of them from ``checked``,
+        whose reference the metric does not score as right; ``python_tests`` runs each program."""
         scores = self.score_many(rows, [row.reference for row in rows])
         for row, score in zip(rows, scores, strict=True):
             if not score.correct:
                 raise UserError(
-                    f"{places[row.uid]}: {self.metric_setting}={self._metric_name} does not score "
-                    "the reference as right; fix the row or choose another metric"
+                    f"{self._places[row.uid]}: {self.metric_setting}={self._metric_name} does not "
+                    "score the reference as right; fix the row or choose another metric"
                 )
-        return rows
 
     def row(self, record: Record) -> Row:
         """The row of one record; UserError naming its place where it is none."""

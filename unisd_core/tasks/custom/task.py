@@ -49,7 +49,9 @@ class CustomTask(CustomRows):
     def _read(self, split: str, path: str | None) -> list[Row]:
         if path is None:
             raise UserError(f"custom.{split}: not set; give a .jsonl or .parquet file of rows")
-        return self.checked(read_file(Path(path)))
+        rows = self.checked(read_file(Path(path)))
+        self.check_references(rows)
+        return rows
 
     def row(self, record: Record) -> Row:
         """The row of one record, under a uid that begins with the name of the task."""
