@@ -19,7 +19,8 @@ from unisd_core.evaluation.held_out import HeldOutSet
 from unisd_core.evaluation.outcomes import score_outcomes, write_outcomes
 from unisd_core.models.completion_cache import CompletionText
 from unisd_core.reporting.run_dir import RunDir
-from unisd_core.views.builder import PromptTable, needs_teacher
+from unisd_core.views.builder import needs_teacher
+from unisd_core.views.prompt_table import PromptTable
 
 
 @dataclass(frozen=True)

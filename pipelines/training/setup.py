@@ -14,7 +14,8 @@ from unisd_core.models.model_files import ModelFiles, open_model, with_completio
 from unisd_core.tasks.base import Task
 from unisd_core.tasks.registry import load_task
 from unisd_core.tasks.splits import TrainingRows, split_training
-from unisd_core.views.builder import PromptTable, ViewBuilder, auxiliary_count, build_prompts
+from unisd_core.views.builder import ViewBuilder, auxiliary_count
+from unisd_core.views.prompt_table import PromptTable, build_prompts
 from unisd_core.views.writing import Writing
 
 

@@ -14,7 +14,8 @@ from unisd_core.models.model_files import LoadedModel, ModelFiles, with_completi
 from unisd_core.tasks.base import Task
 from unisd_core.tasks.row import Row
 from unisd_core.tasks.splits import split_training
-from unisd_core.views.builder import PromptTable, ViewBuilder, build_prompts
+from unisd_core.views.builder import ViewBuilder
+from unisd_core.views.prompt_table import PromptTable, build_prompts
 from unisd_core.views.rollouts import plan_rollout, planned_rollouts
 
 

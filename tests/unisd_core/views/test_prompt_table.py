@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.scripted_writer import ScriptedWriter
+from tests.support.tiny import make_tiny_tokenizer
+from tests.support.toy_task import ToyTask, toy_row
+from unisd_core.common.errors import UserError
+from unisd_core.common.schema import PROMPT
+from unisd_core.config.run import Config
+from unisd_core.tasks.row import Row
+from unisd_core.views.builder import ViewBuilder, auxiliary_count
+from unisd_core.views.prompt_table import PromptTable, build_prompts
+
+TOKENIZER = make_tiny_tokenizer()
+ROWS = [toy_row(f"u{n}", f"question {n}", f"gold-{n:02d}") for n in range(8)]
+
+
+def configure(**sections: Any) -> Config:
+    return Config.model_validate(sections)
+
+
+def builder(config: Config, tokenizer: Any = TOKENIZER) -> ViewBuilder:
+    return ViewBuilder(tokenizer, ToyTask(), config)
+
+
+def build(rows: list[Row], **sections: Any) -> PromptTable:
+    return build_prompts(rows, builder(configure(**sections)))
+
+
+def text(ids: list[int]) -> str:
+    return TOKENIZER.decode(ids)
+
+
+def test_views_come_in_the_order_teacher_auxiliary() -> None:
+    prompts = build(ROWS, views={"num_auxiliary": 3, "negatives": {"per_row": 2}})
+    assert prompts.table.schema == PROMPT
+    assert set(prompts.left_out.values()) == {0}
+    assert prompts.counts == {"negatives.rule": 16}
+    for row, record in zip(ROWS, prompts.table.to_pylist(), strict=True):
+        teacher, *auxiliary = (text(ids) for ids in record["view_ids"])
+        assert record["uid"] == row.uid
+        assert text(record["prompt_ids"]).count(row.prompt) == 1
+        assert text(record["gold_ids"]) == f"{row.reference}"
+        assert row.reference in teacher
+        assert len(auxiliary) == 3
+        assert all(row.reference not in view and "gold-" in view for view in auxiliary)
+        negatives = {text(ids) for ids in record["negative_ids"]}
+        assert len(negatives) == 2
+        assert all("wrong-" in negative for negative in negatives)
+
+
+@pytest.mark.parametrize(
+    ("sections", "auxiliary", "negatives"),
+    [
+        ({"objective": {"agreement": {"level": "off"}}}, 0, 1),
+        ({"objective": {"contrastive": {"weight": 0}}}, 3, 0),
+        ({"objective": {"agreement": {"level": "off"}, "contrastive": {"weight": 0}}}, 0, 0),
+        ({"objective": {"agreement": {"level": "off"}}, "filter": {"min_agreement": 0.5}}, 3, 1),
+        ({"objective": {"agreement": {"level": "off"}}, "filter": {"lowest_agreement": 0.5}}, 3, 1),
+    ],
+)
+def test_only_views_that_the_objective_reads_are_made(
+    sections: dict[str, Any], auxiliary: int, negatives: int
+) -> None:
+    table = build(ROWS, **sections).table
+    assert {len(views) for views in table["view_ids"].to_pylist()} == {1 + auxiliary}
+    assert {len(views) for views in table["negative_ids"].to_pylist()} == {negatives}
+    assert auxiliary_count(configure(**sections)) == auxiliary
+
+
+def test_a_row_without_wrong_reference_stays_and_lacks_the_negative_view() -> None:
+    table = build(
+        [*ROWS, toy_row("only", "question 9", "only gold")], views={"num_auxiliary": 2}
+    ).table
+    assert [len(views) for views in table["negative_ids"].to_pylist()] == [1] * 8 + [0]
+
+
+def test_references_over_the_completion_limit_are_left_out_where_they_are_trained_on() -> None:
+    rows = [*ROWS, toy_row("long", "question", "g" * 20)]
+    limit = {"max_completion_length": len("gold-00")}
+    assert build(rows, rollout=limit).table.num_rows == 9
+    prompts = build(rows, rollout={**limit, "gold_share": 0.5})
+    assert prompts.left_out["rollout.max_completion_length"] == 1
+    assert prompts.table["uid"].to_pylist() == [row.uid for row in ROWS]
+
+
+def test_instructions_and_negatives_come_from_the_writer_and_are_counted(tmp_path: Path) -> None:
+    writer = ScriptedWriter(
+        lambda prompt, seed: f"Be kind {seed}." if "instruction" in prompt else f"lie {seed}"
+    )
+    settings = {
+        "auxiliary": "induction",
+        "num_auxiliary": 2,
+        "induction": {"examples": 1, "pool": 6},
+        "negatives": {"source": "generated"},
+    }
+    made = builder(configure(views=settings))
+    prompts = build_prompts(ROWS, made, writer.writing(tmp_path), visited=lambda rows: {1, 2})
+    assert prompts.counts == {
+        "induction.written": 6, "induction.cached": 0, "induction.failed": 0,
+        "induction.replaced": 0, "negatives.written": 2, "negatives.cached": 0,
+        "negatives.failed": 0, "negatives.rule": 6,
+    }  # fmt: skip
+    for record in prompts.table.to_pylist():
+        assert all("Be kind" in text(ids) for ids in record["view_ids"][1:])
+        assert ("lie" in text(record["negative_ids"][0])) == (record["uid"] in ("u1", "u2"))
+    again = build_prompts(ROWS, made, writer.writing(tmp_path), visited=lambda rows: {1, 2})
+    assert again.table == prompts.table
+    assert again.counts["induction.cached"] == 6
+    assert len(writer.prompts) == 8
+
+
+def test_contrast_without_any_wrong_reference_is_refused() -> None:
+    rows = [toy_row(f"u{n}", f"question {n}", f"only {n:02d}") for n in range(8)]
+    with pytest.raises(UserError, match=r"no wrong references; set objective\.contrastive"):
+        build(rows)
+
+
+def test_the_wrong_reference_of_a_row_depends_on_the_seed_and_not_on_other_rows() -> None:
+    def negative(rows: list[Row], seed: int) -> list[int]:
+        table = build(rows, seed=seed, objective={"agreement": {"level": "off"}}).table
+        return next(r["negative_ids"][0] for r in table.to_pylist() if r["uid"] == "u3")
+
+    assert negative(ROWS, 0) == negative(ROWS[2:5], 0)
+    assert negative(ROWS, 0) != negative(ROWS, 1)
+
+
+def test_long_rows_are_left_out_and_counted_by_limit() -> None:
+    rows = [*ROWS, toy_row("p", "x" * 300, "gold"), toy_row("v", "y", "z" * 400)]
+    prompts = build(
+        rows,
+        model={"max_prompt_length": 200, "max_view_length": 400},
+        objective={"agreement": {"level": "off"}},
+    )
+    assert prompts.left_out == {
+        "model.max_prompt_length": 1,
+        "model.max_view_length": 1,
+        "rollout.max_completion_length": 0,
+    }
+    assert prompts.table["uid"].to_pylist() == [row.uid for row in ROWS]
+    assert prompts.table["row"].to_pylist() == list(range(8))
+
+
+def test_the_limits_are_inclusive() -> None:
+    ids = builder(Config()).prompt(ROWS[0])
+    assert build(ROWS, model={"max_prompt_length": len(ids)}).table.num_rows == 8
+    with pytest.raises(UserError, match=r"no row is left of 8 \(8 over model\.max_prompt_length"):
+        build(ROWS, model={"max_prompt_length": len(ids) - 1})
+
+
+def test_a_uid_that_occurs_twice_is_refused() -> None:
+    with pytest.raises(UserError, match="uid u0 occurs 2 times"):
+        build([*ROWS, ROWS[0]])
+
+
+def test_no_rows_at_all_are_a_user_error() -> None:
+    with pytest.raises(UserError, match="no row is left of 0"):
+        build([])
