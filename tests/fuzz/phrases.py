@@ -35,6 +35,10 @@ CODE = (
     "import f", "from f import *", "class f: pass", "@f", "if x:", "(", ")", "[", "{", "lambda: ",
     '"""', "'", "#", "\\", '{"code": "', '"}', "yield", "async def f(): pass", "\x0c", "\x00",
     "f\ud800 = 1", "-", "not ", "x." * 50, "0x", "1_0", "\\d", "Here is the code:", "match x:", ":",
+    "f(1)", "print(f(1))", "n = int(input())", "assert f(1)", "main()", "def main(): f(1)", "; ",
+    "if __name__ == '__main__':", "~~~", "~~~python\n", ">>> ", "... ", "<think>", "</think>",
+    "[PYTHON]", "[/PYTHON]", "<code>", "</code>", "<|eom_id|>", "\\begin{verbatim}", "f = f(f)",
+    "from __future__ import annotations", "from math import *", "g(f)", "f.x = 1", "f[0] += 1",
     "global f", "nonlocal f", "def f[T](x): pass", "type f = int", "f'{", "\u00a0",
 )  # fmt: skip
 LONG = 12_000

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tests.fuzz.harness import always, fuzz
 from tests.fuzz.phrases import ANSWERS, CALLS, CODE, LONG, NUMBERS, completions, json_calls
-from unisd_core.tasks.code.extraction import extract_code
+from unisd_core.tasks.code.extraction import extract_code, find_script
 from unisd_core.tasks.code.mistakes import as_reference
-from unisd_core.tasks.code.source import defines
+from unisd_core.tasks.code.source import defines, parse
 from unisd_core.tasks.minitools.calls import read_calls
 from unisd_core.tasks.minitools.mistakes import read_wrong_calls
 from unisd_core.tasks.multiple_choice.data import last_sentences
@@ -101,9 +101,22 @@ def test_wrong_calls_and_their_thought(text: str) -> None:
 @example(" " * LONG + "return", STUB)
 @example('{"code": ' + "[" * LONG, "")
 @example('{"code": ' + "1" * 5000 + "}", "")
+@example("f = 1\n" * (LONG // 6), STUB)
+@example("```\nf = g\n```\n" * (LONG // 14), "")
+@example("<code>f = f\n" * (LONG // 12), "")
+@example("f(" * (LONG // 2), STUB)
 def test_programs(text: str, stub: str) -> None:
-    found = always("answers: program", extract_code, text, "f", stub)
+    found = always("answers: program", extract_code, text, "f", stub, ["g"])
     assert found is None or defines(found, "f")
+
+
+@fuzz(30)
+@given(completions(CODE))
+@example("```\nprint(input())\n```\n" * (LONG // 23))
+@example("def g():\n  input()\ng()\n" * (LONG // 24))
+def test_scripts(text: str) -> None:
+    found = always("answers: script", find_script, text)
+    assert found is None or parse(found.code) is not None
 
 
 @fuzz(25)

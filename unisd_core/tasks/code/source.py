@@ -8,7 +8,7 @@ import symtable
 import warnings
 
 _PLACE = "<code>"
-_UNREADABLE = (SyntaxError, ValueError, MemoryError, RecursionError)
+UNREADABLE = (SyntaxError, ValueError, MemoryError, RecursionError)
 """What the compiler raises on text that is not Python, too deep, or holds null bytes."""
 _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -21,7 +21,7 @@ def defines(code: str, name: str) -> bool:
     import or assignment). Reads any text without raising."""
     try:
         symbol = symtable.symtable(code, _PLACE, "exec").lookup(name)
-    except (*_UNREADABLE, KeyError):
+    except (*UNREADABLE, KeyError):
         return False
     return symbol.is_assigned() or symbol.is_imported()
 
@@ -30,7 +30,7 @@ def parse(code: str) -> ast.Module | None:
     """The syntax tree of ``code``, or None where it is not Python. Never raises."""
     try:
         return ast.parse(code, _PLACE)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
@@ -49,7 +49,7 @@ def written(tree: ast.Module) -> str | None:
             ):
                 node.body = node.body[1:] or [ast.Pass()]
         return ast.unparse(tree)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 

@@ -72,6 +72,7 @@ class CodeTask(Task):
             reference=block(problem.reference),
             details={
                 "function": problem.function,
+                "also": problem.also,
                 "text": problem.text,
                 "tests": problem.tests,
                 "stub": problem.stub,
@@ -133,4 +134,5 @@ class CodeTask(Task):
 
 
 def _program(row: Row, completion: str) -> str | None:
-    return extract_code(completion, row.details["function"], row.details["stub"])
+    details = row.details
+    return extract_code(completion, details["function"], details["stub"], details["also"])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 _NAMES = r"(?:seed:)?(?:think(?:ing)?|thoughts?|reasoning)"
-# A tag in quotes is one that the answer speaks of, as a program that looks for tags does.
+# A tag in quotes is one that the answer speaks of, as a program that looks for tags does; one
+# beside a fence is not in quotes.
 _TAG = re.compile(
-    rf"(?<![\"'`])(?:<(?P<close>/)?{_NAMES}>|\[(?P<end>/)?THINK\])(?![\"'`])", re.IGNORECASE
+    rf"(?<![\"'])(?<!(?<!`)`)(?:<(?P<close>/)?{_NAMES}>|\[(?P<end>/)?THINK\])(?![\"'])(?!`(?!`))",
+    re.IGNORECASE,
 )
 
 

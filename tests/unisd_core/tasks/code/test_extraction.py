@@ -44,7 +44,7 @@ READABLE = {
     "usage first": f"{fence('print(f(1))')}\n{fence(F)}",
     "usage after": f"{fence(F)}\nThen:\n{fence('print(f(1))')}",
     "shell first": f"{fence('pip install f', 'bash')}\n{fence(F)}",
-    "the first of two": f"{fence(F)}\nOr, worse:\n{fence(WRONG)}",
+    "the last of two": f"{fence(WRONG)}\nThat returns x itself. Better:\n{fence(F)}",
     "broken, then whole": f"{fence('def f(x) return')}\n{fence(F)}",
     "never closed, then whole": f"```python\ndef f(x:\n{fence(F)}",
     "fence in a docstring": fence(DOC),

@@ -27,6 +27,8 @@ from unisd_core.tasks.reading.thoughts import after_thought
         ("<think>a</think>B<think>wait", ""),
         ('text.replace("<think>", "")', 'text.replace("<think>", "")'),
         ("Tags such as `</think>` end a thought.", "Tags such as `</think>` end a thought."),
+        ("<think>```\nA\n```</think>```\nC\n```", "```\nC\n```"),
+        ("<think>```\nA\n```", ""),
         ("1 < think > 2", "1 < think > 2"),
         ("", ""),
     ],
