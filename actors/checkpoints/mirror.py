@@ -16,6 +16,7 @@ from fsspec.core import url_to_fs
 from actors.checkpoints.files import FILES, MARKER, BrokenCheckpoint, read
 from actors.checkpoints.folder import Note, install, newest, step_of, temporary_for
 from unisd_core.common.errors import UserError, reason
+from unisd_core.common.files import atomic_path
 from unisd_core.config.load import changed_keys, dump_config
 from unisd_core.config.run import Config
 from unisd_core.reporting.run_dir import MAY_CHANGE
@@ -70,6 +71,19 @@ class CheckpointMirror:
                 install(temporary, folder / name)
                 return step
         return None
+
+    def keep(self, file: Path) -> None:
+        """Copy ``file`` of the run beside the checkpoints, under its name."""
+        with self._reached():
+            self._files.put_file(str(file), f"{self._root}/{file.name}")
+
+    def bring(self, file: Path) -> None:
+        """Copy what was kept of ``file`` to its place, where there is a copy."""
+        with self._reached():
+            self._files.invalidate_cache()
+            if self._files.exists(f"{self._root}/{file.name}"):
+                with atomic_path(file) as temporary:
+                    self._files.get_file(f"{self._root}/{file.name}", str(temporary))
 
     @property
     def _shown(self) -> str:

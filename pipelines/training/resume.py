@@ -11,16 +11,17 @@ from unisd_core.config.run import Config
 from unisd_core.reporting.run_dir import RunDir
 
 
-def recover(config: Config, run: RunDir) -> None:
-    """Say which checkpoint the run goes on from and which are broken; the mirror's is fetched where
-    the run's folder has none. Raises UserError where the mirror cannot be reached or belongs to
-    another run, before anything expensive has started."""
+def recover(config: Config, run: RunDir) -> int | None:
+    """Say which checkpoint the run goes on from, and which are broken, and return its step; where
+    the run's folder has none, the mirror's is fetched. Raises UserError where the mirror cannot be
+    reached or belongs to another run, before anything expensive has started."""
     mirror = mirror_of(config)
     if mirror is not None:
         mirror.claim(config)
     step = fetch_missing(run.path / "checkpoints", mirror, note=report)
     if step:
         report(f"goes on from the checkpoint of step {step}")
+    return step
 
 
 def train_until_stopped(learners: Learners, run: RunDir) -> None:

@@ -15,6 +15,7 @@ from actors.generator.types import Sampling
 from actors.learner.group import Learners
 from pipelines.command.incidents import IncidentFollower
 from pipelines.training.evaluation import Evaluation, announce, check_teacher, evaluate
+from pipelines.training.inputs import check_inputs
 from pipelines.training.result import Result, choose_result, finish
 from pipelines.training.resume import recover, train_until_stopped
 from pipelines.training.setup import RunSetup, prepare
@@ -39,11 +40,12 @@ class TrainingRun:
     def prepare(cls, config: Config, *, resume: bool, began: float) -> TrainingRun:
         """Load and check everything cheap, open the run's folder, find its newest checkpoint.
 
-        Raises UserError for a model, task or folder that cannot be used.
+        Raises UserError for a model, task or folder that cannot be used, and where the run would
+        go on from its checkpoint on other rows or another model than before.
         """
         setup = prepare(config)
         folder = RunDir.create(setup.config, resume=resume)
-        recover(setup.config, folder)
+        check_inputs(setup, folder, recover(setup.config, folder))
         return cls(setup, folder, began)
 
     @property

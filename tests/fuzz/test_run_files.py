@@ -16,6 +16,7 @@ from safetensors.torch import save
 from pipelines.ablation.grid import Cell
 from pipelines.ablation.results import append_result, collect, is_finished, read_results
 from pipelines.evaluation.results import _read_identity
+from pipelines.training.inputs import FILE, Inputs
 from pipelines.training.status_line import last_line
 from pipelines.training.validation import LINES, WEIGHTS, best_weights, is_over, known_lines
 from tests.fuzz.damage import (
@@ -32,6 +33,8 @@ from unisd_core.evaluation.comparison import ResultLine, compare
 from unisd_core.models.completion_cache import CompletionText, TextCache
 from unisd_core.models.saved_weights import find_saved
 from unisd_core.reporting.run_dir import RunDir
+from unisd_core.tasks.digests import digest_rows, first_difference
+from unisd_core.tasks.row import Row
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "minitools.jsonl"
 RESULT = RESULTS.read_bytes().split(b"\n")[0] + b"\n"
@@ -103,6 +106,18 @@ def test_the_best_weights(folder: Path, data: bytes) -> None:
     (folder / LINES).write_text(json.dumps(MEASURED) + "\n")
     (folder / WEIGHTS).write_bytes(data)
     accepted("run files: best weights", [folder / WEIGHTS], lambda: best_weights(folder))
+
+
+@fuzz(25)
+@given(st.data())
+def test_digests_of_the_inputs(folder: Path, data: st.DataObject) -> None:
+    path, rows = folder / FILE, [Row(f"question {n}", "answer") for n in range(3)]
+    known = digest_rows(rows)
+    Inputs({"training set": known}, {"tokenizer": "0f"}).save(path)
+    path.write_bytes(data.draw(damaged_bytes(path.read_bytes())))
+    found = accepted("run files: inputs", [path], lambda: Inputs.load(path))
+    for digests in found.rows.values() if found else []:
+        assert first_difference(digests.parts_NP, known.parts_NP, rows)
 
 
 @fuzz(40)
