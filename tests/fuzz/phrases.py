@@ -28,7 +28,11 @@ CALLS = (
     '{"a": 1, "a": 2}', "{", "}", "[", "]", '{"name": "add", "arguments": {"a": 1}}',
     '{"tool_calls": [', '"name": ', '"arguments": ', ":", '"{\\"a\\": 1}"', "NaN", "null", ",",
     '"', "\\", "```json\n", "```", "`", "> ", "* ", "    ", "\n", "\r\n", "[Optional]",
-    '{"Action": "x", "Action_Input": "{}"}', "${id from find}",
+    '{"Action": "x", "Action_Input": "{}"}', "${id from find}", "[TOOL_CALLS]", "[ARGS]",
+    "<tool_call>", "</tool_call>", "<function=add>", "</function>", "<parameter=a>", "</parameter>",
+    "<|python_tag|>", "```tool_code\n", '[add(a=1, b="x")]', "[add(", "add(a=1)", "add{", "print(",
+    "<｜tool▁sep｜>", "function", "<arg_key>a</arg_key>", "<arg_value>", "to=functions.add ",
+    '{"type": "function", "function": ', '"parameters": ', '{"name": "now"}', "<think>", "</think>",
 )  # fmt: skip
 CODE = (
     "```python\n", "```", "````", "```py", "\n", "    ", "\t", "def f(x):", " return x", "f = 1",
@@ -64,14 +68,28 @@ def completions(draw: DrawFn, pieces: tuple[str, ...]) -> str:
 
 @st.composite
 def json_calls(draw: DrawFn) -> str:
-    """A call of any arguments as JSON or in ReAct form, with something before and after."""
+    """A call of any arguments in one of the forms that are read, with something before and
+    after."""
     name, arguments = draw(texts(12)), draw(st.dictionaries(texts(6), values(), max_size=3))
     around = st.sampled_from(("", "\n", " ", "So:\n", "```json\n", "```"))
-    match draw(st.integers(0, 2)):
+    plain = "".join(letter for letter in name if letter.isalnum()) or "f"
+    named = ", ".join(f"a{index}={value!r}" for index, value in enumerate(arguments.values()))
+    match draw(st.integers(0, 6)):
         case 0:
             said = json.dumps({"name": name, "arguments": arguments})
         case 1:
             said = json.dumps([{"Action": name, "Action Input": json.dumps(arguments)}])
+        case 2:
+            called = {"name": name, "arguments": json.dumps(arguments)}
+            said = json.dumps({"tool_calls": [{"type": "function", "function": called}]})
+        case 3:
+            said = f"[TOOL_CALLS]{plain}[ARGS]{json.dumps(arguments)}"
+        case 4:
+            said = f"[{plain}({named})]"
+        case 5:
+            said = f"<function={plain}>" + "".join(
+                f"<parameter={key}>{value}</parameter>" for key, value in arguments.items()
+            )
         case _:
             said = f"Action: {name}\nAction Input: {json.dumps(arguments)}"
     return draw(around) + said + draw(around)

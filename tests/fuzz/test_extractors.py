@@ -15,9 +15,11 @@ from unisd_core.tasks.code.source import defines, parse
 from unisd_core.tasks.minitools.calls import read_calls
 from unisd_core.tasks.minitools.mistakes import read_wrong_calls
 from unisd_core.tasks.multiple_choice.data import last_sentences
+from unisd_core.tasks.reading.call import Reading
+from unisd_core.tasks.reading.call_comparison import argument_score
 from unisd_core.tasks.reading.choices import extract_choice
 from unisd_core.tasks.reading.numbers import extract_number, with_wrong_number
-from unisd_core.tasks.reading.tool_calls import Reading, argument_score, find_calls, write_calls
+from unisd_core.tasks.reading.tool_calls import find_calls, write_calls
 from unisd_core.tasks.toolalpaca.documentation import documented_tools
 from unisd_core.tasks.toolalpaca.mistakes import read_wrong_answer
 from unisd_core.tasks.toolalpaca.react import read_thought
@@ -64,6 +66,16 @@ def test_wrong_numbers(text: str, rng) -> None:
 @example('{"a":' * (LONG // 5))
 @example("Action" + " " * LONG)
 @example("Action: f\nAction Input: {" + '"a": {' * 2000)
+@example("[f(" * (LONG // 3))
+@example("[f(a=" + "-" * LONG + "1)]")
+@example("f(a=" + "1+" * (LONG // 2) + "1)")
+@example("a." * (LONG // 2) + "b(c=1)")
+@example("[f(a='" + "\\'" * (LONG // 2))
+@example("<function=f>" + "<parameter=x>" * (LONG // 13))
+@example("<tool_call>" * (LONG // 11))
+@example("f{" * (LONG // 2))
+@example("\n" * LONG + "f{}")
+@example("```tool_code\n" * (LONG // 13))
 def test_calls(text: str) -> None:
     check_reading(always("answers: calls", find_calls, text))
 

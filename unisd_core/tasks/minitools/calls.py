@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from unisd_core.tasks.reading.tool_calls import STRICT_JSON, Call, Reading, read_arguments
+from unisd_core.tasks.reading.call import STRICT_JSON, Call, Reading, read_arguments
+from unisd_core.tasks.reading.thoughts import after_thought
 
 # Possessive, since model text may hold long runs of blanks.
 _HEAD = re.compile(
@@ -14,12 +15,13 @@ _THOUGHT = re.compile(r"\s*+(?:Thought:[^\n]*+\n)?+\s*+")
 
 
 def read_calls(text: str) -> Reading:
-    """Every well-formed call in ``text``; never raises.
+    """Every well-formed call after the thoughts of ``text``; never raises.
 
     Clean when nothing but white space and one leading ``Thought:`` line surrounds the calls and
     no block was malformed. JSON is read strictly: duplicate keys, NaN, infinities and deep nesting
     make a block malformed.
     """
+    text = after_thought(text)
     calls = []
     clean = True
     position = 0

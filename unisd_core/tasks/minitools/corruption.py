@@ -6,7 +6,8 @@ import random
 from collections.abc import Sequence
 
 from unisd_core.tasks.minitools.catalogue import TOOLS, siblings
-from unisd_core.tasks.reading.tool_calls import Call, same_value
+from unisd_core.tasks.reading.call import Call
+from unisd_core.tasks.reading.call_comparison import same_value
 
 CORRUPTIONS = ("tool", "value", "drop", "extra")
 _EXTRA_NAMES = ("verbose", "retry", "priority")

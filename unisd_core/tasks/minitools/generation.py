@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from unisd_core.tasks.minitools.catalogue import DOMAIN_OF, TOOLS, UNSEEN, siblings
 from unisd_core.tasks.minitools.phrasing import one_request, two_requests
 from unisd_core.tasks.minitools.tools import Tool
-from unisd_core.tasks.reading.tool_calls import Call, write_calls
+from unisd_core.tasks.reading.call import Call
+from unisd_core.tasks.reading.tool_calls import write_calls
 from unisd_core.tasks.row import Row
 
 SIZES = {"train": 2000, "seen": 300, "unseen": 200}

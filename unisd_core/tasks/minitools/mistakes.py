@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from unisd_core.tasks.minitools.calls import read_calls
 from unisd_core.tasks.minitools.catalogue import UNSEEN
 from unisd_core.tasks.minitools.generation import describe
-from unisd_core.tasks.reading.tool_calls import Call, write_calls
+from unisd_core.tasks.reading.call import Call
+from unisd_core.tasks.reading.tool_calls import write_calls
 
 MISTAKES = {
     "wrong-action": "it calls another tool than the one that is needed",

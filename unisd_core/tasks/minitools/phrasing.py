@@ -7,7 +7,7 @@ import re
 
 from unisd_core.tasks.minitools.parameters import Value
 from unisd_core.tasks.minitools.tools import Tool
-from unisd_core.tasks.reading.tool_calls import Call
+from unisd_core.tasks.reading.call import Call
 
 OPTIONAL_SHARE = 0.35
 """How often an optional argument is asked for."""

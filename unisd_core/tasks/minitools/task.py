@@ -10,7 +10,9 @@ from unisd_core.tasks.minitools.calls import read_calls
 from unisd_core.tasks.minitools.corruption import corrupt
 from unisd_core.tasks.minitools.generation import describe, generate
 from unisd_core.tasks.minitools.mistakes import MISTAKES, mistake_prompt, read_wrong_calls
-from unisd_core.tasks.reading.tool_calls import Call, score_calls, write_calls
+from unisd_core.tasks.reading.call import Call
+from unisd_core.tasks.reading.call_comparison import score_calls
+from unisd_core.tasks.reading.tool_calls import write_calls
 from unisd_core.tasks.row import AnswerScore, NegativeRequest, Row
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from unisd_core.tasks.reading.tool_calls import Call
+from unisd_core.tasks.reading.call import Call
 from unisd_core.tasks.toolalpaca.documentation import Tools, options_of, type_of
 from unisd_core.tasks.toolalpaca.golden import is_empty, is_open, same_text
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from unisd_core.common.errors import UserError
 from unisd_core.tasks.data import HubSource, Record, read_folder, read_hub, read_jsonl
-from unisd_core.tasks.reading.tool_calls import Call, find_calls, read_arguments
+from unisd_core.tasks.reading.call import Call, read_arguments
+from unisd_core.tasks.reading.tool_calls import find_calls
 from unisd_core.tasks.toolalpaca.golden import quote_open_values
 from unisd_core.tasks.toolalpaca.react import read_thought
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unisd_core.tasks.reading.tool_calls import Call
+from unisd_core.tasks.reading.call import Call, Untyped
+from unisd_core.tasks.reading.call_comparison import by_name, composed
 
 OPTIONAL = "[Optional]"
 """Mark before the name of a call that may be left out."""
@@ -57,11 +58,14 @@ def same_text(predicted: Any, gold: Any) -> bool:
     """
     if is_open(gold):
         return True
+    if isinstance(predicted, Untyped):
+        return same_text(str(predicted), gold) or same_text(predicted.typed(), gold)
     if isinstance(gold, dict):
-        return (
-            isinstance(predicted, dict)
-            and predicted.keys() == gold.keys()
-            and all(same_text(predicted[key], value) for key, value in gold.items())
+        if not isinstance(predicted, dict):
+            return False
+        ours, theirs = by_name(predicted), by_name(gold)
+        return ours.keys() == theirs.keys() and all(
+            same_text(ours[key], value) for key, value in theirs.items()
         )
     if isinstance(gold, list):
         return (
@@ -77,7 +81,7 @@ def _text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value).strip()
+    return composed(str(value)).strip()
 
 
 def published_match(predicted: Sequence[Call], gold: Sequence[Call]) -> bool:

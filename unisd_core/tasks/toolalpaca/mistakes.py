@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from unisd_core.tasks.reading.tool_calls import Call, find_calls
+from unisd_core.tasks.reading.call import Call
+from unisd_core.tasks.reading.thoughts import after_thought
+from unisd_core.tasks.reading.tool_calls import find_calls
 from unisd_core.tasks.toolalpaca.react import plain_thought, read_thought, write_reference
 
 
@@ -17,6 +19,7 @@ def read_wrong_answer(
     That is: no calls or a malformed one, more than one beyond the ``wanted``, a tool that is not
     ``known``, or values that do not survive being written.
     """
+    text = after_thought(text)
     reading = find_calls(text)
     calls = list(reading.calls)
     if not reading.clean or len(calls) > wanted + 1:

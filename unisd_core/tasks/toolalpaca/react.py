@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from unisd_core.tasks.reading.tool_calls import Call, write_calls
+from unisd_core.tasks.reading.call import Call
+from unisd_core.tasks.reading.tool_calls import write_calls
 
 _ACTION = re.compile(r"^[ \t>*_#-]*+action\b", re.IGNORECASE | re.MULTILINE)
 _THOUGHT = re.compile(

@@ -8,7 +8,9 @@ import random
 from unisd_core.common.errors import UserError
 from unisd_core.tasks.base import Task
 from unisd_core.tasks.minitools.mistakes import MISTAKES, mistake_prompt
-from unisd_core.tasks.reading.tool_calls import Call, Reading, find_calls, score_calls
+from unisd_core.tasks.reading.call import Call, Reading
+from unisd_core.tasks.reading.call_comparison import score_calls
+from unisd_core.tasks.reading.tool_calls import find_calls
 from unisd_core.tasks.row import AnswerScore, NegativeRequest, Row
 from unisd_core.tasks.toolalpaca.corruption import RULES, corrupt
 from unisd_core.tasks.toolalpaca.data import FOLDER_ONLY, Example, read_examples

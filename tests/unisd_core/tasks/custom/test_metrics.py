@@ -154,6 +154,67 @@ def test_a_wrong_call_keeps_the_form_of_the_reference(tmp_path: Path) -> None:
     }
 
 
+def test_a_reference_may_have_any_form_of_a_call(tmp_path: Path) -> None:
+    forms = [
+        '{"name": "add", "parameters": {"a": 1, "unit": "kg"}}',
+        '[add(a=1, unit="kg")]',
+        "<function=add><parameter=a>1</parameter><parameter=unit>kg</parameter></function>",
+        f"[TOOL_CALLS][{json.dumps(CALL)}]",
+        f"<think>Weights.</think>\n\n<tool_call>\n{json.dumps(CALL)}\n</tool_call>",
+    ]
+    rows = [{"prompt": str(n), "reference": form} for n, form in enumerate(forms)]
+    task, found = task_of(tmp_path, "json_call", *rows)
+    for row in found:
+        assert outcomes(task, row, forms) == [True] * len(forms)
+        assert outcomes(task, row, [form.replace("kg", "lb") for form in forms]) == [False] * 5
+
+
+@pytest.mark.parametrize(
+    ("reference", "wrong"),
+    [
+        ('{"name": "f", "parameters": {"a": true}}', '{"name": "f", "parameters": {"a": false}}'),
+        (
+            '{"type": "function", "function": {"name": "f", "arguments": "{\\"a\\":true}"}}',
+            '{"type": "function", "function": {"name": "f", "arguments": "{\\"a\\":false}"}}',
+        ),
+        (
+            '{"tool_calls": [{"name": "f", "arguments": {"a": true}}]}',
+            '{"tool_calls": [{"name": "f", "arguments": {"a": false}}]}',
+        ),
+        (
+            '<tool_call>\n{"name": "f", "arguments": {"a": true}}\n</tool_call>',
+            '<tool_call>\n{"name": "f", "arguments": {"a": false}}\n</tool_call>',
+        ),
+        (
+            '[TOOL_CALLS][{"name": "f", "arguments": {"a": true}}]',
+            '[TOOL_CALLS][{"name": "f", "arguments": {"a": false}}]',
+        ),
+        (
+            '<think>{"a": 1}</think>{"name":"f","arguments":{"a":true}}',
+            '<think>{"a": 1}</think>{"name":"f","arguments":{"a":false}}',
+        ),
+        (
+            '{\n\t"name": "f",\n\t"arguments": {\n\t\t"a": true\n\t}\n}',
+            '{\n\t"name": "f",\n\t"arguments": {\n\t\t"a": false\n\t}\n}',
+        ),
+        ("[f(a=True)]", None),
+        ('f{"a": true}', None),
+        ('f{"name": "g"}', None),
+        ("<function=f><parameter=a>true</parameter></function>", None),
+        ('{ "name": "f", "arguments": {"a": true} }', None),
+        ('{"name": "f", "arguments": "{ \\"a\\": true }"}', None),
+    ],
+)
+def test_a_wrong_call_has_the_layout_of_the_reference_or_is_not_made(
+    tmp_path: Path, reference: str, wrong: str | None
+) -> None:
+    rows = [{"prompt": str(n), "reference": reference} for n in range(3)]
+    task, (row, *_) = task_of(tmp_path, "json_call", *rows)
+    empty = reference.replace('"a": true', "").replace('"a":true', "")
+    empty = empty.replace('\\"a\\":true', "").replace("{\n\t\t\n\t}", "{}")
+    assert wrong_golds(task, row) == ({None} if wrong is None else {wrong, empty})
+
+
 DOUBLE = "def double(x):\n    return x * 2"
 TESTS = "assert double(2) == 4\nassert double(5) == 10"
 

@@ -3,7 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unisd_core.tasks.minitools.calls import read_calls
-from unisd_core.tasks.reading.tool_calls import Call, write_calls
+from unisd_core.tasks.reading.call import Call
+from unisd_core.tasks.reading.tool_calls import write_calls
 
 ONE = 'Action: get_wind\nAction Input: {"city": "Oslo", "days": 3}'
 WIND = Call("get_wind", {"city": "Oslo", "days": 3})
@@ -15,6 +16,8 @@ WIND = Call("get_wind", {"city": "Oslo", "days": 3})
         ONE,
         f"\n  {ONE}\n\n",
         f"Thought: I need the wind.\n{ONE}",
+        f"<think>\nThe wind, so {ONE}\n</think>\n\n{ONE}",
+        f"I need the wind.</think>{ONE}",
         'Action:get_wind\nAction Input:{"city":"Oslo","days":3}',
         'Action: get_wind  \n\nAction Input: {\n "city": "Oslo",\n "days": 3\n}',
     ],
@@ -65,6 +68,10 @@ def test_chatter_leaves_the_call_readable_but_not_clean(text: str) -> None:
         'Action: get_wind\nAction Input: {"days": ' + "[" * 900 + "]" * 900 + "}",
         "Action:" + " " * 12_000 + "\n",
         'action: get_wind\naction input: {"city": "Oslo"}',
+        f"<think>{ONE}</think>",
+        f"<think>{ONE}",
+        '{"name": "get_wind", "arguments": {"city": "Oslo", "days": 3}}',
+        '[get_wind(city="Oslo", days=3)]',
     ],
 )
 def test_what_is_no_call(text: str) -> None:

@@ -7,7 +7,7 @@ from unisd_core.tasks.minitools.catalogue import DOMAINS, TOOLS, UNSEEN, sibling
 from unisd_core.tasks.minitools.parameters import Parameter, date, number
 from unisd_core.tasks.minitools.phrasing import draw_call, fill, two_requests
 from unisd_core.tasks.minitools.tools import Tool
-from unisd_core.tasks.reading.tool_calls import Call
+from unisd_core.tasks.reading.call import Call
 
 ALL = sorted(TOOLS)
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unisd_core.tasks.minitools.catalogue import DOMAIN_OF, TOOLS, UNSEEN
-from unisd_core.tasks.reading.tool_calls import Call, write_calls
+from unisd_core.tasks.reading.call import Call
+from unisd_core.tasks.reading.tool_calls import write_calls
 from unisd_core.tasks.registry import load_task
 from unisd_core.tasks.row import Row
 

@@ -1,21 +1,13 @@
 import json
 import time
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unisd_core.tasks.reading.tool_calls import (
-    Call,
-    Reading,
-    argument_score,
-    find_calls,
-    read_arguments,
-    same_value,
-    score_calls,
-    write_calls,
-)
+from unisd_core.tasks.reading.call import Call, Reading
+from unisd_core.tasks.reading.call_comparison import argument_score
+from unisd_core.tasks.reading.tool_calls import find_calls, write_calls
 
 ONE = 'Action: get_wind\nAction Input: {"city": "Oslo", "days": 3}'
 WIND = Call("get_wind", {"city": "Oslo", "days": 3})
@@ -102,7 +94,7 @@ def test_forms_of_several_calls(text: str) -> None:
         f"{ONE}\nAction: stop\nThought: or not\nAction Input: {{}}",
         f"Action: stop\n{ONE}",
         f"{JSON}\n{{'name': 'stop'}}",
-        f'{JSON}\n{{"name": "stop"}}',
+        f'So:\n{JSON}\n{{"name": "stop"}}',
         f'[{JSON}, {{"name": "", "arguments": {{}}}}]',
         f"[{JSON}, 1]",
     ],
@@ -188,17 +180,6 @@ def test_long_hostile_text_is_read_in_linear_time(text: str) -> None:
     assert time.process_time() - start < 5
 
 
-@pytest.mark.parametrize(
-    ("value", "arguments"),
-    [
-        ({"a": 1}, {"a": 1}), ('{"a": 1}', {"a": 1}), (" {} ", {}), ("", None), ("{", None),
-        ("[1]", None), (None, None), (3, None), ('{"a": Infinity}', None), ('"{}"', None),
-    ],
-)  # fmt: skip
-def test_arguments_are_an_object_or_text_that_holds_one(value: Any, arguments: Any) -> None:
-    assert read_arguments(value) == arguments
-
-
 names = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True)
 values = st.one_of(st.text(), st.booleans(), st.integers(), st.floats(allow_nan=False, width=32))
 finite = values.filter(lambda v: not isinstance(v, float) or abs(v) < float("inf"))
@@ -214,71 +195,7 @@ def test_what_is_written_is_read_back(calls: list[Call]) -> None:
     assert argument_score(calls, calls) == 1.0
 
 
-@given(calls_lists, calls_lists)
-@settings(max_examples=40)
-def test_argument_score_is_a_share_and_full_only_for_equal_arguments(
-    ours: list[Call], theirs: list[Call]
-) -> None:
-    score = argument_score(ours, theirs)
-    assert 0.0 <= score <= 1.0
-    padded = [*ours, *[Call("", {})] * len(theirs)], [*theirs, *[Call("", {})] * len(ours)]
-    equal = all(
-        a.arguments.keys() == b.arguments.keys()
-        and all(same_value(a.arguments[k], b.arguments[k]) for k in a.arguments)
-        for a, b in zip(*padded, strict=True)
-    )
-    assert (score == 1.0) == equal
-
-
-@pytest.mark.parametrize(
-    ("predicted", "gold", "same"),
-    [
-        (3, 3, True), (3.0, 3, False), ("3", 3, False), (True, 1, False), (1, True, False),
-        (4, 4.0, True), (4.0, 4.0, True), ("4.0", 4.0, False), (True, 1.0, False),
-        (12.5, 12.5, True), (12.50001, 12.5, False), ("Oslo", "oslo", False), (" a", "a", False),
-        (None, "a", False), ({"a": 1}, "a", False), (float("inf"), 4.0, False),
-        (False, False, True), ("false", False, False), (0, False, False),
-    ],
-)  # fmt: skip
-def test_value_comparison(predicted: Any, gold: Any, same: bool) -> None:
-    assert same_value(predicted, gold) is same
-
-
-@pytest.mark.parametrize(
-    ("predicted", "score"),
-    [
-        ([{"a": 1, "b": "x"}], 1.0),
-        ([{"b": "x", "a": 1}], 1.0),
-        ([{"a": 1}], 0.5),
-        ([{"a": 1, "b": "y"}], 0.5),
-        ([{"a": 1, "b": "x", "c": 0}], 2 / 3),
-        ([{"a": "1", "b": "x"}], 0.5),
-        ([], 0.0),
-        ([{"a": 1, "b": "x"}, {"a": 1, "b": "x"}], 0.5),
-    ],
-)
-def test_argument_score(predicted: list[dict[str, Any]], score: float) -> None:
-    gold = [Call("t", {"a": 1, "b": "x"})]
-    assert argument_score([Call("t", p) for p in predicted], gold) == pytest.approx(score)
-
-
 def test_written_json_is_plain() -> None:
     text = write_calls([Call("t", {"day": "2026-03-05", "on": True, "kg": 12.5})])
     assert text == 'Action: t\nAction Input: {"day": "2026-03-05", "on": true, "kg": 12.5}'
     assert json.loads(text.split("Action Input: ")[1])["kg"] == 12.5
-
-
-def test_a_score_asks_for_clean_reading_names_order_and_arguments() -> None:
-    assert score_calls(Reading((WIND, OTHER), True), [WIND, OTHER]).correct
-    unclean = score_calls(Reading((WIND,), False), [WIND])
-    assert (unclean.correct, unclean.extracted) == (False, True)
-    assert unclean.parts == {"action": 1.0, "arguments": 1.0}
-    swapped = score_calls(Reading((OTHER, WIND), True), [WIND, OTHER])
-    assert (swapped.correct, swapped.parts) == (False, {"action": 0.0, "arguments": 0.0})
-    assert not score_calls(Reading((), False), [OTHER]).extracted
-
-
-def test_a_looser_comparison_can_be_given() -> None:
-    reading = Reading((Call("get_wind", {"city": "oslo", "days": "3"}),), True)
-    assert not score_calls(reading, [WIND]).correct
-    assert score_calls(reading, [WIND], lambda a, b: str(a).lower() == str(b).lower()).correct

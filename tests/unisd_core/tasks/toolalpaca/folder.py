@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unisd_core.tasks.base import Task
-from unisd_core.tasks.reading.tool_calls import Call
+from unisd_core.tasks.reading.call import Call
 from unisd_core.tasks.registry import load_task
 from unisd_core.tasks.row import Row
 from unisd_core.tasks.toolalpaca.react import write_reference

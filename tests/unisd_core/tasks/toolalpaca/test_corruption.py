@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.unisd_core.tasks.toolalpaca.folder import FIND, QUESTION, call, task_of
-from unisd_core.tasks.reading.tool_calls import Call, find_calls, write_calls
+from unisd_core.tasks.reading.call import Call
+from unisd_core.tasks.reading.tool_calls import find_calls, write_calls
 from unisd_core.tasks.toolalpaca.corruption import RULES, corrupt
 from unisd_core.tasks.toolalpaca.documentation import documented_tools
 from unisd_core.tasks.toolalpaca.react import plain_thought, retell, write_reference

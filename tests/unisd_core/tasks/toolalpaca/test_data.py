@@ -8,7 +8,8 @@ import pytest
 
 from tests.unisd_core.tasks.toolalpaca.folder import FIND, QUESTION, call, row, write_folder
 from unisd_core.common.errors import UserError
-from unisd_core.tasks.reading.tool_calls import Call, find_calls
+from unisd_core.tasks.reading.call import Call
+from unisd_core.tasks.reading.tool_calls import find_calls
 from unisd_core.tasks.registry import load_task
 from unisd_core.tasks.toolalpaca import data
 from unisd_core.tasks.toolalpaca.data import read_examples

@@ -31,6 +31,10 @@ def test_negative_requests_go_round_robin(tmp_path: Path) -> None:
             'Here is a wrong answer:\n{"tool_calls": [{"name": "listHarbours", "arguments": {}}]}',
             "Thought: I need to call listHarbours.\nAction: listHarbours\nAction Input: {}",
         ),
+        (
+            "<think>\nThought: Find it.\nAction: findBoat\n</think>\n[sinkBoat(boatId=4)]",
+            'Thought: I need to call sinkBoat.\nAction: sinkBoat\nAction Input: {"boatId": 4}',
+        ),
     ],
 )
 def test_what_a_model_writes_is_put_into_the_template(tmp_path: Path, text: str, gold: str) -> None:

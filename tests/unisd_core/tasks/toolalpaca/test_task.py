@@ -70,6 +70,21 @@ def test_nested_values_and_booleans(tmp_path: Path) -> None:
     assert not right(of=[])
 
 
+def test_a_call_in_the_form_of_a_family_and_without_its_thought_is_right(tmp_path: Path) -> None:
+    gold = {"harbour": "K\u00f6ge", "loudly": True, "tags": ["a", 1]}
+    task, found = task_of(tmp_path, call("findBoat", gold))
+    for text in (
+        '<think>findBoat!</think>{"name": "findBoat", "parameters": {"harbour": "K\u00f6ge", '
+        '"loudly": true, "tags": ["a", 1]}}',
+        '[findBoat(harbour="Ko\u0308ge", loudly=True, tags=["a", 1])]',
+        "<function=findBoat><parameter=harbour>K\u00f6ge</parameter><parameter=loudly>True"
+        '</parameter><parameter=tags>["a", 1]</parameter></function>',
+    ):
+        assert task.score(found, text).correct
+        answer = text.removeprefix("<think>findBoat!</think>")
+        assert not task.score(found, f"<think>{answer}").extracted
+
+
 def test_empty_gold_values_may_be_left_out_but_not_filled(tmp_path: Path) -> None:
     task, found = task_of(tmp_path, call("findBoat", {"harbour": "Kiel", "kind": ""}))
     assert task.score(found, said(("findBoat", {"harbour": "Kiel"}))).correct
