@@ -67,6 +67,4 @@ def prepare(config: Config) -> RunSetup:
     config = with_completion_limit(config, task.max_completion_length)
     model = open_model(config)
     model.check_length("max_view_length")
-    return RunSetup(
-        config, model, task, rows, ViewBuilder(model.tokenizer, task, config, model.stop_token_ids)
-    )
+    return RunSetup(config, model, task, rows, ViewBuilder(model.tokenizer, task, config))

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel, ValidationError
@@ -29,6 +29,10 @@ Tree = TypeVar("Tree", bound=BaseModel)
 
 PRESETS_DIR = Path(__file__).parents[2] / "pipelines" / "presets"
 """The presets of a clone, or of what was installed from one."""
+
+
+class _Entries(dict[str, Any]):
+    """Some entries of a setting that is a mapping; the others stay."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ def resolve(
     else:
         pairs = [_parse_override(tree, override) for override in overrides]
     for key, value in pairs:
+        before = settings.get(key)
+        if isinstance(value, _Entries) and before and isinstance(before.value, dict):
+            value = before.value | value
         settings[key] = _Setting(value, "")
     return _checked(tree, settings)
 
@@ -222,19 +229,30 @@ def _parse_override(tree: type[BaseModel], override: str) -> tuple[str, Any]:
             f"'{shorten(override)}' is not an override; write key=value, as training.max_steps=20"
         )
     info = leaf_fields(tree).get(key)
+    mapping, _, entry = key.rpartition(".")
+    if info is None and _is_mapping(leaf_fields(tree).get(mapping)):
+        return mapping, _Entries({entry: _parsed(text)})
     if info is None:
         raise UserError(unknown_setting(tree, key))
     nullable = type(None) in get_args(info.annotation)
     if nullable and text in ("None", "none"):
         return key, None
-    try:
-        value = yaml.load(text, Loader)
-    except (yaml.YAMLError, ValueError):
-        value = text
+    value = _parsed(text)
     is_text = info.annotation in (str, str | None)
     if is_text and not isinstance(value, str) and not (nullable and value is None):
         value = text  # name=2024 is a name, not a number
     return key, value
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader)
+    except (yaml.YAMLError, ValueError):
+        return text
+
+
+def _is_mapping(info: FieldInfo | None) -> bool:
+    return info is not None and get_origin(info.annotation) is dict
 
 
 def _nest(settings: Mapping[str, _Setting]) -> dict[str, Any]:
@@ -285,6 +303,8 @@ _KINDS = {
     "bool": "true or false",
     "string": "text",
     "tuple": "a list such as [a, b]",
+    "dict": "a mapping such as {name: value}",
+    "date": "a date such as 2025-01-31",
 }
 
 
@@ -299,7 +319,13 @@ def _first_error(
     key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
     given = first["input"]
     shown = shorten(given if isinstance(given, str) else json.dumps(given))
-    info = leaf_fields(tree)[key]
+    leaves = leaf_fields(tree)
+    leaf = next(leaf for leaf in leaves if f"{key}.".startswith(f"{leaf}."))
+    info = leaves[leaf]
+    if key != leaf:
+        # Of an entry of a mapping, every type that it may have is complained of.
+        key = ".".join(key.split(".")[: leaf.count(".") + 2])
+        return f"{key}={shown}: {key.rpartition('.')[2]} must be text, a number, true or false"
     # Documentation that opens with a symbol ("K, the number of ...") lends it to the message.
     symbol = re.match(r"([A-Z]|[a-z]+_[a-z])[,:] ", info.description or "")
     name = symbol[1] if symbol else key.rpartition(".")[2]

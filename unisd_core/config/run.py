@@ -7,6 +7,7 @@ printed anywhere (``--dry-run``). Each field states its unit and what it changes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +43,12 @@ class ModelConfig(Section):
     float32."""
     finetune: Literal["lora", "full"] = "lora"
     """What is trained: a low-rank adapter, or every weight. full pushes whole models (merged)."""
+    chat_template_kwargs: dict[str, bool | int | float | str] = {}
+    """Options of the chat template, the same in every view, such as enable_thinking: true or
+    reasoning_effort: low. A template that can switch thinking off has it off unless it is set."""
+    chat_template_date: date = date(2025, 1, 1)
+    """What a chat template that writes today's date takes for today, so that prompts stay the same
+    from day to day."""
     max_prompt_length: int = Field(512, ge=8)
     """Rows whose student prompt is longer are left out and counted."""
     max_view_length: int = Field(1536, ge=8)

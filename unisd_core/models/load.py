@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -21,7 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from unisd_core.common.errors import UserError, reason
+from unisd_core.common.errors import UserError, reason, shorten
 from unisd_core.models.acceleration.gated_mlp import recompute_gated_mlps
 from unisd_core.models.acceleration.prefix_sharing import enable_prefix_sharing, forward_rows
 from unisd_core.models.fetch import quiet_transformers, resolve_model
@@ -85,21 +86,44 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfi
         )
 
 
-def stop_token_ids(folder: Path, tokenizer: PreTrainedTokenizerBase | None = None) -> list[int]:
-    """Sorted ids that end a completion: the tokenizer's end token and every ``eos_token_id`` of
-    generation_config.json.
+def stop_token_ids(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, turn_end: int | None = None
+) -> list[int]:
+    """Sorted ids that end a completion: the tokenizer's end token, ``turn_end``, which is what the
+    chat template writes after an answer, and every ``eos_token_id`` of generation_config.json and
+    config.json.
 
-    Raises UserError when there is none, as every completion would run to the limit.
+    Raises UserError where a file cannot be read, and when there is no id, as every completion
+    would run to the limit.
     """
-    tokenizer = tokenizer if tokenizer is not None else load_tokenizer(folder)
-    ids = set() if tokenizer.eos_token_id is None else {int(tokenizer.eos_token_id)}
-    file = folder / "generation_config.json"
-    if file.is_file():
-        entry = json.loads(file.read_text()).get("eos_token_id")
-        ids.update(entry if isinstance(entry, list) else [] if entry is None else [entry])
+    ids = {int(token) for token in (tokenizer.eos_token_id, turn_end) if token is not None}
+    for name in ("generation_config.json", "config.json"):
+        entry = _read_json(folder / name).get("eos_token_id")
+        found = entry if isinstance(entry, list) else [] if entry is None else [entry]
+        if not all(type(token) is int and token >= 0 for token in found):
+            raise UserError(
+                f"{folder / name}: eos_token_id must be a token id or a list of them, found "
+                f"{shorten(str(entry))}; mend it"
+            )
+        ids.update(found)
     if not ids:
         raise UserError(f"{folder}: no end token; set eos_token_id in generation_config.json")
     return sorted(ids)
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    """The object in ``file``, empty where there is none. Raises UserError for anything else."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"{file}: cannot be read as JSON ({reason(error)}); fetch it again"
+        ) from None
+    if not isinstance(found, dict):
+        raise UserError(f"{file}: must be a JSON object; fetch it again")
+    return found
 
 
 def load_base(folder: Path, dtype: str | torch.dtype = torch.float32) -> PreTrainedModel:

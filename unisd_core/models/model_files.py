@@ -11,6 +11,7 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 from unisd_core.common.errors import UserError
 from unisd_core.common.process import stage_device
 from unisd_core.config.run import Config
+from unisd_core.models.chat.chat import Chat
 from unisd_core.models.fetch import resolve_model, weights_checksum
 from unisd_core.models.load import check_vocabulary, load_base, load_tokenizer, stop_token_ids
 from unisd_core.models.text_model import text_model
@@ -26,6 +27,11 @@ class ModelFiles:
     stop_token_ids: tuple[int, ...]
     longest: int | None
     """Tokens the model can read; None where it does not say."""
+
+    @cached_property
+    def chat(self) -> Chat:
+        """The model's conversations; raises UserError for a chat template that cannot be used."""
+        return Chat(self.tokenizer, self.config.model)
 
     @cached_property
     def weights(self) -> str:
@@ -62,7 +68,7 @@ def open_model(config: Config) -> ModelFiles:
         config,
         folder,
         tokenizer,
-        tuple(stop_token_ids(folder, tokenizer)),
+        tuple(stop_token_ids(folder, tokenizer, Chat(tokenizer, config.model).turn_end)),
         getattr(model_config, "max_position_embeddings", None),
     )
 

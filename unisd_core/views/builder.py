@@ -6,11 +6,14 @@ the boundary between prompt and completion is the same in every view.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config
+from unisd_core.models.chat.chat import Chat
+from unisd_core.models.chat.template import assistant_turn, user_turn
 from unisd_core.tasks.base import Task
 from unisd_core.tasks.row import Row
 
@@ -50,38 +53,22 @@ class ViewBuilder:
     """Renders rows of one task with one tokenizer's chat template.
 
     Every method but ``completion`` returns the ids of a whole prompt, up to and including the
-    header of the assistant's turn. ``stop_token_ids`` are those that end a completion. Raises
-    UserError when the tokenizer has no chat template.
+    header of the assistant's turn. Raises UserError, naming the row, for what ``Chat`` refuses.
     """
 
-    def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        task: Task,
-        config: Config,
-        stop_token_ids: Sequence[int] = (),
-    ) -> None:
-        template = tokenizer.chat_template
-        if not template:
-            raise UserError(
-                f"model.name_or_path={config.model.name_or_path}: the tokenizer has no chat "
-                f"template; "
-                "use an instruction-tuned model"
-            )
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, task: Task, config: Config) -> None:
         self.task = task
         self.config = config
-        self._tokenizer = tokenizer
-        self._stop_token_ids = list(stop_token_ids)
-        # A template that can think would open every answer with thoughts the references lack.
-        self._options = {"enable_thinking": False} if "enable_thinking" in str(template) else {}
+        self.chat = Chat(tokenizer, config.model)
 
     def prompt(self, row: Row) -> list[int]:
         """What the student sees: the task's prompt as a single user turn."""
-        return self.user_turn(row.prompt)
+        with _naming(row):
+            return self.user_turn(row.prompt)
 
     def user_turn(self, text: str) -> list[int]:
         """Any text as a single user turn."""
-        return self._encode(_user(text))
+        return self.chat.prompt([user_turn(text)])
 
     def teacher(self, row: Row) -> list[int]:
         """The primary teacher's view: the prompt with ``row.reference`` and ``row.hint``.
@@ -94,46 +81,34 @@ class ViewBuilder:
         if self.config.views.reference_format == "appended":
             reference = f"{row.reference}\n{hint}" if hint else row.reference
             text = APPENDED_REFERENCE.format(prompt=row.prompt, reference=reference)
-            return self._encode(_user(text))
-        follow_up = CHAT_TURN_FOLLOW_UP.format(hint=f"{hint} " if hint else "")
-        if self.config.views.repeat_prompt:
-            follow_up += f"\n\n{row.prompt}"
-        answer = {"role": "assistant", "content": row.reference}
-        return self._encode(_user(row.prompt), answer, _user(follow_up))
+            turns = [user_turn(text)]
+        else:
+            follow_up = CHAT_TURN_FOLLOW_UP.format(hint=f"{hint} " if hint else "")
+            if self.config.views.repeat_prompt:
+                follow_up += f"\n\n{row.prompt}"
+            turns = [user_turn(row.prompt), assistant_turn(row.reference), user_turn(follow_up)]
+        with _naming(row):
+            return self.chat.prompt(turns)
 
     def completion(self, row: Row, prompt_ids: list[int]) -> list[int]:
-        """``row.reference`` as the completion the model would have sampled, up to and including the
-        token that ends the turn: what the chat template puts after the student's prompt.
-
-        Where a template writes finished turns in another way than it opens them, the text is
-        tokenised by itself and the first stop token follows. ``prompt_ids`` are ``prompt(row)``.
-        """
-        turns = [_user(row.prompt), {"role": "assistant", "content": row.reference}]
-        closed = self._encode(*turns, add_generation_prompt=False)
-        if closed[: len(prompt_ids)] == prompt_ids:
-            for end in range(len(prompt_ids), len(closed)):
-                if closed[end] in self._stop_token_ids:
-                    return closed[len(prompt_ids) : end + 1]
-        ids: Any = self._tokenizer.encode(row.reference, add_special_tokens=False)
-        return [int(token) for token in ids] + self._stop_token_ids[:1]
+        """``row.reference`` as a completion; see ``Chat.completion``. ``prompt_ids`` are
+        ``prompt(row)``. Where references are trained on, they and the chat template must agree on
+        thoughts."""
+        with _naming(row):
+            if self.config.rollout.gold_share > 0:
+                self.chat.check_reference(row.reference)
+            return self.chat.completion(row.prompt, prompt_ids, row.reference)
 
     def auxiliary(self, row: Row, context_text: str) -> list[int]:
         """The prompt after a context that does not hold the row's own answer."""
         text = AUXILIARY_CONTEXT.format(context=context_text, prompt=row.prompt)
-        return self._encode(_user(text))
-
-    def _encode(self, *turns: dict[str, str], add_generation_prompt: bool = True) -> list[int]:
-        options: dict[str, Any] = self._options
-        # return_dict=False: the default is a BatchEncoding, whose length is its number of keys.
-        ids: Any = self._tokenizer.apply_chat_template(
-            list(turns),
-            tokenize=True,
-            add_generation_prompt=add_generation_prompt,
-            return_dict=False,
-            **options,
-        )
-        return [int(token) for token in ids]
+        with _naming(row):
+            return self.user_turn(text)
 
 
-def _user(text: str) -> dict[str, str]:
-    return {"role": "user", "content": text}
+@contextmanager
+def _naming(row: Row) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"row {row.uid}: {error}") from error

@@ -45,7 +45,7 @@ def sample(model: LoadedModel, rows: Task | Sequence[Row], config: Config) -> pa
 
 def training_prompts(model: ModelFiles, task: Task, config: Config) -> PromptTable:
     """Token ids of every training row of ``task`` and its views; see ``build_prompts``."""
-    builder = ViewBuilder(model.tokenizer, task, config, model.stop_token_ids)
+    builder = ViewBuilder(model.tokenizer, task, config)
     return build_prompts(split_training(task, config).train, builder)
 
 

@@ -52,7 +52,7 @@ def test_the_draws_of_a_completion_depend_on_its_seed_alone(model) -> None:
 
 def test_a_completion_ends_with_its_first_stop_token_or_at_the_limit(model, tiny_model) -> None:
     first = sampled(model)[0].token_ids
-    stops = [first[3], *stop_token_ids(tiny_model)]
+    stops = [first[3], *stop_token_ids(tiny_model, load_tokenizer(tiny_model))]
     cut, *others = sampled(model, stops)
     assert cut.token_ids == first[: first.index(first[3]) + 1] and cut.finish_reason == "stop"
     assert len(cut.logprobs) == len(cut.token_ids)

@@ -148,10 +148,10 @@ def test_vocabulary_may_be_larger_but_not_smaller_than_the_tokenizer(tiny_model:
 
 
 def test_stop_tokens_join_tokenizer_and_generation_config(copy: Path) -> None:
-    assert stop_token_ids(copy) == [0, 2]
+    assert stop_token_ids(copy, load_tokenizer(copy)) == [0, 2]
     file = copy / "generation_config.json"
     file.write_text(json.dumps({"eos_token_id": 5}))
-    assert stop_token_ids(copy) == [2, 5]
+    assert stop_token_ids(copy, load_tokenizer(copy)) == [2, 5]
     file.unlink()
     assert stop_token_ids(copy, load_tokenizer(copy)) == [2]
     tokenizer = load_tokenizer(copy)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unisd_core.tasks.reading.thoughts import after_thought
+from unisd_core.common.thoughts import after_thought
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Conversations as token ids: the chat template, and rows as plain text within it."""

@@ -1,0 +1,161 @@
+"""ChatTemplate: conversations as text, the same on every day, with nothing of them lost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import TemplateError
+
+from unisd_core.common.errors import UserError, reason
+from unisd_core.common.thoughts import leading_thought
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from unisd_core.config.run import ModelConfig
+
+Message = dict[str, str]
+"""One turn: ``role`` and ``content``."""
+
+THINKING = ("enable_thinking", "thinking")
+"""Options by which templates switch thoughts on and off."""
+
+
+class TextLostError(UserError):
+    """The template does not write all of a conversation."""
+
+
+class ChatTemplate:
+    """Renders conversations with the chat template of ``tokenizer`` and the options of
+    ``settings``.
+
+    Raises UserError where there is no template, where it does not know an option, and where it
+    loses the text of a user turn.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, settings: ModelConfig) -> None:
+        self._tokenizer = tokenizer
+        self._name = settings.name_or_path
+        self.source = self._source()
+        self._date = settings.chat_template_date
+        for name in settings.chat_template_kwargs:
+            if not self.has_option(name):
+                raise UserError(
+                    f"model.chat_template_kwargs.{name}: the chat template of {self._name} has no "
+                    "such option; remove it"
+                )
+        # A template that can think would open every answer with thoughts that references lack.
+        off = {name: False for name in THINKING if self.has_option(name)}
+        self.options: dict[str, Any] = {**off, **settings.chat_template_kwargs}
+        self._in_parts = False
+        self._in_parts = self._wants_parts()
+
+    def has_option(self, name: str) -> bool:
+        """Whether the template reads a variable called ``name``."""
+        return re.search(rf"\b{re.escape(name)}\b", self.source) is not None
+
+    def render(self, turns: Sequence[Message], *, generation_prompt: bool) -> str:
+        """The conversation as text; with ``generation_prompt`` up to where an answer begins.
+
+        Raises UserError where the template refuses it and TextLostError where it leaves something
+        of a turn out (white space apart).
+        """
+        messages: list[Any] = list(turns)
+        if self._in_parts:
+            messages = [
+                {**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in turns
+            ]
+        try:
+            text = self._tokenizer.apply_chat_template(
+                messages,
+                tokenize=False,
+                add_generation_prompt=generation_prompt,
+                strftime_now=self._date.strftime,
+                **self.options,
+            )
+        # A template is a program: what it does not foresee ends in any of these.
+        except (
+            TemplateError,
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as error:
+            raise UserError(
+                f"the chat template of {self._name} refuses the conversation ({reason(error)}); "
+                "mend the template or choose another model"
+            ) from error
+        self._check(turns, str(text))
+        return str(text)
+
+    def _source(self) -> str:
+        name = self._name
+        if not self._tokenizer.chat_template:
+            raise UserError(
+                f"model.name_or_path={name}: the tokenizer has no chat template; use an "
+                "instruction-tuned model"
+            )
+        try:
+            return self._tokenizer.get_chat_template()
+        except ValueError as error:
+            raise UserError(
+                f"model.name_or_path={name}: of several chat templates none is the default "
+                f"({reason(error)}); use another model"
+            ) from error
+
+    def _wants_parts(self) -> bool:
+        """Whether content has to be a list of parts; text is tried first."""
+        problems = []
+        for self._in_parts in (False, True):
+            try:
+                self.render([user_turn("Where is it?")], generation_prompt=True)
+            except UserError as error:
+                problems.append(error)
+            else:
+                return self._in_parts
+        raise problems[0]
+
+    def _check(self, turns: Sequence[Message], text: str) -> None:
+        written, place = _dense(text), 0
+        for turn in turns:
+            for part, piece in _pieces(turn):
+                place = written.find(piece, place)
+                if place < 0:
+                    raise TextLostError(
+                        f"the chat template of {self._name} leaves out the {part} of the "
+                        f"{turn['role']}'s turn; {_remedy(part)}"
+                    )
+                place += len(piece)
+
+
+def user_turn(text: str) -> Message:
+    """``text`` as a turn of the user."""
+    return {"role": "user", "content": text}
+
+
+def assistant_turn(text: str) -> Message:
+    """``text`` as a turn of the model."""
+    return {"role": "assistant", "content": text}
+
+
+def _pieces(turn: Message) -> Iterator[tuple[str, str]]:
+    """What has to be found of a turn, in order: templates lay a thought and its answer out anew."""
+    thought, rest = None, turn["content"]
+    if turn["role"] == "assistant":
+        thought, rest = leading_thought(rest)
+    if thought is not None:
+        yield "thought", _dense(thought)
+    yield "text", _dense(rest)
+
+
+def _remedy(part: str) -> str:
+    if part == "thought":
+        return "set views.reference_format=appended, which shows it in the user's turn"
+    return "mend the template or choose another model"
+
+
+def _dense(text: str) -> str:
+    return "".join(text.split())
