@@ -60,7 +60,7 @@ def train(
     rows = split_training(task, config).train
     prompts = training_prompts(model, task, config).table
     order, positions = VisitingOrder(prompts.num_rows, config.seed), itertools.count()
-    rollout_filter = RolloutFilter(config, model, row_parser(task, rows, model.tokenizer))
+    rollout_filter = RolloutFilter(config, model, row_parser(task, rows, model.chat))
     student, scorer = Student(config, model), TeacherScorer(config, model)
     teacher = TeacherWeights(config.teacher, student.weights())
     student.keep_teacher_head(0, teacher.state())

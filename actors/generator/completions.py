@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from actors.generator.pool import PoolClient
 from actors.generator.types import Request, Sampling
 from unisd_core.common.completion import Completion
+from unisd_core.common.thoughts import after_thought
 from unisd_core.config.run import Config
 from unisd_core.models.completion_cache import CompletionText, TextCache, text_key
 from unisd_core.models.model_files import ModelFiles
@@ -29,7 +30,7 @@ LIMIT_S = 7200.0
 _keys = itertools.count()
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from unisd_core.models.chat.chat import Chat
 
 
 def rollout_sampling(config: Config, stop_token_ids: tuple[int, ...]) -> Sampling:
@@ -76,10 +77,9 @@ def sample(
         yield from pool.wait(group, LIMIT_S)
 
 
-def as_text(tokenizer: PreTrainedTokenizerBase, completion: Completion) -> CompletionText:
-    """The text of a completion without special tokens, and whether it ended by itself."""
-    text = tokenizer.decode(completion.token_ids, skip_special_tokens=True)
-    return CompletionText(str(text), completion.finish_reason == "stop")
+def as_text(chat: Chat, completion: Completion) -> CompletionText:
+    """The text of a completion, and whether it ended by itself."""
+    return CompletionText(chat.text(completion.token_ids), completion.finish_reason == "stop")
 
 
 class CachedCompletions:
@@ -94,14 +94,14 @@ class CachedCompletions:
     def __init__(
         self,
         pool: PoolClient,
-        tokenizer: PreTrainedTokenizerBase,
+        chat: Chat,
         weights: str | None,
         *,
         version: int = 0,
         in_flight: int = 2,
         cache: TextCache | None = None,
     ) -> None:
-        self.pool, self.tokenizer, self.weights = pool, tokenizer, weights
+        self.pool, self.chat, self.weights = pool, chat, weights
         self.version, self.in_flight = version, in_flight
         self.cache = cache or TextCache()
 
@@ -120,7 +120,7 @@ class CachedCompletions:
             self.in_flight,
         )
         for index, completion in zip(missing, arriving, strict=True):
-            text = as_text(self.tokenizer, completion)
+            text = as_text(self.chat, completion)
             key = keys[index]
             if key:
                 self.cache.put(key, text)
@@ -132,7 +132,7 @@ class CachedCompletions:
             return None
         return text_key(
             {
-                "kind": "answer/1",
+                "kind": "answer/2",
                 "weights": self.weights,
                 "prompt_ids": list(prompt_ids),
                 "sampling": dataclasses.asdict(sampling),
@@ -156,8 +156,8 @@ def pool_writing(
             [Sampling(temperature, 1.0, max_tokens, seed, stops) for seed in seeds],
             in_flight=in_flight,
         )
-        written = [as_text(model.tokenizer, completion) for completion in completions]
-        return [dataclasses.replace(one, text=one.text.strip()) for one in written]
+        written = [as_text(model.chat, completion) for completion in completions]
+        return [dataclasses.replace(one, text=after_thought(one.text).strip()) for one in written]
 
     template = hashlib.sha256(str(model.tokenizer.chat_template).encode()).hexdigest()
     return Writing(write, f"{model.weights}/{template}", TextCache())

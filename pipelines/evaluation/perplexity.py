@@ -37,13 +37,12 @@ class Perplexities:
         )
 
     def _answers(self, test_set: HeldOutSet, outcomes: Outcomes) -> list[PromptCompletion]:
-        model = self.plan.model
+        chat = self.plan.model.chat
         texts = [samples[0] for samples in outcomes.completions]
         finished = outcomes.finished_BN[:, 0].tolist()
-        encoded = model.tokenizer(texts, add_special_tokens=False)["input_ids"]
         return [
-            PromptCompletion(prompt, [*ids, *(model.stop_token_ids[:1] if ended else ())])
-            for prompt, ids, ended in zip(test_set.prompts, encoded, finished, strict=True)
+            PromptCompletion(prompt, chat.answer(text, ended))
+            for prompt, text, ended in zip(test_set.prompts, texts, finished, strict=True)
         ]
 
     def read(self) -> dict[str, TextScores]:

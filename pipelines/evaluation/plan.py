@@ -153,7 +153,7 @@ class EvaluationPlan:
         """Ask every row and score the answers."""
         completions = CachedCompletions(
             pool,
-            self.model.tokenizer,
+            self.model.chat,
             self.weights,
             version=self.trained.version if self.trained else 0,
             in_flight=self.config.generator.groups_in_flight,

@@ -120,7 +120,7 @@ def _complete(
     """Greedy answers; the untrained model's are the same for every run."""
     completions = CachedCompletions(
         pool,
-        setup.model.tokenizer,
+        setup.model.chat,
         setup.model.weights if version == 0 else None,
         version=version,
         in_flight=setup.config.generator.groups_in_flight,

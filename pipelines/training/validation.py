@@ -83,7 +83,7 @@ class Validation(Follower):
         outcomes = score_outcomes(
             self.setup.task,
             rows,
-            [[as_text(self.setup.model.tokenizer, answer) for answer in answers]],
+            [[as_text(self.setup.model.chat, answer) for answer in answers]],
         )
         score = score_set(outcomes, None, resamples=settings.bootstrap)
         return {

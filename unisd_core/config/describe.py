@@ -11,6 +11,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator
+from datetime import date
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -31,7 +32,13 @@ This page is generated: `python -m unisd_core.config.describe > docs/settings.md
 """
 
 _BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
-_KINDS = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+_KINDS = {
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    str: "text",
+    date: "date",
+}
 
 
 def describe_settings(prefix: str = "") -> str:
@@ -89,12 +96,15 @@ def _paragraph(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
+_JSON = (bool, int, float, dict, type(None))
+
+
 def _default(info: FieldInfo) -> str:
     """The default as the command line takes it."""
     default: Any = info.get_default()
     if isinstance(default, tuple):
         return f"[{', '.join(map(str, default))}]"
-    return default if isinstance(default, str) else json.dumps(default)
+    return json.dumps(default) if isinstance(default, _JSON) else str(default)
 
 
 def _values(info: FieldInfo) -> str:
@@ -106,6 +116,8 @@ def _values(info: FieldInfo) -> str:
         words = f"{', '.join(others)} or {last}"
     elif get_origin(info.annotation) is tuple:
         words = f"list of {'texts' if kind is str else 'whole numbers'}"
+    elif get_origin(info.annotation) is dict:
+        words = "mapping"
     else:
         bounds = [
             f"{word} {getattr(rule, name):g}"

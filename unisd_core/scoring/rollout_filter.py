@@ -22,8 +22,7 @@ from unisd_core.tasks.row import Row
 from unisd_core.tasks.splits import split_training
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
+    from unisd_core.models.chat.chat import Chat
     from unisd_core.models.model_files import ModelFiles
 
 Parseable = Callable[[int, list[int]], bool]
@@ -79,19 +78,21 @@ class RolloutFilter:
         return reasons
 
 
-def row_parser(task: Task, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> Parseable:
+def row_parser(task: Task, rows: Sequence[Row], chat: Chat) -> Parseable:
     """Whether ``task`` reads an answer to the row of an index into ``rows``."""
 
     def parseable(row: int, ids: list[int]) -> bool:
-        return task.parseable(rows[row], str(tokenizer.decode(ids, skip_special_tokens=True)))
+        return task.parseable(rows[row], chat.text(ids))
 
     return parseable
 
 
 def _training_parser(config: Config, model: ModelFiles | Path | str) -> Parseable:
+    from unisd_core.models.chat.chat import Chat
     from unisd_core.models.load import load_tokenizer
     from unisd_core.models.model_files import model_folder
 
     task = load_task(config.task, config.data_dir, config.task_seed, config.custom)
     rows = split_training(task, config).train
-    return row_parser(task, rows, load_tokenizer(model_folder(model)))
+    tokenizer = load_tokenizer(model_folder(model))
+    return row_parser(task, rows, Chat(tokenizer, config.model))

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unisd_core.config.run import Config
+from unisd_core.models.chat.chat import Chat
 from unisd_core.models.load import load_tokenizer
 from unisd_core.scoring.agreement_columns import row_agreement, with_agreement_weights
 from unisd_core.scoring.rollout_filter import RolloutFilter
@@ -33,7 +34,7 @@ class ShardMaker:
     ) -> None:
         self.config, self.source, self.weights = config, source, weights
         self.folder = OutputFolder(folder)
-        self.tokenizer = load_tokenizer(Path(model_dir))
+        self.chat = Chat(load_tokenizer(Path(model_dir)), config.model)
         self.filter = RolloutFilter(config, model_dir, self._parseable)
         self.rows: dict[int, Row] = {}
         self.known: DuplicateIndex | None = None
@@ -176,7 +177,7 @@ class ShardMaker:
         }
 
     def _texts(self, completions: Sequence[list[int]]) -> list[str]:
-        return [self.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in completions]
+        return [self.chat.text(ids).strip() for ids in completions]
 
     def _parseable(self, number: int, ids: list[int]) -> bool:
         (text,) = self._texts([ids])

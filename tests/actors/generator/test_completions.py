@@ -18,7 +18,7 @@ WARM = dataclasses.replace(GREEDY, temperature=0.7, seed=1)
 class Letters:
     """Writes token ids as letters."""
 
-    def decode(self, ids: list[int], skip_special_tokens: bool) -> str:
+    def text(self, ids: list[int]) -> str:
         return "".join(chr(ord("a") + token) for token in ids)
 
 

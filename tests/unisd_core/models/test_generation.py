@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from unisd_core.common.completion import Completion
 from unisd_core.config.run import LoraConfig, RolloutConfig
 from unisd_core.models.generation import sample_completions
-from unisd_core.models.load import load_base, stop_token_ids
+from unisd_core.models.load import load_base, load_tokenizer, stop_token_ids
 from unisd_core.models.lora import add_lora
 
 PROMPTS = [[70, 71, 72], [80], [90, 91, 92, 93, 94, 95, 96]]

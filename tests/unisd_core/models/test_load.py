@@ -155,9 +155,36 @@ def test_stop_tokens_join_tokenizer_and_generation_config(copy: Path) -> None:
     file.unlink()
     assert stop_token_ids(copy, load_tokenizer(copy)) == [2]
     tokenizer = load_tokenizer(copy)
+    assert stop_token_ids(copy, tokenizer, turn_end=7) == [2, 7]
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"eos_token_id": [3, 4]}))
+    assert stop_token_ids(copy, tokenizer) == [2, 3, 4]
+    (copy / "config.json").write_text(json.dumps(config | {"eos_token_id": None}))
     tokenizer.eos_token = None
     with pytest.raises(UserError, match="no end token"):
         stop_token_ids(copy, tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"eos_token_id": 2', "cannot be read as JSON"),
+        ("", "cannot be read as JSON"),
+        ("[2]", "must be a JSON object"),
+        ('{"eos_token_id": "<|im_end|>"}', "must be a token id"),
+        ('{"eos_token_id": [2, null]}', "must be a token id"),
+        ('{"eos_token_id": true}', "must be a token id"),
+    ],
+)
+def test_a_broken_generation_config_is_one_line(copy: Path, text: str, problem: str) -> None:
+    (copy / "generation_config.json").write_text(text)
+    with pytest.raises(UserError, match=rf"generation_config.json.*{problem}"):
+        stop_token_ids(copy, load_tokenizer(copy))
+
+
+def test_a_generation_config_may_begin_with_a_byte_order_mark(copy: Path) -> None:
+    (copy / "generation_config.json").write_text('{"eos_token_id": 5}', encoding="utf-8-sig")
+    assert stop_token_ids(copy, load_tokenizer(copy)) == [2, 5]
 
 
 @pytest.mark.parametrize("wrapped", [True, False])

@@ -104,7 +104,7 @@ def test_the_teacher_is_read_by_each_of_three_terms(term: str) -> None:
 
 def test_the_gold_completion_is_what_the_template_puts_after_the_prompt() -> None:
     end = TOKENIZER.eos_token_id
-    views = ViewBuilder(TOKENIZER, ToyTask(), Config(), [end])
+    views = ViewBuilder(TOKENIZER, ToyTask(), Config())
     ids = views.completion(ROWS[0], views.prompt(ROWS[0]))
     whole: Any = TOKENIZER.apply_chat_template(
         [{"role": "user", "content": "question 0"}, {"role": "assistant", "content": "gold-00"}],
@@ -118,9 +118,9 @@ def test_the_gold_completion_is_what_the_template_puts_after_the_prompt() -> Non
 
 def test_the_gold_completion_is_tokenised_alone_where_the_template_rewrites_the_turn() -> None:
     tokenizer = make_tiny_tokenizer()
-    tokenizer.chat_template += "{% if add_generation_prompt %}{{ '<think></think>' }}{% endif %}"
+    tokenizer.chat_template += "{% if add_generation_prompt %}{{ 'Well: ' }}{% endif %}"
     end = tokenizer.eos_token_id
-    made = ViewBuilder(tokenizer, ToyTask(), Config(), [end, 0])
+    made = ViewBuilder(tokenizer, ToyTask(), Config())
     ids = made.completion(ROWS[0], made.prompt(ROWS[0]))
     assert (text(ids[:-1]), ids[-1]) == ("gold-00", end)
 

@@ -44,7 +44,7 @@ def test_views_come_in_the_order_teacher_auxiliary() -> None:
         teacher, *auxiliary = (text(ids) for ids in record["view_ids"])
         assert record["uid"] == row.uid
         assert text(record["prompt_ids"]).count(row.prompt) == 1
-        assert text(record["gold_ids"]) == f"{row.reference}"
+        assert text(record["gold_ids"]) == f"{row.reference}<|im_end|>"
         assert row.reference in teacher
         assert len(auxiliary) == 3
         assert all(row.reference not in view and "gold-" in view for view in auxiliary)
@@ -81,7 +81,7 @@ def test_a_row_without_wrong_reference_stays_and_lacks_the_negative_view() -> No
 
 def test_references_over_the_completion_limit_are_left_out_where_they_are_trained_on() -> None:
     rows = [*ROWS, toy_row("long", "question", "g" * 20)]
-    limit = {"max_completion_length": len("gold-00")}
+    limit = {"max_completion_length": len("gold-00") + 1}
     assert build(rows, rollout=limit).table.num_rows == 9
     prompts = build(rows, rollout={**limit, "gold_share": 0.5})
     assert prompts.left_out["rollout.max_completion_length"] == 1

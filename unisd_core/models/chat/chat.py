@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unisd_core.common.errors import UserError
-from unisd_core.common.thoughts import closing_tag, has_tag, leading_thought, opening_tag
+from unisd_core.common.thoughts import closing_tag, has_tag, is_tag, leading_thought, opening_tag
 from unisd_core.models.chat.control_tokens import ControlTokens
 from unisd_core.models.chat.template import (
     THINKING,
@@ -53,6 +53,13 @@ class Chat:
         self._opened = opening_tag(prompt)
         self._closes_thought = has_tag(prompt.rpartition(_QUESTION)[2]) and not self._opened
         self._warned = False
+        special = {
+            number: token.content
+            for number, token in tokenizer.added_tokens_decoder.items()
+            if token.special
+        }
+        thoughts = {number for number, content in special.items() if is_tag(content)}
+        self._hidden = frozenset(special.keys() - thoughts) if thoughts else None
 
     def prompt(self, turns: Sequence[Message]) -> list[int]:
         """Ids of a conversation up to and including the header of the assistant's turn."""
@@ -106,11 +113,24 @@ class Chat:
                 "%s: the chat template writes a finished answer in another way than it opens one; "
                 "references are read as their text and the end token", self._name,
             )  # fmt: skip
-        return [*self.encode(reference), self.turn_end]
+        return [*self._plain(reference), self.turn_end]
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text by itself, in which nothing is a control token."""
+    def answer(self, text: str, ended: bool) -> list[int]:
+        """A completion that ``text`` read, as ids again; with the end of the turn where it
+        ``ended``."""
+        end = [self.turn_end] if ended and self.turn_end is not None else []
+        return [*self._plain(text.removeprefix(self._opened)), *end]
+
+    def _plain(self, text: str) -> list[int]:
         return self._control.encode(self._control.protect(text))
+
+    def text(self, completion_ids: Sequence[int]) -> str:
+        """A completion as text: without special tokens, and with the tags of its thought, also one
+        that the prompt holds."""
+        ids = [token for token in completion_ids if token not in (self._hidden or ())]
+        return self._opened + str(
+            self._tokenizer.decode(ids, skip_special_tokens=self._hidden is None)
+        )
 
     @property
     def _thinks(self) -> bool:
