@@ -111,10 +111,12 @@ class ChatTemplate:
         problems = []
         for self._in_parts in (False, True):
             try:
-                self.render([user_turn("Where is it?")], generation_prompt=True)
+                text = self.render([user_turn("Where is it?")], generation_prompt=True)
             except UserError as error:
                 problems.append(error)
-            else:
+                continue
+            # A template that takes content for text writes the list itself.
+            if "'type'" not in text:
                 return self._in_parts
         raise problems[0]
 
