@@ -49,12 +49,12 @@ class AnsweringPool:
 
 def check(right: dict[int, int], **sections: Any) -> AnsweringPool:
     config = Config.model_validate({"evaluation": {"teacher_rows": 10}, **sections})
-    tokenizer = SimpleNamespace(decode=lambda ids, skip_special_tokens: bytes(ids).decode())
+    chat = SimpleNamespace(text=lambda ids: bytes(ids).decode())
     setup: Any = SimpleNamespace(
         config=config,
         task=ToyTask(),
         rows=SimpleNamespace(train=ROWS),
-        model=SimpleNamespace(tokenizer=tokenizer, weights=None),
+        model=SimpleNamespace(chat=chat, weights=None),
         greedy=greedy_sampling(16, (0,)),
     )
     pool = AnsweringPool(right)
