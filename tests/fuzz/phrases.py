@@ -11,10 +11,14 @@ from hypothesis.strategies import DrawFn
 from tests.fuzz.damage import NASTY_TEXTS, texts, values
 
 ANSWERS = (
-    "Answer: ", "answer is ", "The correct option is ", "**Answer:** ", "\\boxed{", "\\text{", "}",
-    "#### ", "A", "B", "(C)", "D.", "a)", "I", "A or B", "not B", "B is wrong", "No, wait: ",
-    "option ", "\uff22", "\u7b54\u6848\uff1a", "A, B, C and D", "B,", " and ", " or ", "vitamin C",
-    "is the best", "isn't", "- ", "> ", "  ", "\n", "\t", ".", ",", "Step 1. ", "it's ",
+    "Answer: ", "answer is ", "The correct option is ", "**Answer:** ", "\\boxed{", "\\text{",
+    "}", "#### ", "A", "B", "(C)", "D.", "a)", "I", "A or B", "not B", "B is wrong", "No, wait: ",
+    "option ", "\uff22", "\u7b54\u6848\uff1a", "A, B, C and D", "B,", " and ", " or ",
+    "vitamin C", "is the best", "isn't", "- ", "> ", "  ", "\n", "\t", ".", ",", "Step 1. ",
+    "it's ", "<think>", "</think>", "[THINK]", "[/THINK]", "<answer>", "</answer>", "I choose ",
+    "I'd go with ", "A The heart", "A heart", "A because ", "I think ", "I am", "option a",
+    "\\boxed{\\text{A", "\\(A\\)", '{"answer": "A', '"}', "Antwort: ", "R\u00e9ponse : ",
+    "\u7b54\u6848\u4e0d\u662f", "a 5-year plan", "the heart",
 )  # fmt: skip
 NUMBERS = (
     "42", "-3.5", "1,000", "1.000,5", "1'000", "6 * 7 = 42", "= ", " - ", "/", "1/2", "3 1/2",

@@ -35,11 +35,17 @@ def check_reading(reading: Reading) -> None:
 
 
 @fuzz(50)
-@given(completions(ANSWERS), st.sampled_from(["AB", "ABCD", "ABCDEFGHIJ"]))
-@example("Answer: " * (LONG // 8), "ABCD")
-@example("A" + " " * LONG, "ABCD")
-def test_choices(text: str, letters: str) -> None:
-    found = always("answers: choice", extract_choice, text, letters)
+@given(
+    completions(ANSWERS),
+    st.sampled_from(["AB", "ABCD", "ABCDEFGHIJ"]),
+    st.sampled_from([(), ("heart", "The heart", "5-year plan"), ("", "\n", "because " * 40)]),
+)
+@example("Answer: " * (LONG // 8), "ABCD", ())
+@example("A" + " " * LONG, "ABCD", ())
+@example("Answer: A" + " heart" * LONG, "ABCD", ("heart " * 40,))
+@example("I choose A heart " * (LONG // 16), "ABCD", ("heart",))
+def test_choices(text: str, letters: str, options: tuple[str, ...]) -> None:
+    found = always("answers: choice", extract_choice, text, letters, options)
     assert found is None or (len(found) == 1 and found in letters)
 
 
