@@ -19,6 +19,7 @@ from unisd_core.evaluation.held_out import HeldOutSet
 from unisd_core.evaluation.outcomes import score_outcomes, write_outcomes
 from unisd_core.models.completion_cache import CompletionText
 from unisd_core.reporting.run_dir import RunDir
+from unisd_core.tasks.splits import asked_in_training
 from unisd_core.views.builder import needs_teacher
 from unisd_core.views.prompt_table import PromptTable
 
@@ -44,6 +45,12 @@ def announce(setup: RunSetup, prompts: PromptTable, test_sets: list[HeldOutSet])
             "texts for the views: " + ", ".join(f"{n} {key}" for key, n in prompts.counts.items())
         )
     for test_set in test_sets:
+        known = asked_in_training(test_set.rows, setup.rows.train)
+        if known:
+            report(
+                f"{test_set.name}: {known} of {len(test_set.rows)} rows ask a question that "
+                "training rows ask, too"
+            )
         if test_set.left_out:
             report(
                 f"{test_set.name}: {test_set.left_out} rows over model.max_prompt_length left out"

@@ -138,7 +138,11 @@ class CustomRows(Task):
             for index, row in enumerate(rows)
         ]
         self._rows[split] = [
-            dataclasses.replace(row, details=checked.details)
+            dataclasses.replace(
+                row,
+                details=checked.details,
+                question=checked.question if row.question == row.prompt else row.question,
+            )
             for row, checked in zip(rows, self.checked(records), strict=True)
         ]
         self.check_references(self._rows[split])
@@ -182,6 +186,7 @@ class CustomRows(Task):
             hint=record.optional_text("hint"),
             category=record.optional_text("category"),
             uid=record.optional_text("uid"),
+            question=self._metric.question(record),
             details=self._metric.details(record, answer or reference),
         )
 

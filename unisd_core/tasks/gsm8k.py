@@ -78,4 +78,5 @@ def _row(uid: str, record: Record) -> Row:
         reference=f"{reasoning.strip()}\n#### {final.strip()}".lstrip(),
         details={"question": question, "number": number},
         retrieval_text=question,
+        question=question,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
@@ -36,6 +37,9 @@ class Row:
     """Name that is stable across runs and machines; by default a digest of both texts."""
     retrieval_text: str = ""
     """By which similar rows are found; by default the prompt."""
+    question: str = ""
+    """What is asked, whatever the order of its options; by default the prompt. Rows that ask the
+    same (``question_key``) are no examples for each other and stay in one part of a split."""
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -44,6 +48,15 @@ class Row:
             object.__setattr__(self, "uid", hashlib.sha256(texts).hexdigest()[:16])
         if not self.retrieval_text:
             object.__setattr__(self, "retrieval_text", self.prompt)
+        if not self.question:
+            object.__setattr__(self, "question", self.prompt)
+
+
+def question_key(row: Row) -> str:
+    """``row.question`` without case, spacing and ways to write one character (NFC): rows with equal
+    keys ask the same."""
+    folded = unicodedata.normalize("NFC", row.question).casefold()
+    return " ".join(unicodedata.normalize("NFC", folded).split())
 
 
 @dataclass(frozen=True)

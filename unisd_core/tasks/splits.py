@@ -9,7 +9,7 @@ from typing import NamedTuple
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config
 from unisd_core.tasks.base import Task
-from unisd_core.tasks.row import Row
+from unisd_core.tasks.row import Row, question_key
 
 
 class TrainingRows(NamedTuple):
@@ -21,9 +21,10 @@ class TrainingRows(NamedTuple):
 
 
 def split_training(task: Task, config: Config) -> TrainingRows:
-    """Set evaluation.validation_rows rows aside, the same for every seed of a run.
+    """Set evaluation.validation_rows rows aside, the same for every seed of a run; see
+    ``set_aside``.
 
-    Raises UserError when no training row is left.
+    Raises UserError when no training row is left, or none could be set aside.
     """
     rows = task.rows("train")
     count = config.evaluation.validation_rows if config.evaluation.eval_steps else 0
@@ -34,18 +35,37 @@ def split_training(task: Task, config: Config) -> TrainingRows:
             if rows
             else f"task {task.name}: the training split is empty"
         )
-    return TrainingRows(*set_aside(rows, count, "validation/"))
+    train, validation = set_aside(rows, count, "validation/")
+    if count and not validation:
+        raise UserError(
+            f"task {task.name}: every question is asked by more rows than "
+            f"evaluation.validation_rows={count}; raise it"
+        )
+    return TrainingRows(train, validation)
 
 
 def set_aside(rows: Sequence[Row], count: int, purpose: str) -> tuple[list[Row], list[Row]]:
     """``rows`` without ``count`` of them, and these, each part in its order.
 
-    The same rows whatever their order, and nearly the same when some are added; other ones for
-    another ``purpose``.
+    Rows that ask one question stay together: one with more rows than there is room for is passed
+    over, so that fewer rows may be set aside, but never more. The same rows whatever their order,
+    and nearly the same when some are added; other ones for another ``purpose``.
     """
 
     def lot(row: Row) -> str:
         return hashlib.sha256(f"{purpose}{row.uid}".encode("utf-8", "surrogatepass")).hexdigest()
 
-    aside = {row.uid for row in sorted(rows, key=lot)[:count]}
+    questions: dict[str, set[str]] = {}
+    for row in sorted(rows, key=lot):
+        questions.setdefault(question_key(row), set()).add(row.uid)
+    aside: set[str] = set()
+    for uids in questions.values():
+        if len(aside) + len(uids) <= count:
+            aside |= uids
     return [row for row in rows if row.uid not in aside], [row for row in rows if row.uid in aside]
+
+
+def asked_in_training(rows: Sequence[Row], train: Sequence[Row]) -> int:
+    """How many of ``rows`` ask a question that rows of ``train`` ask, too."""
+    asked = set(map(question_key, train))
+    return sum(question_key(row) in asked for row in rows)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from unisd_core.common.errors import UserError
 from unisd_core.tasks.base import Task
-from unisd_core.tasks.row import Row
+from unisd_core.tasks.row import Row, question_key
 
 _COMMON_SHARE = 0.05
 _COMMON_ROWS = 5
@@ -16,11 +16,10 @@ _COMMON_ROWS = 5
 class ExamplePool:
     """Rows as possible examples, with the rule that keeps a row's own answer out of its contexts.
 
-    An example may not ask the same question (compared without case and spacing), nor
-    contain the row's answer (``Task.secret``). The second rule is waived for answers that many
-    rows share (at least 5 rows and 5 % of them): where the answer is "Answer: B", examples
-    without it would be impossible to read as neutral, for the answer is then the one that never
-    occurs.
+    An example may not ask the same question (``question_key``), nor contain the row's answer
+    (``Task.secret``). The second rule is waived for answers that many rows share (at least 5 rows
+    and 5 % of them): where the answer is "Answer: B", examples without it would be impossible to
+    read as neutral, for the answer is then the one that never occurs.
     """
 
     def __init__(self, rows: Sequence[Row], task: Task) -> None:
@@ -28,14 +27,14 @@ class ExamplePool:
         """Ordered by uid, so that no result depends on the order in which rows were given."""
         self.index = {row.uid: number for number, row in enumerate(self.rows)}
         self.demonstrations = [task.demonstration(row) for row in self.rows]
-        self._questions = [_folded(row.prompt) for row in self.rows]
+        self._questions = [question_key(row) for row in self.rows]
         self._secrets = [task.secret(row).strip() for row in self.rows]
         counted = Counter(self._secrets)
         threshold = max(_COMMON_ROWS, _COMMON_SHARE * len(self.rows))
         self._common = {text for text, count in counted.items() if count >= threshold or not text}
 
     def question(self, row: Row) -> str:
-        """What ``row`` asks, without case and spacing: equal texts are the same question."""
+        """The ``question_key`` of ``row``."""
         return self._questions[self.index[row.uid]]
 
     def gives_away(self, row: Row, text: str) -> bool:

@@ -112,6 +112,15 @@ def test_too_few_rows_are_an_error_that_names_the_setting() -> None:
         split_training(Rows(4), config())
 
 
+def test_one_question_for_all_rows_is_an_error_that_names_the_setting() -> None:
+    class Same(Rows):
+        def rows(self, split: str) -> list[Row]:
+            return [toy_row(str(n), "question", f"gold{n}") for n in range(self.count)]
+
+    with pytest.raises(UserError, match=r"asked by more rows.*evaluation\.validation_rows=4"):
+        split_training(Same(9), config())
+
+
 @pytest.mark.parametrize(
     "evaluation", [{"eval_steps": 5}, {"eval_steps": 0, "early_stopping_patience": 1}]
 )

@@ -79,6 +79,7 @@ class CodeTask(Task):
                 "code": problem.reference,
             },
             retrieval_text=problem.text,
+            question=problem.text,
         )
 
     def wrong_reference(self, row: Row, rng: random.Random) -> Row | None:

@@ -19,6 +19,10 @@ class Metric(ABC):
         """``Row.details`` for a record. ``wanted`` is its ``answer`` or, without one, its
         ``reference``. Raises UserError naming the row where it holds nothing to compare with."""
 
+    def question(self, record: Record) -> str:
+        """``Row.question`` for a record."""
+        return record.text("prompt")
+
     @abstractmethod
     def score(self, details: Mapping[str, Any], completion: str) -> AnswerScore:
         """Compare what ``completion`` says with the row of ``details``; never raises on model

@@ -44,6 +44,11 @@ class CustomTask(CustomRows):
                 f"{self._settings.train}; lower it or give custom.test"
             )
         train, test = set_aside(rows, count, "")
+        if not test:
+            raise UserError(
+                f"custom.test_rows: every question in {self._settings.train} is asked by more than "
+                f"{count} rows; raise it or give custom.test"
+            )
         return {"train": train, "test": test}
 
     def _read(self, split: str, path: str | None) -> list[Row]:

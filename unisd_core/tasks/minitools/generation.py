@@ -113,6 +113,7 @@ def _row(uid: str, calls: list[Call], request: str, shown: list[Tool]) -> Row:
             "tools": [t.name for t in shown],
         },
         retrieval_text=request,
+        question=request,
         hint=describe(calls),
         category=DOMAIN_OF[calls[0].action],
     )

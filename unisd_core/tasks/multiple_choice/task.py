@@ -20,6 +20,7 @@ from unisd_core.tasks.multiple_choice.data import (
     last_sentences,
     read_questions,
 )
+from unisd_core.tasks.multiple_choice.listing import whole_question
 from unisd_core.tasks.reading.choices import extract_choice
 from unisd_core.tasks.row import AnswerScore, NegativeRequest, Row
 
@@ -79,6 +80,7 @@ class MultipleChoice(Task):
                 "options": options,
             },
             retrieval_text="\n".join([question.text, *options]),
+            question=whole_question(question.text, options),
             hint=question.reasoning,
             category=question.subject,
         )
@@ -166,7 +168,8 @@ class MultipleChoice(Task):
 
     def score(self, row: Row, completion: str) -> AnswerScore:
         """Whether the extracted letter is the right one; see ``extract_choice``."""
-        letter = extract_choice(completion, LETTERS[: len(row.details["options"])])
+        options = row.details["options"]
+        letter = extract_choice(completion, LETTERS[: len(options)], options)
         return AnswerScore(
             correct=letter is not None and letter in row.details["accepted"],
             extracted=letter is not None,

@@ -118,6 +118,7 @@ def _row(split: str, example: Example) -> Row:
             "calls": [{"action": c.action, "arguments": dict(c.arguments)} for c in example.calls],
         },
         retrieval_text=example.question,
+        question=f"{example.api}\n{example.question}",
         hint=thought,
         category=example.api,
     )

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unisd_core.tasks.custom.rows import task_of
+from unisd_core.common.errors import UserError
 from unisd_core.tasks.base import Task
 from unisd_core.tasks.custom.json_call import JsonCall
 from unisd_core.tasks.custom.metrics import Choice, ExactMatch, Metric, Numeric
@@ -60,6 +61,36 @@ def test_exact_match_compares_the_last_line_with_an_answer(tmp_path: Path) -> No
     assert wrong_golds(task, row) == {"It is warm.\nAnswer: Rome"}
 
 
+def test_exact_match_reads_what_follows_a_thought(tmp_path: Path) -> None:
+    task, (whole, line) = task_of(
+        tmp_path,
+        "exact_match",
+        {"prompt": "1", "reference": "<think>North?</think>\nOslo"},
+        {"prompt": "2", "reference": "It is cold.\nAnswer: Oslo", "answer": "Oslo"},
+    )
+    texts = [
+        "Oslo", "<think>Rome</think>Oslo", "Rome</think>\n\nOslo", "[THINK]Rome[/THINK] Oslo",
+        "<think>Oslo</think>Rome", "<think>Oslo", "<think>So\nOslo", "Oslo<think>", "</think>",
+    ]  # fmt: skip
+    for row in (whole, line):
+        assert outcomes(task, row, texts) == [True] * 4 + [False] * 5
+    assert not task.parseable(whole, "<think>Oslo")
+    for thought in ("<think>Oslo", "<think>Oslo</think>"):
+        with pytest.raises(UserError, match=r"train\.jsonl:1: the answer holds no text but a thou"):
+            task_of(tmp_path, "exact_match", {"prompt": "1", "reference": thought})
+
+
+def test_the_answer_of_a_row_that_asks_the_same_is_not_taken_for_wrong(tmp_path: Path) -> None:
+    task, (row, *_) = task_of(
+        tmp_path,
+        "exact_match",
+        {"prompt": "A town in Norway?", "reference": "Oslo"},
+        {"prompt": "a  town in norway?", "reference": "Bergen"},
+        {"prompt": "A town in Italy?", "reference": "Rome"},
+    )
+    assert wrong_golds(task, row) == {"Rome"}
+
+
 def test_no_other_reference_that_is_wrong(tmp_path: Path) -> None:
     rows = [{"prompt": str(n), "reference": "yes"} for n in range(3)]
     task, (row, *_) = task_of(tmp_path, "exact_match", *rows)
@@ -81,6 +112,27 @@ def test_choices_come_from_their_column_or_from_the_prompt(tmp_path: Path) -> No
     assert not task.parseable(column, "Answer: C")
     assert wrong_golds(task, listed) == {f"It is B.\nAnswer: {x}" for x in "ACD"}
     assert wrong_golds(task, column) == {"Answer: B"}
+
+
+def test_texts_of_the_choices_tell_the_letter_from_the_article(tmp_path: Path) -> None:
+    task, rows = task_of(
+        tmp_path,
+        "choice",
+        {"prompt": "Pumps?", "reference": "Answer: A heart", "choices": ["heart", "lens"]},
+        {"prompt": "Bends?\nA. heart\nB. lens", "reference": "A lens bends, so B."},
+    )
+    for row in rows:
+        assert task.score(row, "Answer: A heart").extracted
+        assert not task.score(row, "Answer: A lens").extracted
+    assert wrong_golds(task, rows[0]) == {"Answer: B heart"}
+    assert wrong_golds(task, rows[1]) == {"A lens bends, so A."}
+
+
+def test_a_wrong_letter_replaces_the_letter_not_the_article(tmp_path: Path) -> None:
+    reference = "Answer: A\n\nExplanation: A heart pumps."
+    row = {"prompt": "Pumps?", "reference": reference, "choices": ["heart", "lens"]}
+    task, (only,) = task_of(tmp_path, "choice", row)
+    assert wrong_golds(task, only) == {"Answer: B\n\nExplanation: A heart pumps."}
 
 
 def test_numbers_are_compared_by_value(tmp_path: Path) -> None:
@@ -245,7 +297,7 @@ def test_programs_are_run_with_their_tests(tmp_path: Path) -> None:
     ("metric", "answer"),
     [
         (ExactMatch(), {"text": "x", "last_line": True}),
-        (Choice(), {"letter": "A", "letters": "ABC"}),
+        (Choice(), {"letter": "A", "letters": "ABC", "options": ["heart", "lens", "home"]}),
         (Numeric(), {"number": 1.0}),
         (JsonCall(), {"calls": [["f", {"a": [1, {"b": None}]}]]}),
     ],

@@ -83,6 +83,18 @@ def test_score_follows_the_shuffled_letter(tmp_path: Path) -> None:
         assert not task.score(row, "Answer: E").correct
 
 
+def test_texts_of_the_options_tell_the_letter_from_the_article(tmp_path: Path) -> None:
+    options = ["planet", "lens", "moon", "sun"]
+    rows = rows_of(tmp_path, "cos_e", *[planet(id=str(i), choices=options) for i in range(8)])
+    task = load_task("cos_e", str(tmp_path), 0)
+    for row in rows:
+        first, second = row.details["options"][:2]
+        assert task.score(row, f"Answer: A {first}").correct == (row.details["letter"] == "A")
+        assert task.score(row, f"Answer: A {first}").extracted
+        assert not task.score(row, f"Answer: A {second}").extracted
+        assert not task.score(row, f"<think>Answer: {row.details['letter']}").extracted
+
+
 def test_an_option_listed_twice_is_right_under_both_letters(tmp_path: Path) -> None:
     (row,) = rows_of(tmp_path, "cos_e", planet(choices=["Mars", "Jupiter", "Jupiter ", "Earth"]))
     task = load_task("cos_e", str(tmp_path), 0)
