@@ -17,7 +17,8 @@ class CustomConfig(Section):
     test: str | None = None
     """File with the test rows; None sets test_rows of the training rows aside."""
     test_rows: int = Field(100, ge=1)
-    """Rows set aside where there is no test file: those whose uids come first by digest."""
+    """Rows set aside where there is no test file: those whose uids come first by digest.
+    Rows that ask the same question stay together."""
     metric: Literal["exact_match", "choice", "numeric", "json_call", "python_tests"] = "exact_match"
     """How an answer is compared with the row's."""
     max_completion_length: int = Field(256, ge=1)

@@ -136,7 +136,7 @@ class EvaluationConfig(Section):
     """Optimizer steps between two evaluations on validation rows during training; 0: none.
     A multiple of training.save_steps."""
     validation_rows: int = Field(32, ge=1)
-    """Training rows set aside for eval_steps."""
+    """Training rows set aside for eval_steps; rows that ask the same question stay together."""
     early_stopping_patience: int = Field(0, ge=0)
     """Evaluations in a row without a better accuracy after which training ends; 0: never."""
     select: Literal["last", "best"] = "last"

@@ -21,7 +21,7 @@ from unisd_core.tasks.row import Row
 
 PARTS: Mapping[str, Callable[[Row], Any]] = {
     "uid": lambda row: row.uid,
-    "prompt": lambda row: (row.prompt, row.retrieval_text),
+    "prompt": lambda row: (row.prompt, row.retrieval_text, row.question),
     "reference": lambda row: (row.reference, row.hint),
     "answer": lambda row: (row.answer, row.choices, row.tests, row.details, row.category),
 }

@@ -9,6 +9,8 @@ import pytest
 
 from unisd_core.tasks.reading.choices import extract_choice
 from unisd_core.tasks.registry import load_task
+from unisd_core.tasks.row import question_key
+from unisd_core.tasks.splits import asked_in_training
 
 BESIDE = Path(__file__).resolve().parents[4] / "shared" / "data"
 DATA_DIR = os.environ.get("UNISD_DATA_DIR") or (str(BESIDE) if BESIDE.is_dir() else "")
@@ -56,6 +58,19 @@ def test_gold_fits_the_decoding_limit(smollm2_tokenizer: Any, name: str, split: 
     lengths = [len(ids) for ids in smollm2_tokenizer(golds).input_ids]
     # One more token ends the turn.
     assert max(lengths) + 1 <= task.max_completion_length
+
+
+TWICE = {"scienceqa": (2, 0, 0), "cos_e": (0, 0, 0), "arc_easy": (0, 0, 0), "mbpp": (0, 1, 1)}
+"""Rows that repeat a question, in training and test split, and test rows whose question is trained
+on: the table in docs/evaluation.md."""
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_questions_occur_twice_as_often_as_the_docs_say(name: str) -> None:
+    task = load_task(name, DATA_DIR, 0)
+    train, test = task.rows("train"), task.rows(task.test_splits[0])
+    repeated = [len(rows) - len(set(map(question_key, rows))) for rows in (train, test)]
+    assert (*repeated, asked_in_training(test, train)) == TWICE[name]
 
 
 GPQA = {"main": 448, "diamond": 198, "extended": 546}
