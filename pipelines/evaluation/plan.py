@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,8 +120,18 @@ class EvaluationPlan:
         ]
         report(
             f"lm_eval --include_path {folder} --tasks {','.join(names)} --apply_chat_template "
-            f"--model hf --model_args pretrained={self.model.folder}"
+            f"--model hf --model_args {self._harness_arguments()}"
         )
+
+    def _harness_arguments(self) -> str:
+        """The model as lm-evaluation-harness is told it, with the options of its chat template."""
+        options = self.model.chat.options
+        if not options:
+            return f"pretrained={self.model.folder}"
+        arguments = {"pretrained": str(self.model.folder), "chat_template_args": options}
+        # The harness drops the options where this one is not given by itself.
+        arguments["enable_thinking"] = options.get("enable_thinking", False)
+        return f"'{json.dumps(arguments)}'"
 
     @property
     def weights(self) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import unicodedata
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from unisd_core.common.errors import UserError
 from unisd_core.common.thoughts import closing_tag, has_tag, is_tag, leading_thought, opening_tag
@@ -131,6 +131,11 @@ class Chat:
         return self._opened + str(
             self._tokenizer.decode(ids, skip_special_tokens=self._hidden is None)
         )
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The options that the chat template is given."""
+        return self._template.options
 
     @property
     def _thinks(self) -> bool:
