@@ -44,7 +44,8 @@ Student.weights(self) -> dict[str, Tensor]
 Task()
 Task.demonstration(self, row: Row) -> str
 Task.from_rows(rows: Iterable[Row], metric: str = 'exact_match', *, test: Iterable[Row] = (),
-    name: str = 'rows', max_completion_length: int = 256) -> Task
+    name: str = 'rows', max_completion_length: int = 256, contradictions: str = 'refuse') ->
+    Task
 Task.rows(self, split: str) -> list[Row]
 Task.score(self, row: Row, completion: str) -> AnswerScore
 Task.wrong_reference(self, row: Row, rng: random.Random) -> Row | None

@@ -21,6 +21,9 @@ class CustomConfig(Section):
     Rows that ask the same question stay together."""
     metric: Literal["exact_match", "choice", "numeric", "json_call", "python_tests"] = "exact_match"
     """How an answer is compared with the row's."""
+    contradictions: Literal["refuse", "keep"] = "refuse"
+    """Rows of one prompt with other references, and rows of one uid that differ: end the run by
+    naming them, or are all kept. Exact copies of a row count once in any case."""
     max_completion_length: int = Field(256, ge=1)
     """Decoding limit; it should fit every reference."""
 

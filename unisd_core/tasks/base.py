@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from unisd_core.common.errors import UserError
+from unisd_core.common.user_text import WrittenFloat
+from unisd_core.tasks.custom.lettering import lettered
 from unisd_core.tasks.custom.metrics import METRICS
+from unisd_core.tasks.custom.repeats import warn_of_shared, without_repeats
 from unisd_core.tasks.data import Record
 from unisd_core.tasks.row import AnswerScore, NegativeRequest, Row
 
@@ -41,19 +44,23 @@ class Task(ABC):
         test: Iterable[Row] = (),
         name: str = "rows",
         max_completion_length: int = 256,
+        contradictions: str = "refuse",
     ) -> Task:
         """A task over rows in memory, with the metrics and the checks of ``task=custom``.
 
         ``metric`` is one of ``custom.metric``: exact_match, choice, numeric, json_call or
-        python_tests. Raises UserError naming the row, as ``rows[3]`` or ``test[3]``, where one is
-        malformed, occurs twice or has a reference that the metric does not score as right.
+        python_tests. Exact copies of a row are left out, and their number is logged. Raises
+        UserError naming the row, as ``rows[3]`` or ``test[3]``, where one is malformed, contradicts
+        another (unless ``contradictions`` is "keep"; see ``custom.contradictions``) or has a
+        reference that the metric does not score as right.
         """
-        task = CustomRows(metric)
+        task = CustomRows(metric, contradictions)
         task.name, task.max_completion_length = name, max_completion_length
         task.hold("train", "rows", list(rows))
         test = list(test)
         task.hold("test", "test", test)
         task.test_splits = ("test",) if test else ()
+        task.warn_of_shared("test")
         return task
 
     def check_split(self, split: str) -> None:
@@ -117,14 +124,19 @@ class CustomRows(Task):
 
     metric_setting = "metric"
     """What messages call the choice of the metric."""
+    keep_setting = "contradictions='keep'"
+    """How messages say that contradicting rows are to be kept."""
 
-    def __init__(self, metric: str) -> None:
+    def __init__(self, metric: str, contradictions: str = "refuse") -> None:
         if metric not in METRICS:
             raise UserError(f"metric: unknown name {metric!r}; choose one of {', '.join(METRICS)}")
+        if contradictions not in ("refuse", "keep"):
+            raise UserError(f"contradictions: must be refuse or keep, found {contradictions!r}")
         self._metric_name, self._metric = metric, METRICS[metric]()
+        self._keeps = contradictions == "keep"
         self._rows: dict[str, list[Row]] = {}
-        self._places: dict[str, str] = {}
-        """Where each row stands, by uid."""
+        self._places: dict[tuple[str, str, str], str] = {}
+        """Where each row stands, by its uid and texts."""
 
     def rows(self, split: str) -> list[Row]:
         """Rows of "train" or "test" in the order given; see Task.rows."""
@@ -134,35 +146,37 @@ class CustomRows(Task):
     def hold(self, split: str, place: str, rows: Sequence[Row]) -> None:
         """Make ``rows`` those of ``split``; see ``Task.from_rows``."""
         records = [
-            Record({**vars(row), "choices": list(row.choices) or None}, index, f"{place}[{index}]")
+            Record({**vars(row), "choices": _listed(row.choices)}, index, f"{place}[{index}]")
             for index, row in enumerate(rows)
         ]
-        self._rows[split] = [
+        # What the metric does not read stays as the caller gave it.
+        read = [
             dataclasses.replace(
-                row,
-                details=checked.details,
-                question=checked.question if row.question == row.prompt else row.question,
+                found,
+                tests=row.tests,
+                retrieval_text=row.retrieval_text,
+                question=found.question if row.question == row.prompt else row.question,
             )
-            for row, checked in zip(rows, self.checked(records), strict=True)
+            for row, found in zip(rows, map(self.row, records), strict=True)
         ]
+        self._rows[split] = self._distinct(read, records)
         self.check_references(self._rows[split])
 
-    def checked(self, records: Iterable[Record]) -> list[Row]:
-        """The rows of ``records``, their references not yet scored. Raises UserError naming the
-        place of one that is malformed or occurs twice."""
-        rows: list[Row] = []
-        places: dict[str, str] = {}
-        for record in records:
-            row = self.row(record)
-            if row.uid in places:
-                raise UserError(
-                    f"{record.place}: the same uid, or prompt and reference, as "
-                    f"{places[row.uid]}; remove one of the rows"
-                )
-            places[row.uid] = record.place
-            rows.append(row)
-        self._places |= places
-        return rows
+    def checked(self, records: Sequence[Record]) -> list[Row]:
+        """The rows of ``records`` without copies, their references not yet scored. Raises UserError
+        naming the place of one that is malformed, or all that contradict each other."""
+        return self._distinct([self.row(record) for record in records], records)
+
+    def _distinct(self, rows: Sequence[Row], records: Sequence[Record]) -> list[Row]:
+        places = [record.place for record in records]
+        kept, places = without_repeats(rows, places, self._keeps, self.keep_setting)
+        self._places |= zip(map(_key, kept), places, strict=True)
+        return kept
+
+    def warn_of_shared(self, setting: str) -> None:
+        """Log how many test rows are training rows too, once both are there."""
+        if self._rows.keys() >= {"train", "test"}:
+            warn_of_shared(self._rows["train"], self._rows["test"], setting)
 
     def check_references(self, rows: Sequence[Row]) -> None:
         """Raise UserError naming the place of the first of ``rows``, all of them from ``checked``,
@@ -171,21 +185,29 @@ class CustomRows(Task):
         for row, score in zip(rows, scores, strict=True):
             if not score.correct:
                 raise UserError(
-                    f"{self._places[row.uid]}: {self.metric_setting}={self._metric_name} does not "
-                    "score the reference as right; fix the row or choose another metric"
+                    f"{self._places[_key(row)]}: {self.metric_setting}={self._metric_name} does "
+                    "not score the reference as right; fix the row or choose another metric"
                 )
 
     def row(self, record: Record) -> Row:
         """The row of one record; UserError naming its place where it is none."""
-        prompt, reference = record.text("prompt"), record.text("reference")
-        answer = record.optional_text("answer")
+        if self._metric_name == "choice":
+            record = lettered(record)
+        elif self._metric_name == "numeric":
+            record = _whole(record)
+        prompt, reference = record.text("prompt"), record.text_or_number("reference")
+        answer = record.optional_text_or_number("answer")
+        # Metrics read what the row says, not how the file holds it.
+        record = record.plus(reference=reference, answer=answer or None)
+        choices = record.fields.get("choices") if self._metric_name == "choice" else None
         return Row(
             prompt,
             reference,
             answer=answer,
+            choices=tuple(choices or ()),
             hint=record.optional_text("hint"),
-            category=record.optional_text("category"),
-            uid=record.optional_text("uid"),
+            category=record.optional_text_or_number("category"),
+            uid=record.optional_text_or_number("uid"),
             question=self._metric.question(record),
             details=self._metric.details(record, answer or reference),
         )
@@ -208,3 +230,27 @@ class CustomRows(Task):
     def parseable(self, row: Row, completion: str) -> bool:
         """Whether an answer can be read from ``completion``, right or wrong."""
         return self._metric.parseable(row.details, completion)
+
+
+def _key(row: Row) -> tuple[str, str, str]:
+    return row.uid, row.prompt, row.reference
+
+
+def _listed(choices: object) -> object:
+    """``choices`` of a row as files hold them; a text or a mapping is no sequence of options."""
+    if isinstance(choices, str | Mapping) or not isinstance(choices, Iterable):
+        return choices
+    return list(choices) or None
+
+
+def _whole(record: Record) -> Record:
+    """``record`` with a whole binary float as its integer: by value they are the same."""
+    return record.plus(
+        **{
+            key: int(value)
+            for key in ("reference", "answer")
+            if isinstance(value := record.fields.get(key), float)
+            and not isinstance(value, WrittenFloat)
+            and value.is_integer()
+        }
+    )

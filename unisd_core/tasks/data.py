@@ -9,12 +9,16 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 from unisd_core.common.errors import UserError, reason, shorten
+from unisd_core.common.user_text import MARK, WrittenFloat, decoded, parse_json
 
 
 @dataclass(frozen=True)
@@ -27,20 +31,34 @@ class Record:
 
     def text(self, key: str) -> str:
         """Field ``key`` as a string that is not blank; UserError otherwise."""
-        value = self.fields.get(key)
-        if not isinstance(value, str) or not value.strip():
-            raise UserError(f"{self.place}: field {key!r} must be text, {_found(self.fields, key)}")
-        return value
+        return self._text(key, self.fields.get(key), "text")
+
+    def text_or_number(self, key: str) -> str:
+        """``text``, also of a number that can be written in one way only; see ``number_text``."""
+        return self._text(key, plain(self.fields.get(key)), "text")
 
     def optional_text(self, key: str) -> str:
-        """Field ``key`` as a string, "" when absent or null; UserError for another type."""
-        value = self.fields.get(key)
-        if value is None:
-            return ""
-        if not isinstance(value, str):
+        """Field ``key`` as a string, "" when absent, null or blank; UserError for another type."""
+        return self._optional(key, self.fields.get(key))
+
+    def optional_text_or_number(self, key: str) -> str:
+        """``optional_text``, also of a number; see ``number_text``."""
+        return self._optional(key, plain(self.fields.get(key)))
+
+    def _optional(self, key: str, value: object) -> str:
+        blank = value is None or (isinstance(value, str) and not value.strip())
+        return "" if blank else self._text(key, value, "text or null")
+
+    def _text(self, key: str, value: object, wanted: str) -> str:
+        if not isinstance(value, str) or not value.strip():
+            raise UserError(f"{self.place}: field {key!r} must be {wanted}, {self.found(key)}")
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
             raise UserError(
-                f"{self.place}: field {key!r} must be text or null, {_found(self.fields, key)}"
-            )
+                f"{self.place}: field {key!r} holds half of a surrogate pair, which is no "
+                "character; remove it"
+            ) from None
         return value
 
     def texts(self, key: str) -> list[str]:
@@ -48,17 +66,20 @@ class Record:
         value = self.fields.get(key)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise UserError(
-                f"{self.place}: field {key!r} must be a list of texts, {_found(self.fields, key)}"
+                f"{self.place}: field {key!r} must be a list of texts, {self.found(key)}"
             )
         return value
 
     def integer(self, key: str, low: int, high: int) -> int:
-        """Field ``key`` as an integer in [low, high]; UserError otherwise."""
+        """Field ``key`` as an integer in [low, high], which may come as a whole float: pandas makes
+        floats of integers with gaps. UserError otherwise."""
         value = self.fields.get(key)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise UserError(
                 f"{self.place}: field {key!r} must be an integer from {low} to {high}, "
-                f"{_found(self.fields, key)}"
+                f"{self.found(key)}"
             )
         return value
 
@@ -66,27 +87,76 @@ class Record:
         """Field ``key`` as an integer in [low, high] or None when absent or null."""
         return None if self.fields.get(key) is None else self.integer(key, low, high)
 
+    def found(self, key: str) -> str:
+        """What field ``key`` holds, or which fields there are, for a message."""
+        if key in self.fields:
+            return f"found {shorten(repr(self.fields[key]), 40)}"
+        names = ", ".join(repr(shorten(str(name), 30)) for name in [*self.fields][:12])
+        return f"but it is missing; the row has {names or 'no field'}"
+
     def plus(self, **fields: object) -> Record:
         """The record with ``fields`` added or replaced."""
         return dataclasses.replace(self, fields={**self.fields, **fields})
 
 
-def _found(fields: dict[str, Any], key: str) -> str:
-    if key not in fields:
-        return "but it is missing"
-    return f"found {shorten(repr(fields[key]), 40)}"
+def number_text(value: object) -> str | None:
+    """The one way to write ``value``; None where it is no number or there are several.
+
+    An integer is its digits and a JSON number is as it was written. A binary float of Parquet or
+    Python that is whole may have been 42 or 42.0, and a truth value true or True: None.
+    """
+    match value:
+        case bool():
+            return None
+        case Integral() if abs(int(value)) < 10**300:
+            return str(value)
+        case WrittenFloat() if math.isfinite(value):
+            return value.written
+        case float() if math.isfinite(value) and not value.is_integer():
+            return repr(float(value))
+        case Decimal() if value.is_finite():
+            return format(value, "f")
+    return None
+
+
+def plain(value: object) -> object:
+    """A number as its text, and anything else as it is; see ``number_text``."""
+    return value if (text := number_text(value)) is None else text
 
 
 def check_unique(records: Sequence[Record], ids: Sequence[str]) -> None:
-    """Raise UserError naming both rows where two records have the same id, each given as it is to
-    be shown (``id 'q7'``)."""
-    places: dict[str, str] = {}
+    """Raise UserError naming the rows where records have the same id, each given as it is to be
+    shown (``id 'q7'``)."""
+    groups: dict[str, list[str]] = {}
     for record, name in zip(records, ids, strict=True):
-        if name in places:
-            raise UserError(
-                f"{record.place}: {name} is already used at {places[name]}; make ids unique"
-            )
-        places[name] = record.place
+        groups.setdefault(name, []).append(record.place)
+    clashes = [
+        (places, f"{shorten(name, 80)} is already used at")
+        for name, places in groups.items()
+        if len(places) > 1
+    ]
+    if clashes:
+        raise UserError(f"{named_groups(clashes)}; make ids unique")
+
+
+GROUPS_NAMED = 10
+PLACES_NAMED = 5
+
+
+def named_groups(groups: Sequence[tuple[Sequence[str], str]]) -> str:
+    """Rows that clash, as one line of bounded length: the places of each group, and how its later
+    ones stand to the first (``rows.jsonl:2, :7: id 'q7' is already used at rows.jsonl:1``)."""
+    named = [f"{_places(later)}: {how} {first}" for (first, *later), how in groups[:GROUPS_NAMED]]
+    more = len(groups) - len(named)
+    return "; ".join(named) + (f"; and {more} more" if more else "")
+
+
+def _places(places: Sequence[str]) -> str:
+    """``places`` of one file, whose name is written once."""
+    file = places[0].rpartition(":")[0]
+    named = [places[0], *(place.removeprefix(file) for place in places[1:PLACES_NAMED])]
+    more = len(places) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
 
 
 @dataclass(frozen=True)
@@ -112,7 +182,7 @@ def read_jsonl(path: Path) -> list[Record]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
+        if not line.removeprefix(MARK).strip():
             continue
         records.append(parse_line(line, len(records), f"{path}:{number}"))
     if not records:
@@ -122,13 +192,17 @@ def read_jsonl(path: Path) -> list[Record]:
 
 def parse_line(line: bytes, index: int, place: str) -> Record:
     """One line of JSONL; UserError naming ``place`` where it is no JSON object in UTF-8."""
+    if b"\0" in line:
+        raise UserError(f"{place}: holds NUL bytes, as UTF-16 does; save the file as UTF-8")
     try:
-        fields = json.loads(line.decode("utf-8"))
+        text = decoded(line)
+    except ValueError as error:
+        raise UserError(f"{place}: {error}") from None
+    try:
+        fields = parse_json(text)
         if b"\\u" in line:
             # Half of a surrogate pair is legal JSON, but neither a tokenizer nor Arrow take it.
             json.dumps(fields, ensure_ascii=False).encode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{place}: not UTF-8 ({error.reason})") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{place}: malformed JSON ({error})") from error
     if not isinstance(fields, dict):

@@ -67,7 +67,7 @@ def test_programs_are_scored_by_the_tests_of_their_row() -> None:
         ("exact_match", {"prompt": " "}, r"rows\[1\]: field 'prompt' must be text, found ' '"),
         ("exact_match", {"prompt": 3}, r"rows\[1\]: field 'prompt' must be text, found 3"),
         ("exact_match", {"reference": ""}, r"rows\[1\]: field 'reference' must be text"),
-        ("exact_match", {"uid": "q0"}, r"rows\[1\]: the same uid, .* as rows\[0\]"),
+        ("exact_match", {"uid": "q0"}, r"rows\[1\]: other content under the uid of rows\[0\]"),
         ("exact_match", {"answer": "other"}, r"rows\[1\]: metric=exact_match does not score"),
         ("numeric", {"reference": "many"}, r"rows\[1\]: no number can be read"),
         ("choice", {"reference": "C", "choices": ["a", "b"]}, r"rows\[1\]: .*has 2 texts"),

@@ -118,7 +118,7 @@ def _humaneval(record: Record) -> Problem:
         record, "canonical_solution", stub + _unix(record.text("canonical_solution"))
     )
     return Problem(
-        key=record.text("task_id"),
+        key=record.text_or_number("task_id"),
         text=stub,
         function=function,
         signature="",

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unisd_core.common.errors import UserError, reason
+from unisd_core.common.errors import UserError, reason, shorten
 from unisd_core.tasks.data import Record, read_jsonl
+
+logger = logging.getLogger(__name__)
 
 
 def read_file(path: Path) -> list[Record]:
@@ -21,7 +26,9 @@ def read_file(path: Path) -> list[Record]:
     if path.suffix != ".parquet":
         raise UserError(f"{path}: must be a .jsonl or .parquet file; convert it")
     try:
-        rows = pq.read_table(path).to_pylist()
+        table = pq.read_table(path)
+        check_columns(path, table.column_names)
+        rows = table.to_pylist()
     # ValueError and OverflowError: text that is not UTF-8, times that Python has none for.
     except (OSError, pa.ArrowException, ValueError, OverflowError) as error:
         raise UserError(f"{path}: cannot be read as Parquet ({reason(error)})") from error
@@ -30,24 +37,20 @@ def read_file(path: Path) -> list[Record]:
     return [Record(fields, index, f"{path}:{index + 1}") for index, fields in enumerate(rows)]
 
 
-def with_reference(record: Record) -> Record:
-    """``record`` with ``prompt`` and ``reference`` where it holds chat ``messages`` (one user turn
-    and its answer) or a ``completion`` instead, as training data often do."""
-    fields = record.fields
-    if fields.get("reference") is not None:
-        return record
-    if fields.get("completion") is not None:
-        return record.plus(reference=fields["completion"])
-    messages = fields.get("messages")
-    if messages is None:
-        return record
-    turns = [
-        (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
-        for turn in (messages if isinstance(messages, list) else [])
-    ]
-    if [role for role, _ in turns] != ["user", "assistant"]:
-        raise UserError(
-            f"{record.place}: field 'messages' must be one user turn and one assistant turn; "
-            "give prompt and reference instead"
-        )
-    return record.plus(prompt=turns[0][1], reference=turns[1][1])
+def check_columns(path: Path, names: Sequence[str]) -> None:
+    """Raise UserError for two columns of one name, of which a row would keep the last."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"{path}: has two columns {shorten(twice, 40)!r}; rename one")
+
+
+def warn_of_columns(path: Path, records: Iterable[Record], read: Sequence[str]) -> None:
+    """Log the columns that nothing reads although their names are nearly those of ``read``."""
+    names = {name for record in records for name in record.fields if isinstance(name, str)}
+    meant = {plain: name for name in read if name not in names for plain in (name, f"{name}s")}
+    for name in sorted(names.difference(read)):
+        close = difflib.get_close_matches(name.strip().lower(), meant, n=1, cutoff=0.85)
+        if close:
+            logger.warning(
+                "%s: column %r is not read; did you mean %r?", path, name, meant[close[0]]
+            )

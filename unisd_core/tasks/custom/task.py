@@ -9,10 +9,17 @@ from pathlib import Path
 from unisd_core.common.errors import UserError
 from unisd_core.config.data import CustomConfig
 from unisd_core.tasks.base import CustomRows
-from unisd_core.tasks.custom.files import read_file, with_reference
+from unisd_core.tasks.custom.files import read_file, warn_of_columns
+from unisd_core.tasks.custom.messages import with_reference
 from unisd_core.tasks.data import Record
 from unisd_core.tasks.row import Row
 from unisd_core.tasks.splits import set_aside
+
+_COLUMNS = (
+    "prompt", "reference", "completion", "messages", "uid", "answer", "hint", "category", "choices",
+    "answer_index",
+)  # fmt: skip
+"""What is read of a row, but for ``tests``, which is only near to too many other names."""
 
 
 class CustomTask(CustomRows):
@@ -20,9 +27,10 @@ class CustomTask(CustomRows):
 
     name = "custom"
     metric_setting = "custom.metric"
+    keep_setting = "custom.contradictions=keep"
 
     def __init__(self, settings: CustomConfig) -> None:
-        super().__init__(settings.metric)
+        super().__init__(settings.metric, settings.contradictions)
         self.max_completion_length = settings.max_completion_length
         self._settings = settings
 
@@ -34,6 +42,7 @@ class CustomTask(CustomRows):
                 self._rows = self._divided(self._read("train", self._settings.train))
             else:
                 self._rows[split] = self._read(split, getattr(self._settings, split))
+                self.warn_of_shared("custom.test")
         return list(self._rows[split])
 
     def _divided(self, rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -54,7 +63,9 @@ class CustomTask(CustomRows):
     def _read(self, split: str, path: str | None) -> list[Row]:
         if path is None:
             raise UserError(f"custom.{split}: not set; give a .jsonl or .parquet file of rows")
-        rows = self.checked(read_file(Path(path)))
+        records = read_file(Path(path))
+        warn_of_columns(Path(path), records, _COLUMNS)
+        rows = self.checked(records)
         self.check_references(rows)
         return rows
 

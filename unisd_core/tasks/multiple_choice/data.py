@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from unisd_core.common.errors import UserError
 from unisd_core.tasks.data import HubSource, Record, check_unique, read_folder, read_hub
+from unisd_core.tasks.multiple_choice.options import read_options
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ def read_questions(dataset: ChoiceDataset, data_dir: str | None, split: str) -> 
 
 
 def _question(record: Record) -> Question:
-    options = tuple(option.strip() for option in record.texts("choices"))
+    options = tuple(option.strip() for option in read_options(record).texts)
     if not 2 <= len(options) <= len(LETTERS) or not all(options):
         raise UserError(
             f"{record.place}: field 'choices' must hold 2 to {len(LETTERS)} texts that are not "
@@ -148,7 +149,7 @@ def _question(record: Record) -> Question:
     rationale = record.optional_text("rationale")
     border = record.optional_integer("lecture_chars", 0, len(rationale)) or 0
     return Question(
-        key=record.text("id"),
+        key=record.text_or_number("id"),
         text=record.text("question").strip(),
         options=options,
         correct=record.integer("answer_index", 0, len(options) - 1),

@@ -33,7 +33,7 @@ BAD_HUMANEVAL: list[tuple[dict[str, Any], str]] = [
     ({"canonical_solution": "  return ("}, "'canonical_solution' is not Python"),
     ({"test": "assert True"}, "'test' must be Python that defines check(candidate)"),
     ({"test": None}, "'test' must be text"),
-    ({"task_id": 3}, "'task_id' must be text"),
+    ({"task_id": True}, "'task_id' must be text"),
     ({}, "task_id HumanEval/900 is already used at"),
 ]
 

@@ -1,0 +1,95 @@
+"""Rows that occur twice: copies, which count once, and rows that contradict each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+
+from unisd_core.common.errors import UserError
+from unisd_core.tasks.data import PLACES_NAMED, named_groups
+from unisd_core.tasks.row import Row
+
+logger = logging.getLogger(__name__)
+
+
+def without_repeats(
+    rows: Sequence[Row], places: Sequence[str], keep: bool, setting: str
+) -> tuple[list[Row], list[str]]:
+    """Rows and places without the copies, whose number is logged.
+
+    Raises UserError naming the rows of one uid that differ, and those of one prompt (and choices)
+    whose references or answers do, unless ``keep``: then rows that share a uid get a digest behind
+    it. ``setting`` is how the message says to keep them.
+    """
+    kept: list[int] = []
+    copies: list[str] = []
+    by_uid: dict[str, list[int]] = {}
+    by_question: dict[tuple[str, ...], list[int]] = {}
+    for index, row in enumerate(rows):
+        same = by_uid.setdefault(row.uid, [])
+        original = next((other for other in same if rows[other] == row), None)
+        if original is not None:
+            copies.append(f"{places[index]} of {places[original]}")
+            continue
+        same.append(index)
+        kept.append(index)
+        by_question.setdefault(question(row), []).append(index)
+    shared = [group for group in by_uid.values() if len(group) > 1]
+    answered = [
+        group for group in by_question.values() if len({_answer(rows[at]) for at in group}) > 1
+    ]
+    if not keep:
+        clashes = {tuple(group): "other reference for the prompt of" for group in answered}
+        clashes |= {tuple(group): "other content under the uid of" for group in shared}
+        _refuse([([places[at] for at in group], how) for group, how in clashes.items()], setting)
+    if copies:
+        logger.warning(
+            "%d rows are exact copies of others and left out: %s",
+            len(copies), _first(copies),
+        )  # fmt: skip
+    named = list(rows)
+    for at in (at for group in shared for at in group):
+        named[at] = dataclasses.replace(rows[at], uid=f"{rows[at].uid}-{_digest(rows[at])}")
+    return [named[at] for at in kept], [places[at] for at in kept]
+
+
+def question(row: Row) -> tuple[str, ...]:
+    """What a custom row asks, up to white space: rows that ask the same may not answer it
+    differently."""
+    return (" ".join(row.prompt.split()), *row.choices)
+
+
+def warn_of_shared(train: Sequence[Row], test: Sequence[Row], setting: str) -> None:
+    """Log how many of ``test`` ask what a row of ``train`` asks."""
+    known = {question(row) for row in train}
+    shared = [row.uid for row in test if question(row) in known]
+    if shared:
+        logger.warning(
+            "%s: %d of %d test rows ask what a training row asks: %s",
+            setting, len(shared), len(test), _first(shared),
+        )  # fmt: skip
+
+
+def _answer(row: Row) -> tuple[str, str]:
+    return " ".join(row.reference.split()), " ".join(row.answer.split())
+
+
+def _refuse(groups: list[tuple[list[str], str]], setting: str) -> None:
+    if groups:
+        raise UserError(
+            f"{named_groups(groups)}; {len(groups)} prompts or uids whose rows contradict each "
+            f"other: correct them or set {setting}"
+        )
+
+
+def _first(names: Sequence[str]) -> str:
+    more = len(names) - PLACES_NAMED
+    return ", ".join(names[:PLACES_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _digest(row: Row) -> str:
+    texts = (row.prompt, row.reference, row.answer, row.hint, row.category, row.tests, *row.choices)
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:8]
