@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from importlib import metadata
@@ -17,6 +16,7 @@ from pydantic import ValidationError
 from pipelines.ablation.grid import Cell, training_key
 from unisd_core.common.errors import UserError, reason
 from unisd_core.common.files import json_lines
+from unisd_core.common.user_text import read_json
 from unisd_core.config.run import Config
 from unisd_core.evaluation.comparison import ResultLine, SetOutcome, pack_outcomes, rows_digest
 
@@ -82,7 +82,7 @@ def collect(cell: Cell) -> ResultLine:
     Raises UserError where the folder lacks a file or one of them cannot be read.
     """
     try:
-        summary = json.loads((cell.folder / "summary.json").read_text(encoding="utf-8"))
+        summary = read_json(cell.folder / "summary.json")
         return ResultLine(
             key=cell.key,
             label=cell.label,

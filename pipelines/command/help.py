@@ -68,6 +68,6 @@ def preset_summaries(presets_dir: Path) -> dict[str, str]:
     summaries = {}
     for path in sorted(presets_dir.rglob("*.yaml"), key=lambda path: (len(path.parts), path)):
         name = path.relative_to(presets_dir).with_suffix("").as_posix()
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             summaries[name] = file.readline().lstrip("#").strip()
     return summaries

@@ -12,6 +12,7 @@ from pipelines.evaluation.plan import EvaluationPlan
 from unisd_core.common.errors import UserError
 from unisd_core.common.files import replace_file
 from unisd_core.common.text_table import columns
+from unisd_core.common.user_text import read_json
 from unisd_core.evaluation.held_out import HeldOutSet
 from unisd_core.evaluation.outcomes import Outcomes, read_outcomes, write_outcomes
 from unisd_core.evaluation.scoreboard import SetScore, render_scores, score_set
@@ -93,7 +94,7 @@ class Scoreboard:
 
 def _read_identity(file: Path) -> object:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file)
     except (OSError, ValueError, RecursionError):
         return None
     return found.get("identity") if isinstance(found, dict) else None

@@ -100,7 +100,7 @@ class SynthesisPlan:
 
     def describe(self) -> str:
         """The plan in a few lines."""
-        settings, total = self.config.synthesis, len(self.inventory.digests)
+        settings, total = self.config.synthesis, self.inventory.prompts
         missing = sum(len(block.rows) for block in self.blocks)
         lines = [
             f"{total} prompts from {self.source.name}, {total - missing} of them done, "

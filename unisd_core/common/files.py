@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unisd_core.common.user_text import MARK
+
 
 @contextmanager
 def atomic_path(path: Path, *, durable: bool = False, shared: bool = False) -> Iterator[Path]:
@@ -78,7 +80,7 @@ def json_lines(path: Path) -> list[JsonLine]:
     """The lines of ``path``, none where there is no such file. What to do with a line that is torn
     is for the caller to say. Raises OSError where the file cannot be read."""
     try:
-        *whole, rest = path.read_bytes().split(b"\n")
+        *whole, rest = path.read_bytes().removeprefix(MARK).split(b"\n")
     except FileNotFoundError:
         return []
     lines = [JsonLine(text) for text in whole]

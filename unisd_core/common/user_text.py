@@ -31,9 +31,10 @@ def decoded(data: bytes) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The text of ``path``; UserError naming it where it cannot be read or is not UTF-8."""
+    """The text of ``path``, its lines ended by ``\\n``; UserError naming it where it cannot be read
+    or is not UTF-8."""
     try:
-        return decoded(path.read_bytes())
+        return decoded(path.read_bytes()).replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     except ValueError as error:

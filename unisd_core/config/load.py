@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from unisd_core.common.errors import UserError, reason, shorten
+from unisd_core.common.user_text import read_text
 from unisd_core.config.base import leaf_fields
 from unisd_core.config.renamed_keys import OLD_CUSTOM_TASK, RENAMED, renamed
 from unisd_core.config.yaml_dialect import Dumper, Loader
@@ -190,10 +191,8 @@ def read_mapping(path: Path, kind: str) -> dict[str, Any]:
     """A YAML file as a mapping; ``off`` and the like stay text. Raises UserError for a file that is
     none, calling it a ``kind``, and for a key that appears twice."""
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    # ValueError: text that is not UTF-8, a number of thousands of digits.
+        data = yaml.load(read_text(path), Loader)
+    # ValueError: a number of thousands of digits.
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}:" if mark else ""

@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 
 from unisd_core.common.errors import UserError
 from unisd_core.common.files import atomic_path
+from unisd_core.common.user_text import read_json
 from unisd_core.config.run import LoraConfig
 from unisd_core.models.acceleration.lora_linear import LoraLinear
 from unisd_core.models.fetch import WEIGHT_INDEX
@@ -148,7 +149,7 @@ def _save_model(
         side_file = file.is_file() and file.suffix in {".json", ".jinja", ".model", ".txt"}
         if side_file and file.name not in {WEIGHT_INDEX, "config.json"}:
             shutil.copyfile(file, folder_out / file.name)
-    config = json.loads((folder_in / "config.json").read_text())
+    config = read_json(folder_in / "config.json")
     config.pop("torch_dtype", None)
     config["dtype"] = str(dtype).removeprefix("torch.")
     (folder_out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

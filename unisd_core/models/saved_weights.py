@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from unisd_core.common.errors import UserError, reason
+from unisd_core.common.user_text import read_json
 from unisd_core.config.run import Config, LoraConfig
 
 _PLAIN = {"bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False}
@@ -69,7 +69,7 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], LoraConfig]:
 
 def _read_lora(file: Path) -> LoraConfig:
     try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
+        fields = read_json(file)
         if not isinstance(fields, dict):
             raise ValueError("no JSON object")
         for key, plain in _PLAIN.items():

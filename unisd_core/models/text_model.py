@@ -19,6 +19,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from unisd_core.common.errors import UserError
 from unisd_core.common.files import atomic_path
+from unisd_core.common.user_text import read_json
 from unisd_core.models.fetch import WEIGHT_INDEX, build_once, cache_folder, weight_files
 
 # Checkpoints of different age nest the two names in either order.
@@ -36,7 +37,7 @@ def text_model(folder: Path) -> Path:
 
     Raises UserError where no causal language model is inside.
     """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
     if "text_config" not in config:
         return folder
     return build_once(

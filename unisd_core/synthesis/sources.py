@@ -20,10 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unisd_core.common.errors import UserError, reason
+from unisd_core.common.user_text import MARK
 from unisd_core.config.run import Config
 from unisd_core.tasks.base import Task
 from unisd_core.tasks.custom.task import CustomTask
-from unisd_core.tasks.data import HubSource, Record, open_hub, parse_line
+from unisd_core.tasks.data import HubSource, Record, check_columns, open_hub, parse_line
 from unisd_core.tasks.registry import load_task
 from unisd_core.tasks.row import Row
 
@@ -93,10 +94,10 @@ class RecordSource(PromptSource):
         """The row of ``record`` under its own uid or, without one, a digest of its texts."""
         settings = self.config.synthesis
         prompt = record.text(settings.prompt_column)
-        reference = record.optional_text(settings.reference_column)
-        if not reference.strip():
-            uid = record.optional_text("uid") or hashlib.sha256(prompt.encode()).hexdigest()[:16]
-            return Row(prompt, "", uid=uid)
+        if not record.optional_text_or_number(settings.reference_column):
+            uid = record.optional_text_or_number("uid")
+            return Row(prompt, "", uid=uid or hashlib.sha256(prompt.encode()).hexdigest()[:16])
+        reference = record.fields[settings.reference_column]
         row = self.task.row(record.plus(prompt=prompt, reference=reference))
         return dataclasses.replace(row, uid=row.uid.removeprefix(f"{CustomTask.name}/"))
 
@@ -132,7 +133,7 @@ class JsonlSource(RecordSource):
             with self.path.open("rb") as file:
                 file.seek(offset)
                 for line in file:
-                    if line.strip():
+                    if line.removeprefix(MARK).strip():
                         place = f"{self.path}:{number + 1}"
                         yield parse_line(line, index, place), offset, number
                         index += 1
@@ -144,7 +145,7 @@ class JsonlSource(RecordSource):
 class ParquetSource(RecordSource):
     """A Parquet file; one row group at a time is in memory."""
 
-    _MORE = ("uid", "hint", "category", "answer", "choices", "tests")
+    _MORE = ("uid", "hint", "category", "answer", "answer_index", "choices", "tests")
 
     def __init__(self, config: Config, path: Path) -> None:
         super().__init__(config)
@@ -182,7 +183,9 @@ class ParquetSource(RecordSource):
             settings = self.config.synthesis
             wanted = {settings.prompt_column, settings.reference_column, *self._MORE}
             with self._file() as file:
-                columns = [name for name in file.schema_arrow.names if name in wanted]
+                names = file.schema_arrow.names
+                check_columns(str(self.path), names)
+                columns = [name for name in names if name in wanted]
                 self.cached = (number, file.read_row_group(number, columns))
         return self.cached[1]
 

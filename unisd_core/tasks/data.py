@@ -139,6 +139,13 @@ def check_unique(records: Sequence[Record], ids: Sequence[str]) -> None:
         raise UserError(f"{named_groups(clashes)}; make ids unique")
 
 
+def check_columns(table: str, names: Sequence[str]) -> None:
+    """Raise UserError for two columns of one name, of which a row would keep the last."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"{table}: has two columns {shorten(twice, 40)!r}; rename one")
+
+
 GROUPS_NAMED = 10
 PLACES_NAMED = 5
 

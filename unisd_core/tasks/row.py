@@ -43,7 +43,7 @@ class Row:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.uid:
+        if self.uid in ("", None):
             texts = f"{self.prompt}\0{self.reference}".encode("utf-8", "surrogatepass")
             object.__setattr__(self, "uid", hashlib.sha256(texts).hexdigest()[:16])
         if not self.retrieval_text:

@@ -21,6 +21,7 @@ from unisd_core.config.run import Config
 from unisd_core.synthesis import sources
 from unisd_core.synthesis.inventory import take_inventory
 from unisd_core.synthesis.sources import PromptSource, open_source
+from unisd_core.tasks.row import Row
 
 ROWS = [
     {"uid": f"q{number}", "prompt": f"Add {number} and 1.", "reference": str(number + 1)}
@@ -92,7 +93,11 @@ def test_a_source_that_cannot_be_used_is_refused_by_row(tmp_path: Path) -> None:
     def refused(*rows: dict[str, Any]) -> str:
         return complaint(open_source(write(tmp_path / "rows.jsonl", list(rows)), Config()))
 
-    assert "rows 1 and 3 have the same uid" in refused(ROWS[0], ROWS[1], ROWS[0])
+    assert (
+        "rows.jsonl:row 3, :row 4: other content under the uid of rows.jsonl:row 1; 1 in all"
+    ) in refused(ROWS[0], ROWS[1], {**ROWS[0], "hint": "x"}, {**ROWS[0], "reference": "2"})
+    other = {"prompt": ROWS[0]["prompt"], "reference": "7"}
+    assert "row 2: other reference for the prompt of rows.jsonl:row 1" in refused(ROWS[0], other)
     assert "row 2 has no reference and row 1 has one" in refused(ROWS[0], {"prompt": "Why?"})
     assert "rows.jsonl:3: field 'prompt' must be text" in refused(ROWS[0], {"reference": "7"})
     (tmp_path / "empty.jsonl").write_text("\n")
@@ -101,13 +106,29 @@ def test_a_source_that_cannot_be_used_is_refused_by_row(tmp_path: Path) -> None:
     )
 
 
+def test_copies_are_sampled_once_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [*ROWS[:3], ROWS[1], {"prompt": "Same.", "reference": "1"}, ROWS[2]]
+    path = write(tmp_path / "rows.jsonl", [*rows, rows[4]])
+    inventory = take_inventory(open_source(path, Config()))
+    (block,) = inventory.pending(inventory.digests[:0], 256)
+    assert (inventory.prompts, block.rows.tolist()) == (4, [0, 1, 2, 4])
+    assert "rows.jsonl: exact copies of rows are left out, 3 in all (first: row 4)" in (caplog.text)
+
+
+def test_contradicting_references_may_be_kept(tmp_path: Path) -> None:
+    rows = [{"prompt": "Say a number.", "reference": str(number)} for number in range(3)]
+    path = write(tmp_path / "rows.jsonl", rows)
+    keep = Config.model_validate({"custom": {"contradictions": "keep"}})
+    assert take_inventory(open_source(path, keep)).prompts == 3
+
+
 @given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(1, 9))
 def test_what_is_pending_and_what_is_done_are_all_rows_once(done: list[bool], size: int) -> None:
     class Numbers(PromptSource):
         name = "numbers"
 
         def stream(self) -> Any:
-            return (SimpleNamespace(uid=f"q{number}", reference="") for number in range(len(done)))
+            return (Row(f"Add {number}.", "") for number in range(len(done)))
 
         def read(self, start: int, stop: int) -> Any:
             raise NotImplementedError

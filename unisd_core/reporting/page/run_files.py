@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from unisd_core.common.errors import UserError
 from unisd_core.common.files import JsonLine, json_lines
+from unisd_core.common.user_text import MARK
 from unisd_core.config.base import FrozenModel, dotted
 from unisd_core.config.load import read_mapping
 from unisd_core.config.run import Config
@@ -146,7 +147,7 @@ def _lines(path: Path) -> list[Line | None]:
 
 def _summary(path: Path) -> Line:
     try:
-        return JsonLine(path.read_bytes()).fields or {}
+        return JsonLine(path.read_bytes().removeprefix(MARK)).fields or {}
     except OSError:
         return {}
 

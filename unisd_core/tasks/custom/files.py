@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unisd_core.common.errors import UserError, reason, shorten
-from unisd_core.tasks.data import Record, read_jsonl
+from unisd_core.common.errors import UserError, reason
+from unisd_core.tasks.data import Record, check_columns, read_jsonl
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def read_file(path: Path) -> list[Record]:
         raise UserError(f"{path}: must be a .jsonl or .parquet file; convert it")
     try:
         table = pq.read_table(path)
-        check_columns(path, table.column_names)
+        check_columns(str(path), table.column_names)
         rows = table.to_pylist()
     # ValueError and OverflowError: text that is not UTF-8, times that Python has none for.
     except (OSError, pa.ArrowException, ValueError, OverflowError) as error:
@@ -35,13 +35,6 @@ def read_file(path: Path) -> list[Record]:
     if not rows:
         raise UserError(f"{path}: no rows")
     return [Record(fields, index, f"{path}:{index + 1}") for index, fields in enumerate(rows)]
-
-
-def check_columns(path: Path, names: Sequence[str]) -> None:
-    """Raise UserError for two columns of one name, of which a row would keep the last."""
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(f"{path}: has two columns {shorten(twice, 40)!r}; rename one")
 
 
 def warn_of_columns(path: Path, records: Iterable[Record], read: Sequence[str]) -> None:

@@ -47,9 +47,8 @@ def without_repeats(
         _refuse([([places[at] for at in group], how) for group, how in clashes.items()], setting)
     if copies:
         logger.warning(
-            "%d rows are exact copies of others and left out: %s",
-            len(copies), _first(copies),
-        )  # fmt: skip
+            "exact copies of rows are left out, %d in all: %s", len(copies), _first(copies)
+        )
     named = list(rows)
     for at in (at for group in shared for at in group):
         named[at] = dataclasses.replace(rows[at], uid=f"{rows[at].uid}-{_digest(rows[at])}")

@@ -13,7 +13,8 @@ import zlib
 from pathlib import Path
 
 from unisd_core.common.errors import UserError
-from unisd_core.tasks.data import HubSource, Record, read_hub
+from unisd_core.common.user_text import decoded
+from unisd_core.tasks.data import HubSource, Record, check_columns, read_hub
 from unisd_core.tasks.multiple_choice.data import ChoiceDataset
 
 _PASSWORD = b"deserted-untie-orchid"
@@ -31,7 +32,7 @@ def _from_archive(data_dir: str, split: str) -> list[Record]:
     member = f"dataset/gpqa_{split}.csv"
     try:
         with zipfile.ZipFile(path) as archive:
-            text = archive.read(member, pwd=_PASSWORD).decode("utf-8")
+            text = decoded(archive.read(member, pwd=_PASSWORD))
     except FileNotFoundError as error:
         raise UserError(
             f"data_dir: {data_dir} has no gpqa/dataset.zip; put the authors' archive there"
@@ -41,9 +42,11 @@ def _from_archive(data_dir: str, split: str) -> list[Record]:
             f"{path}: {member} cannot be read; put the authors' archive there"
         ) from error
     try:
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        table = csv.DictReader(io.StringIO(text, newline=""))
+        rows, names = list(table), table.fieldnames or []
     except csv.Error as error:
         raise UserError(f"{path}: {member} is no table ({error})") from error
+    check_columns(f"{path}: {member}", names)
     if not rows:
         raise UserError(f"{path}: {member} has no rows; put the authors' archive there")
     return [

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unisd_core.common.errors import UserError
-from unisd_core.tasks.data import HubSource, Record, read_folder, read_hub, read_jsonl
+from unisd_core.common.user_text import read_text
+from unisd_core.tasks.data import (
+    HubSource,
+    Record,
+    check_unique,
+    read_folder,
+    read_hub,
+    read_jsonl,
+)
 from unisd_core.tasks.reading.call import Call, read_arguments
 from unisd_core.tasks.reading.tool_calls import find_calls
 from unisd_core.tasks.toolalpaca.golden import quote_open_values
@@ -145,12 +153,12 @@ class _Prompts:
     """Builds the prompts of sets that are published as tools and questions."""
 
     def __init__(self, folder: Path) -> None:
-        self._tools = {tool.text("name"): tool for tool in read_jsonl(folder / "tools.jsonl")}
+        tools = read_jsonl(folder / "tools.jsonl")
+        names = [tool.text("name") for tool in tools]
+        check_unique(tools, [f"name {name!r}" for name in names])
+        self._tools = dict(zip(names, tools, strict=True))
         self._path = folder / "prompt_template.txt"
-        try:
-            self._template = self._path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{self._path}: cannot be read ({error})") from error
+        self._template = read_text(self._path)
 
     def build(self, record: Record, api: str, question: str) -> str:
         tool = self._tools.get(api)
