@@ -11,7 +11,7 @@ from unisd_core.common.errors import UserError
 from unisd_core.common.user_text import WrittenFloat
 from unisd_core.tasks.custom.lettering import lettered
 from unisd_core.tasks.custom.metrics import METRICS
-from unisd_core.tasks.custom.repeats import warn_of_shared, without_repeats
+from unisd_core.tasks.custom.repeats import without_repeats
 from unisd_core.tasks.data import Record
 from unisd_core.tasks.row import AnswerScore, NegativeRequest, Row
 
@@ -60,7 +60,6 @@ class Task(ABC):
         test = list(test)
         task.hold("test", "test", test)
         task.test_splits = ("test",) if test else ()
-        task.warn_of_shared("test")
         return task
 
     def check_split(self, split: str) -> None:
@@ -172,11 +171,6 @@ class CustomRows(Task):
         kept, places = without_repeats(rows, places, self._keeps, self.keep_setting)
         self._places |= zip(map(_key, kept), places, strict=True)
         return kept
-
-    def warn_of_shared(self, setting: str) -> None:
-        """Log how many test rows are training rows too, once both are there."""
-        if self._rows.keys() >= {"train", "test"}:
-            warn_of_shared(self._rows["train"], self._rows["test"], setting)
 
     def check_references(self, rows: Sequence[Row]) -> None:
         """Raise UserError naming the place of the first of ``rows``, all of them from ``checked``,

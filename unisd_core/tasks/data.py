@@ -146,24 +146,24 @@ def check_columns(table: str, names: Sequence[str]) -> None:
         raise UserError(f"{table}: has two columns {shorten(twice, 40)!r}; rename one")
 
 
-GROUPS_NAMED = 10
-PLACES_NAMED = 5
+GROUPS_NAMED, PLACES_NAMED = 10, 5
 
 
 def named_groups(groups: Sequence[tuple[Sequence[str], str]]) -> str:
     """Rows that clash, as one line of bounded length: the places of each group, and how its later
-    ones stand to the first (``rows.jsonl:2, :7: id 'q7' is already used at rows.jsonl:1``)."""
+    ones stand to the first (``rows.jsonl:2, :7: id 'q7' is already used at :1``). The file that
+    they share is named once."""
     named = [f"{_places(later)}: {how} {first}" for (first, *later), how in groups[:GROUPS_NAMED]]
     more = len(groups) - len(named)
-    return "; ".join(named) + (f"; and {more} more" if more else "")
+    line = "; ".join(named) + (f"; and {more} more" if more else "")
+    start = groups[0][0][1]
+    file = start.rpartition(":")[0]
+    return start + line.removeprefix(start).replace(f"{file}:", ":") if file else line
 
 
 def _places(places: Sequence[str]) -> str:
-    """``places`` of one file, whose name is written once."""
-    file = places[0].rpartition(":")[0]
-    named = [places[0], *(place.removeprefix(file) for place in places[1:PLACES_NAMED])]
-    more = len(places) - len(named)
-    return ", ".join(named) + (f" and {more} more" if more else "")
+    more = len(places) - PLACES_NAMED
+    return ", ".join(places[:PLACES_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True)

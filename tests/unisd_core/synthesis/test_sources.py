@@ -93,11 +93,11 @@ def test_a_source_that_cannot_be_used_is_refused_by_row(tmp_path: Path) -> None:
     def refused(*rows: dict[str, Any]) -> str:
         return complaint(open_source(write(tmp_path / "rows.jsonl", list(rows)), Config()))
 
-    assert (
-        "rows.jsonl:row 3, :row 4: other content under the uid of rows.jsonl:row 1; 1 in all"
-    ) in refused(ROWS[0], ROWS[1], {**ROWS[0], "hint": "x"}, {**ROWS[0], "reference": "2"})
+    assert ("rows.jsonl:row 3, :row 4: other content under the uid of :row 1; 1 in all") in refused(
+        ROWS[0], ROWS[1], {**ROWS[0], "hint": "x"}, {**ROWS[0], "reference": "2"}
+    )
     other = {"prompt": ROWS[0]["prompt"], "reference": "7"}
-    assert "row 2: other reference for the prompt of rows.jsonl:row 1" in refused(ROWS[0], other)
+    assert "row 2: other reference for the prompt of :row 1" in refused(ROWS[0], other)
     assert "row 2 has no reference and row 1 has one" in refused(ROWS[0], {"prompt": "Why?"})
     assert "rows.jsonl:3: field 'prompt' must be text" in refused(ROWS[0], {"reference": "7"})
     (tmp_path / "empty.jsonl").write_text("\n")

@@ -27,7 +27,7 @@ def without_repeats(
     kept: list[int] = []
     copies: list[str] = []
     by_uid: dict[str, list[int]] = {}
-    by_question: dict[tuple[str, ...], list[int]] = {}
+    by_prompt: dict[tuple[str, ...], list[int]] = {}
     for index, row in enumerate(rows):
         same = by_uid.setdefault(row.uid, [])
         original = next((other for other in same if rows[other] == row), None)
@@ -36,40 +36,22 @@ def without_repeats(
             continue
         same.append(index)
         kept.append(index)
-        by_question.setdefault(question(row), []).append(index)
+        by_prompt.setdefault((" ".join(row.prompt.split()), *row.choices), []).append(index)
     shared = [group for group in by_uid.values() if len(group) > 1]
     answered = [
-        group for group in by_question.values() if len({_answer(rows[at]) for at in group}) > 1
+        group for group in by_prompt.values() if len({_answer(rows[at]) for at in group}) > 1
     ]
     if not keep:
         clashes = {tuple(group): "other reference for the prompt of" for group in answered}
         clashes |= {tuple(group): "other content under the uid of" for group in shared}
         _refuse([([places[at] for at in group], how) for group, how in clashes.items()], setting)
     if copies:
-        logger.warning(
-            "exact copies of rows are left out, %d in all: %s", len(copies), _first(copies)
-        )
-    named = list(rows)
+        named = ", ".join(copies[:PLACES_NAMED])
+        logger.warning("exact copies of rows are left out, %d in all: %s", len(copies), named)
+    found = list(rows)
     for at in (at for group in shared for at in group):
-        named[at] = dataclasses.replace(rows[at], uid=f"{rows[at].uid}-{_digest(rows[at])}")
-    return [named[at] for at in kept], [places[at] for at in kept]
-
-
-def question(row: Row) -> tuple[str, ...]:
-    """What a custom row asks, up to white space: rows that ask the same may not answer it
-    differently."""
-    return (" ".join(row.prompt.split()), *row.choices)
-
-
-def warn_of_shared(train: Sequence[Row], test: Sequence[Row], setting: str) -> None:
-    """Log how many of ``test`` ask what a row of ``train`` asks."""
-    known = {question(row) for row in train}
-    shared = [row.uid for row in test if question(row) in known]
-    if shared:
-        logger.warning(
-            "%s: %d of %d test rows ask what a training row asks: %s",
-            setting, len(shared), len(test), _first(shared),
-        )  # fmt: skip
+        found[at] = dataclasses.replace(rows[at], uid=f"{rows[at].uid}-{_digest(rows[at])}")
+    return [found[at] for at in kept], [places[at] for at in kept]
 
 
 def _answer(row: Row) -> tuple[str, str]:
@@ -82,11 +64,6 @@ def _refuse(groups: list[tuple[list[str], str]], setting: str) -> None:
             f"{named_groups(groups)}; {len(groups)} prompts or uids whose rows contradict each "
             f"other: correct them or set {setting}"
         )
-
-
-def _first(names: Sequence[str]) -> str:
-    more = len(names) - PLACES_NAMED
-    return ", ".join(names[:PLACES_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _digest(row: Row) -> str:

@@ -42,7 +42,6 @@ class CustomTask(CustomRows):
                 self._rows = self._divided(self._read("train", self._settings.train))
             else:
                 self._rows[split] = self._read(split, getattr(self._settings, split))
-                self.warn_of_shared("custom.test")
         return list(self._rows[split])
 
     def _divided(self, rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -62,13 +62,15 @@ def test_without_a_test_file_rows_are_set_aside(tmp_path: Path) -> None:
 
 def test_rows_set_aside_share_no_question_with_the_others(tmp_path: Path) -> None:
     twice = [{**row, "reference": row["reference"] + end} for row in numbered(9) for end in "ab"]
-    task = custom_task(write_rows(tmp_path / "a.jsonl", *twice), test_rows=5)
+    path = write_rows(tmp_path / "a.jsonl", *twice)
+    task = custom_task(path, test_rows=5, contradictions="keep")
     train, test = task.rows("train"), task.rows("test")
     assert (len(train), len(test)) == (14, 4)
     assert not {row.prompt for row in train} & {row.prompt for row in test}
     one = [{"prompt": "What?", "reference": str(n)} for n in range(5)]
     with pytest.raises(UserError, match=r"custom\.test_rows: every question in .*b\.jsonl"):
-        custom_task(write_rows(tmp_path / "b.jsonl", *one), test_rows=3).rows("train")
+        path = write_rows(tmp_path / "b.jsonl", *one)
+        custom_task(path, test_rows=3, contradictions="keep").rows("train")
 
 
 def test_a_set_without_training_rows_can_be_tested_on(tmp_path: Path) -> None:
