@@ -146,5 +146,6 @@ def test_an_adapter_samples_and_its_rows_can_be_trained_on(prompts: Path, tmp_pa
     base.load_adapter(str(tmp_path / "adapter"))
     adapted = plain_logprobs(base, row["prompt_ids"], row["token_ids"])
     np.testing.assert_allclose(row["logprobs"], adapted, atol=1e-3)
-    task = CustomTask(CustomConfig(train=str(out / "train.jsonl"), test_rows=3))
-    assert len(task.rows("train")) == len(rows) - 3
+    settings = CustomConfig(train=str(out / "train.jsonl"), test_rows=3, contradictions="keep")
+    task = CustomTask(settings)
+    assert len(task.rows("train")) + len(task.rows("test")) == len(rows)
