@@ -67,14 +67,14 @@ def _score_test_sets(
 ) -> dict[str, TextScores]:
     use_threads(config.scorer.threads)
     device = stage_device(config.scorer.gpus)
-    model: Any = load_base(model_dir, config.model.dtype)
+    model: Any = load_base(model_dir, config.model.dtype, device)
     if trained is not None:
         model = make_trainable(model, config)
         load_trained_state(model, unpack(trained))
     model = model.to(device).eval()
     base = ForwardPass.of_base(model) if isinstance(model, PeftModel) else None
     if base_dir is not None:
-        base = ForwardPass.of(load_base(base_dir, config.model.dtype).to(device).eval())
+        base = ForwardPass.of(load_base(base_dir, config.model.dtype, device))
     limits = TextLimits(config.scorer.batch_tokens, config.objective.chunk_tokens)
     settings = {"resamples": config.evaluation.bootstrap, "seed": config.seed}
     trained_model = ForwardPass.of(model)

@@ -7,7 +7,8 @@ Also the one place to import model functions from: fetching lives in ``model_fet
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -126,11 +127,16 @@ def _read_json(file: Path) -> dict[str, Any]:
     return found
 
 
-def load_base(folder: Path, dtype: str | torch.dtype = torch.float32) -> PreTrainedModel:
-    """The frozen base model on the CPU, in evaluation mode, without gradients.
+def load_base(
+    folder: Path,
+    dtype: str | torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> PreTrainedModel:
+    """The frozen base model on ``device``, in evaluation mode, without gradients.
 
-    ``dtype`` is ``"float32"``, ``"bfloat16"`` or the torch type. Raises UserError when the folder
-    needs code of its own, lacks weights, or computes its logits as anything but
+    ``dtype`` is ``"float32"``, ``"bfloat16"`` or the torch type. What stands in for the model's own
+    computations is compared with them on ``device``, whose kernels decide. Raises UserError when
+    the folder needs code of its own, lacks weights, or computes its logits as anything but
     ``hidden @ head.T`` (the objective applies the head itself).
     """
     if isinstance(dtype, str):
@@ -153,7 +159,7 @@ def load_base(folder: Path, dtype: str | torch.dtype = torch.float32) -> PreTrai
     absent = sorted(info["missing_keys"])
     if absent:
         raise UserError(f"{folder}: the weights lack {absent[0]} ({len(absent)} such); fetch again")
-    model.eval()
+    model.to(device).eval()
     model.requires_grad_(False)
     _check_head(model, folder)
     enable_prefix_sharing(model)
@@ -208,12 +214,25 @@ def _causal_lm(model: nn.Module) -> PreTrainedModel:
 
 @torch.no_grad()
 def _check_head(model: PreTrainedModel, folder: Path) -> None:
-    ids_BT = torch.arange(4).unsqueeze(0)
-    logits_BTV = model(input_ids=ids_BT, use_cache=False).logits
-    ours_BTV = hidden_states(model, ids_BT) @ lm_head_weight(model).T
-    # Soft-capping, scaling and biases differ by far more than rounding, even in bfloat16.
-    if not torch.allclose(ours_BTV.float(), logits_BTV.float(), rtol=0.02, atol=0.05):
-        raise UserError(
-            f"{folder}: {type(model).__name__} caps, scales or shifts its logits after "
-            "the LM head, which the objective does not model; choose another model"
-        )
+    ids_BT = torch.arange(4, device=model.device).unsqueeze(0)
+    ours_BTV = (hidden_states(model, ids_BT) @ lm_head_weight(model).T).float()
+    # A bias or a scale shows at once, a soft cap only where logits are as large as the cap. All
+    # differ by far more than rounding, even in bfloat16.
+    for factor in (1.0, 1000.0):
+        with _head_times(model, factor):
+            logits_BTV = model(input_ids=ids_BT, use_cache=False).logits.float() / factor
+        if not torch.allclose(ours_BTV, logits_BTV, rtol=0.02, atol=0.05):
+            raise UserError(
+                f"{folder}: {type(model).__name__} caps, scales or shifts its logits after "
+                "the LM head, which the objective does not model; choose another model"
+            )
+
+
+@contextmanager
+def _head_times(model: PreTrainedModel, factor: float) -> Iterator[None]:
+    """Within, the LM head puts out ``factor`` times what it computes."""
+    hook = model.get_output_embeddings().register_forward_hook(lambda _, __, out: out * factor)
+    try:
+        yield
+    finally:
+        hook.remove()

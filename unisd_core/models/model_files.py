@@ -77,8 +77,7 @@ def load_model(config: Config) -> LoadedModel:
     """Find the model of ``config`` and load it, to the GPU where learner.gpus is above 0. Raises
     UserError for one that cannot be used."""
     files = open_model(config)
-    network = load_base(files.folder, config.model.dtype)
-    network.to(stage_device(config.learner.gpus))
+    network = load_base(files.folder, config.model.dtype, stage_device(config.learner.gpus))
     return LoadedModel(**vars(files), network=network)
 
 

@@ -79,7 +79,9 @@ class TeacherScorer:
         self.cache = ScoreCache(int(config.scorer.cache_mib * 2**20) if keeps else 0)
         if self.idle:
             return
-        self.model: torch.nn.Module = load_base(model_folder(model), config.model.dtype)
+        self.model: torch.nn.Module = load_base(
+            model_folder(model), config.model.dtype, self.device
+        )
         if config.teacher.kind != "frozen":
             self.model = make_trainable(self.model, config)
         self.model.to(self.device).eval()

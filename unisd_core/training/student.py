@@ -71,7 +71,7 @@ class Student:
         self.config, self.world = config, world
         self.device = stage_device(config.learner.gpus)
         self.full = config.model.finetune == "full"
-        base = load_base(model_folder(model), config.model.dtype)
+        base = load_base(model_folder(model), config.model.dtype, self.device)
         self.model = make_trainable(base, config).to(self.device)
         self.head_VH = lm_head_weight(self.model)
         self.teacher_heads: dict[int, Tensor] = {}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import GraniteConfig, GraniteForCausalLM
+from transformers import Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM
 
 from tests.support.tiny import make_tiny_model
 from unisd_core.common.errors import UserError
@@ -121,6 +121,23 @@ def test_a_head_that_scales_its_logits_is_refused(tmp_path: Path) -> None:
     )
     GraniteForCausalLM(config).save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"Granite.*logits"):
+        load_base(tmp_path)
+
+
+def test_a_head_that_caps_its_logits_is_refused_though_they_are_small(tmp_path: Path) -> None:
+    config = Gemma2Config(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=16,
+        final_logit_softcapping=30.0,
+        initializer_range=0.02,
+    )
+    Gemma2ForCausalLM(config).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"Gemma2.*caps"):
         load_base(tmp_path)
 
 

@@ -30,20 +30,46 @@ ON_TOKENS = (
     "mlp.down_proj",
 )
 """Linear layers of a block whose output at one token nothing reads at another."""
+_WINDOWS, _SHORT = ("sliding_window", "attention_chunk_size"), 3
 
 
 def enable_prefix_sharing(model: PreTrainedModel) -> None:
     """Give ``model`` attention that understands trees, unless it then computes anything else: it
-    may have other layers that mix tokens, or attention of its own."""
+    may have other layers that mix tokens, or attention of its own.
+
+    Both are compared on rows that are longer than the windows of its attention, which are short
+    for the comparison."""
     if not model._supports_attention_backend:
         return
     before = model.config._attn_implementation
-    ids_BT = torch.tensor([[0, 1, 2, 3], [0, 1, 4, 5]])
-    whole_BTH = model.base_model(ids_BT, use_cache=False).last_hidden_state
-    model.set_attn_implementation(ATTENTION)
-    tree_BTH = forward_rows(model.base_model, ids_BT, every_layer=False)[-1]
+    ids_BT = torch.arange(24, device=model.device).view(2, 12)
+    ids_BT[1, :4] = ids_BT[0, :4]
+    with _short_windows(model):
+        whole_BTH = model.base_model(ids_BT, use_cache=False).last_hidden_state
+        model.set_attn_implementation(ATTENTION)
+        tree_BTH = forward_rows(model.base_model, ids_BT, every_layer=False)[-1]
     if not torch.allclose(tree_BTH, whole_BTH, rtol=0.02, atol=0.05):
         model.set_attn_implementation(before)
+
+
+@contextmanager
+def _short_windows(model: PreTrainedModel) -> Iterator[None]:
+    """Within, every window of ``model`` is ``_SHORT`` tokens: some models tell attention of it, and
+    some only the mask, which reads the configuration."""
+    holders = [model.config, model.config.get_text_config(decoder=True), *model.modules()]
+    kept = [
+        (holder, name, getattr(holder, name))
+        for holder in holders
+        for name in _WINDOWS
+        if type(getattr(holder, name, None)) is int
+    ]
+    for holder, name, _ in kept:
+        setattr(holder, name, _SHORT)
+    try:
+        yield
+    finally:
+        for holder, name, tokens in kept:
+            setattr(holder, name, tokens)
 
 
 def forward_rows(

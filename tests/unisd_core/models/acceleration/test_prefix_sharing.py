@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import PhimoeConfig, PhimoeForCausalLM
 
 from tests.support.families import FAMILIES
 from tests.support.tiny import make_tiny_model
@@ -94,6 +95,30 @@ def test_each_token_of_the_tree_is_read_once(model: nn.Module) -> None:
     assert counts == {"first": size, "last, keys": size, "last, mlp": 10}
     layer_states(model, ids_BT, ())
     assert counts["last, mlp"] == size, "the hooks are gone"
+
+
+def test_a_window_that_only_the_mask_knows_leaves_a_model_as_it_is(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = PhimoeConfig(
+        vocab_size=256, hidden_size=64, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, num_local_experts=2, sliding_window=8,
+        initializer_range=0.3, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    PhimoeForCausalLM(config).save_pretrained(tmp_path)
+    model = load_base(tmp_path)
+    assert model.config._attn_implementation == "sdpa" and model.config.sliding_window == 8
+    ids_BT = tree_of_rows(40).clamp(min=3)
+    ours_BTH, _ = layer_states(model, ids_BT, ())
+    whole_BTH = model.base_model(ids_BT, use_cache=False).last_hidden_state
+    torch.testing.assert_close(ours_BTH, whole_BTH)
+
+
+def test_the_windows_of_the_comparison_are_not_kept(tmp_path: Path) -> None:
+    model = load_base(make_tiny_model(tmp_path, family="gemma3"))
+    windows = {getattr(module, "sliding_window", None) for module in model.modules()}
+    assert model.config._attn_implementation == ATTENTION
+    assert windows - {None} == {model.config.sliding_window}
+    assert model.config.sliding_window == FAMILIES["gemma3"].settings["sliding_window"]
 
 
 def test_attention_of_its_own_leaves_a_model_as_it_is(
