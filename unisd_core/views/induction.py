@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from unisd_core.config.method import InductionConfig
+from unisd_core.tasks.reading.thoughts import after_thought
 from unisd_core.tasks.row import Row
 from unisd_core.views.example_pool import ExamplePool
 from unisd_core.views.random_examples import permutation
@@ -113,7 +114,7 @@ def _request(
     pool: ExamplePool, group: tuple[int, ...], number: int, seed: int
 ) -> WritingRequest[Instruction]:
     def accept(text: str) -> Instruction | None:
-        flat = text.strip()
+        flat = after_thought(text).strip()
         if not flat or any(pool.gives_away(pool.rows[source], flat) for source in group):
             return None
         return Instruction(flat, group)

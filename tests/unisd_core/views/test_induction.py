@@ -112,6 +112,15 @@ def test_empty_and_leaking_texts_are_refused_and_examples_take_their_place(
         assert all(text.startswith(EXAMPLE_HEADER) and row.reference not in text for text in texts)
 
 
+def test_thoughts_are_no_part_of_an_instruction(tmp_path: Path) -> None:
+    writer = ScriptedWriter(lambda prompt, seed: f"<think>Hm.</think>\nRead it {seed} times.")
+    found = build_contexts(ROWS, TASK, views(1), 0, writer.writing(tmp_path))
+    assert all(f"{INSTRUCTION_HEADER}\n\nRead it" in text for (text,) in found.texts)
+    endless = ScriptedWriter(lambda prompt, seed: f"<think>Hm, {seed} times.")
+    found = build_contexts(ROWS, TASK, views(1, retries=0), 0, endless.writing(tmp_path / "b"))
+    assert found.counts["induction.failed"] == 6
+
+
 def test_cut_off_instructions_are_refused(tmp_path: Path) -> None:
     writer = ScriptedWriter(lambda prompt, seed: "Read it", finished=False)
     found = build_contexts(ROWS, TASK, views(1, retries=0), 0, writer.writing(tmp_path))

@@ -22,6 +22,7 @@ from unisd_core.tasks.multiple_choice.data import (
 )
 from unisd_core.tasks.multiple_choice.listing import whole_question
 from unisd_core.tasks.reading.choices import extract_choice
+from unisd_core.tasks.reading.thoughts import after_thought
 from unisd_core.tasks.row import AnswerScore, NegativeRequest, Row
 
 _MISTAKEN_STUDENT = (
@@ -133,7 +134,7 @@ class MultipleChoice(Task):
         letter = wrong[number % len(wrong)]
 
         def read(text: str) -> Row | None:
-            argument = _ANSWER_LINE.sub("", _LEADING_LABEL.sub("", text, count=1))
+            argument = _ANSWER_LINE.sub("", _LEADING_LABEL.sub("", after_thought(text), count=1))
             reasoning = last_sentences(argument, REASONING_CHARACTERS)
             if not reasoning or self.score(row, reasoning).correct:
                 return None

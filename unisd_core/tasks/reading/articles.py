@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 _NEITHER = (
     r"because|since|as|due\s+to|if|when|where|which|that|this|these|those|the|an?|its?"
@@ -33,12 +34,22 @@ _CHOOSES = re.compile(
     r"|opt\s+for|option|choice))\s*\Z"
 )
 _WORD = re.compile(r"\w+")
-_ARTICLES = frozenset({"a", "an", "the"})
+
+
+class _Match(NamedTuple):
+    """How well words begin like an option: the better one is larger."""
+
+    shared: int
+    complete: bool
+    same_case: int
+
+
+_NO_MATCH = _Match(0, False, 0)
 
 
 def option_words(options: Sequence[str]) -> list[list[str]]:
-    """The words of each option without case and leading article."""
-    return [_words(option) for option in options]
+    """The words of each option."""
+    return [_WORD.findall(option) for option in options]
 
 
 def is_word(
@@ -50,6 +61,8 @@ def is_word(
     a letter. Otherwise the words that follow decide: they are the beginning of the letter's own
     option, of the ``option_words``, or of another one. Without either, a name or number after a
     statement (``stated``, or what reads like one) is the option's text, any other word is a noun.
+    An own option that begins with the article has to be said with it after the letter: a text
+    without a letter names none, whichever option it is.
     """
     letter = text[start:end]
     if letter not in ("A", "I", "a", "i"):
@@ -68,25 +81,39 @@ def is_word(
         return True
     own, other = _shared(rest, "ABCDEFGHIJ".index(letter.upper()), options)
     if not stated:
-        return own <= other or own < len(_words(rest))
+        return own <= other or own.shared < len(_WORD.findall(rest)) or not _NAME.match(rest)
     if own != other:
         return own < other
     return letter.islower() or not _NAME.match(rest)
 
 
-def _words(text: str) -> list[str]:
-    words = _WORD.findall(text.casefold())
-    return words[1:] if words[:1] and words[0] in _ARTICLES else words
+def _shared(rest: str, index: int, options: Sequence[list[str]]) -> tuple[_Match, _Match]:
+    """How well ``rest`` begins like the option at ``index``, and like the best of those that it
+    could name after an article."""
+    words = _without_article(_WORD.findall(rest))
+    own = other = _NO_MATCH
+    for number, option in enumerate(options):
+        match = _begins_like(words, _without_article(option))
+        if number == index and not _is_one(option[:1], "a", "an"):
+            own = match
+        else:
+            other = max(other, match)
+    return own, other
 
 
-def _shared(rest: str, index: int, options: Sequence[list[str]]) -> tuple[int, int]:
-    """How many first words of ``rest`` the option at ``index`` has, and how many the best of the
-    others."""
-    words = _words(rest)
-    counts = [
-        next((n for n, (x, y) in enumerate(zip(words, option, strict=False)) if x != y),
-             min(len(words), len(option)))
-        for option in options
-    ]  # fmt: skip
-    own = counts[index] if index < len(counts) else 0
-    return own, max((n for i, n in enumerate(counts) if i != index), default=0)
+def _begins_like(words: Sequence[str], option: Sequence[str]) -> _Match:
+    shared = same_case = 0
+    for word, wanted in zip(words, option, strict=False):
+        if word.casefold() != wanted.casefold():
+            break
+        shared += 1
+        same_case += word == wanted
+    return _Match(shared, 0 < shared == len(option), same_case)
+
+
+def _without_article(words: list[str]) -> list[str]:
+    return words[1:] if _is_one(words[:1], "a", "an", "the") else words
+
+
+def _is_one(words: Sequence[str], *names: str) -> bool:
+    return bool(words) and words[0].casefold() in names

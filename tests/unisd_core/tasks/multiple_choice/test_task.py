@@ -280,6 +280,11 @@ def test_arguments_that_are_empty_or_end_at_the_right_letter_are_refused(tmp_pat
     right = row.details["letter"]
     for text in ("", " \n", "Answer: B", f"Clearly the answer is {right}."):
         assert request.read(text) is None, text
+    for text in ("<think>It is hot.", "<think>It is hot.</think>\nAnswer: B"):
+        assert request.read(text) is None, text
+    said = request.read(f"<think>The answer is {right}.</think>It is hot.")
+    assert said is not None
+    assert said.hint == "It is hot."
     long = request.read("Some words to fill it. " * 60)
     assert long is not None
     assert len(long.hint) <= 360

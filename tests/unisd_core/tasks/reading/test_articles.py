@@ -82,7 +82,8 @@ WITH_OPTIONS = [
     ("Answer: A heart is a muscle", "A"),
     ("The answer is A Heart.", "A"),
     ("A Heart", "A"),
-    ("A heart\nIt pumps.", "A"),
+    ("A Heart\nIt pumps.", "A"),
+    ("A heart", None),
     ("I choose A heart", "A"),
     ("<answer>A heart</answer>", "A"),
     ("Answer: A contact lens", None),
@@ -126,9 +127,27 @@ def test_texts_of_the_options_tell_the_letter_from_the_article(
     assert extract_choice(text, "ABCDEF", OPTIONS) == letter
 
 
+def test_options_that_differ_in_case_are_told_apart() -> None:
+    options = ["thank you", "Thank you"]
+    assert extract_choice("Answer: A thank you", "AB", options) == "A"
+    assert extract_choice("Answer: A Thank you", "AB", options) is None
+    assert extract_choice("Answer: A THANK YOU", "AB", options) == "A"
+    assert extract_choice("Answer: A Heart", "ABC", ["+", "-", ""]) == "A"
+
+
+def test_a_text_without_a_letter_names_none_whichever_option_it_is() -> None:
+    options = ["A moose", "A heron", "Two hares", "The lens"]
+    for text in (*options, *(f"Answer: {option}" for option in options)):
+        assert extract_choice(text, "ABCD", options) is None
+    for letter, option in zip("ABCD", options, strict=True):
+        assert extract_choice(f"Answer: {letter} {option}", "ABCD", options) == letter
+        assert extract_choice(f"{letter}. {option}", "ABCD", options) == letter
+
+
 def test_the_longer_of_two_options_decides() -> None:
     options = ["contact", "contact lens", "contact lens case"]
-    assert extract_choice("Answer: A contact", "ABC", options) is None
+    assert extract_choice("Answer: A contact", "ABC", options) == "A"
+    assert extract_choice("Answer: A contact", "ABC", options[::-1]) is None
     assert extract_choice("Answer: A contact lens", "ABC", options) is None
     assert extract_choice("Answer: A contact lens", "ABC", options[::-1]) is None
     assert extract_choice("Answer: A contact lens case", "ABC", options[::-1]) == "A"
