@@ -117,6 +117,12 @@ def test_damaged_custom_rows(folder: Path, data: st.DataObject, metric: str) -> 
 @fuzz(15)
 @given(damaged_fields(TESTED) | st.fixed_dictionaries({"tests": texts(), "reference": texts()}))
 @example({"tests": "f(" * 900 + ")" * 900, "reference": "def f(): pass"})
+@example({"tests": ["f(1)", 2], "reference": "def f(): pass"})
+@example({"tests": {"inputs": [1], "outputs": [[]]}, "reference": "print(input())"})
+@example({"tests": "[" * 5000, "reference": "def f(): pass"})
+@example({"tests": ">>> f(", "reference": "def f(): pass"})
+@example({"tests": "def check(c): c()", "entry_point": "f.", "reference": "def f(): pass"})
+@example({"tests": "import f.g\nfrom . import f", "reference": "def f(): pass"})
 @example({"tests": "f(\ud800)", "reference": "def f(): pass"})
 def test_own_programs(fields: dict[str, Any]) -> None:
     record = Record(fields, 0, "programs.jsonl:1")

@@ -174,7 +174,8 @@ class CustomRows(Task):
 
     def check_references(self, rows: Sequence[Row]) -> None:
         """Raise UserError naming the place of the first of ``rows``, all of them from ``checked``,
-        whose reference the metric does not score as right; ``python_tests`` runs each program."""
+        whose reference the metric does not score as right, or whose tests let any program pass;
+        ``python_tests`` runs each program."""
         scores = self.score_many(rows, [row.reference for row in rows])
         for row, score in zip(rows, scores, strict=True):
             if not score.correct:
@@ -182,6 +183,9 @@ class CustomRows(Task):
                     f"{self._places[_key(row)]}: {self.metric_setting}={self._metric_name} does "
                     "not score the reference as right; fix the row or choose another metric"
                 )
+        self._metric.check_many(
+            [row.details for row in rows], [self._places[_key(row)] for row in rows]
+        )
 
     def row(self, record: Record) -> Row:
         """The row of one record; UserError naming its place where it is none."""

@@ -28,8 +28,9 @@ class Row:
     """The part of the reference that counts; "" where all of it does."""
     choices: Sequence[str] = ()
     """Texts of the options whose letter is asked for."""
-    tests: str = ""
-    """Python that raises unless the program asked for does its work."""
+    tests: str | Sequence[str] | Sequence[Mapping[str, str]] = ""
+    """Python that raises unless the program asked for does its work, a list of asserts, or inputs
+    with outputs."""
     hint: str = ""
     """A short explanation of the reference for the teacher."""
     category: str = ""

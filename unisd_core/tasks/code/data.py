@@ -114,6 +114,8 @@ def _humaneval(record: Record) -> Problem:
             f"{record.place}: field 'test' must be Python that defines check(candidate); "
             "fix the row"
         )
+    if not any(isinstance(node, ast.Assert | ast.Raise) for node in ast.walk(ast.parse(tests))):
+        raise UserError(f"{record.place}: field 'test' asserts nothing; fix the row")
     solution = _python(
         record, "canonical_solution", stub + _unix(record.text("canonical_solution"))
     )

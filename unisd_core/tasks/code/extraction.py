@@ -15,6 +15,7 @@ from textwrap import dedent, indent
 from unisd_core.tasks.code.assembly import Assembled, assemble, assemble_script
 from unisd_core.tasks.code.pieces import bodies, groups
 from unisd_core.tasks.code.source import defines
+from unisd_core.tasks.code.statements import statements
 from unisd_core.tasks.reading.thoughts import after_thought
 
 _RETURNS = re.compile(r"\b(?:return|yield)\b")
@@ -61,6 +62,18 @@ def find_script(text: str) -> Assembled | None:
         if found is not None:
             return found
     return None
+
+
+def main_functions(text: str) -> list[str]:
+    """The functions in the last piece of ``text`` that defines any, without those that another
+    of them uses."""
+    for pieces in groups(_answer(text)):
+        for piece in reversed(pieces):
+            defined = [s for s in statements(piece) or () if s.definition and not s.imports]
+            if defined:
+                used = {n for one in defined for n in one.reads - one.binds}
+                return sorted({name for one in defined for name in one.binds - used})
+    return []
 
 
 def _answer(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from unisd_core.sandbox import Limits, Program, run_program, run_programs
 from unisd_core.tasks.code.mutation import mutants
@@ -18,17 +18,19 @@ _TRIES = 12
 """Mutants run for one wrong reference before the row is left without."""
 
 
-def score_programs(codes: Sequence[str | None], tests: Sequence[str]) -> list[AnswerScore]:
-    """Right where ``codes[i]`` passes ``tests[i]``, readable where there is a program at all.
-    Several run at a time."""
-    programs = [
-        Program(code, test) for code, test in zip(codes, tests, strict=True) if code is not None
-    ]
-    passed = iter(verdict.passed for verdict in run_programs(programs, _SCORING))
+def score_programs(programs: Sequence[Program | None]) -> list[AnswerScore]:
+    """Right where a program passes its tests, readable where there is one at all. Several run at
+    a time."""
+    passed = iter(verdict.passed for verdict in run_programs([*filter(None, programs)], _SCORING))
     return [
-        AnswerScore(correct=code is not None and next(passed), extracted=code is not None)
-        for code in codes
+        AnswerScore(correct=one is not None and next(passed), extracted=one is not None)
+        for one in programs
     ]
+
+
+def passing(programs: Sequence[Program]) -> list[bool]:
+    """Whether each of ``programs``, wrong ones, passes its tests. Several run at a time."""
+    return [verdict.passed for verdict in run_programs(programs, _CHECKING)]
 
 
 def loads(code: str) -> bool:
@@ -36,16 +38,18 @@ def loads(code: str) -> bool:
     return run_program(Program(code, ""), _CHECKING).passed
 
 
-def fails(code: str, tests: str) -> bool:
-    """Whether ``code`` ends with a failed test or an error. One that runs too long is not a
+def fails(program: Program) -> bool:
+    """Whether ``program`` ends with a failed test or an error. One that runs too long is not a
     wrong answer that can be read as one."""
-    return run_program(Program(code, tests), _CHECKING).outcome == "failed"
+    return run_program(program, _CHECKING).outcome == "failed"
 
 
-def failing_mutant(code: str, tests: str, rng: random.Random) -> str | None:
-    """``code``, in the form of ``source.written``, with one small mistake that makes a test fail;
-    None where none of the first mutants does."""
+def failing_mutant(
+    code: str, with_tests: Callable[[str], Program], rng: random.Random
+) -> str | None:
+    """``code``, in the form of ``source.written``, with one small mistake that makes a test of
+    ``with_tests`` fail; None where none of the first mutants does."""
     for _, mutant in zip(range(_TRIES), mutants(code, rng), strict=False):
-        if fails(mutant, tests):
+        if fails(with_tests(mutant)):
             return mutant
     return None

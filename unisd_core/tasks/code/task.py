@@ -10,6 +10,7 @@ import dataclasses
 import random
 from collections.abc import Sequence
 
+from unisd_core.sandbox import Program
 from unisd_core.tasks.base import Task
 from unisd_core.tasks.code.data import CodeDataset, Problem, read_problems
 from unisd_core.tasks.code.extraction import extract_code
@@ -85,7 +86,7 @@ class CodeTask(Task):
     def wrong_reference(self, row: Row, rng: random.Random) -> Row | None:
         """The reference with one small mistake that makes a test fail; None where none of the
         first mutants does."""
-        code = failing_mutant(row.details["code"], row.details["tests"], rng)
+        code = failing_mutant(row.details["code"], lambda code: _tested(row, code), rng)
         return None if code is None else dataclasses.replace(row, reference=block(code))
 
     def negative_request(self, row: Row, rng: random.Random, number: int) -> NegativeRequest:
@@ -103,7 +104,7 @@ class CodeTask(Task):
             ):
                 return None
             # Code that cannot even be loaded, for want of a package perhaps, proves nothing.
-            if not loads(code) or not fails(code, row.details["tests"]):
+            if not loads(code) or not fails(_tested(row, code)):
                 return None
             return dataclasses.replace(row, reference=block(code))
 
@@ -126,8 +127,8 @@ class CodeTask(Task):
 
     def score_many(self, rows: Sequence[Row], completions: Sequence[str]) -> list[AnswerScore]:
         """``score`` of each pair, several programs at a time."""
-        found = [_program(row, text) for row, text in zip(rows, completions, strict=True)]
-        return score_programs(found, [row.details["tests"] for row in rows])
+        found = [(row, _program(row, text)) for row, text in zip(rows, completions, strict=True)]
+        return score_programs([None if code is None else _tested(row, code) for row, code in found])
 
     def parseable(self, row: Row, completion: str) -> bool:
         """Whether ``completion`` holds Python that defines the function; nothing is run."""
@@ -137,3 +138,7 @@ class CodeTask(Task):
 def _program(row: Row, completion: str) -> str | None:
     details = row.details
     return extract_code(completion, details["function"], details["stub"], details["also"])
+
+
+def _tested(row: Row, code: str) -> Program:
+    return Program(code, row.details["tests"])

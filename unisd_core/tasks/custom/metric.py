@@ -34,6 +34,11 @@ class Metric(ABC):
         """``score`` of each pair."""
         return [self.score(one, text) for one, text in zip(details, completions, strict=True)]
 
+    def check_many(self, details: Sequence[Mapping[str, Any]], places: Sequence[str]) -> None:
+        """Raise UserError naming the place of the first row whose answers cannot be told right
+        from wrong, where it takes a program to see that."""
+        return None
+
     def parseable(self, details: Mapping[str, Any], completion: str) -> bool:
         """Whether an answer can be read from ``completion``, right or wrong."""
         return self.score(details, completion).extracted

@@ -34,6 +34,7 @@ BAD_HUMANEVAL: list[tuple[dict[str, Any], str]] = [
     ({"test": "assert True"}, "'test' must be Python that defines check(candidate)"),
     ({"test": None}, "'test' must be text"),
     ({"task_id": True}, "'task_id' must be text"),
+    ({"test": "def check(candidate):\n    candidate([1])"}, "'test' asserts nothing"),
     ({}, "task_id HumanEval/900 is already used at"),
 ]
 

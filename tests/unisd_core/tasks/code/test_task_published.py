@@ -8,6 +8,7 @@ import pytest
 from tests.unisd_core.tasks.test_registry_published_rows import DATA_DIR, lines_of
 from unisd_core.sandbox import Limits, Program, run_programs
 from unisd_core.tasks.code.extraction import extract_code
+from unisd_core.tasks.code.suites.suite import failing_code
 from unisd_core.tasks.registry import load_task
 from unisd_core.tasks.row import Row
 
@@ -60,6 +61,16 @@ def test_every_reference_passes_its_tests(name: str, split: str, file: str) -> N
     verdicts = run_programs(programs, PATIENT)
     failed = [(r.uid, v.detail) for r, v in zip(rows, verdicts, strict=True) if not v.passed]
     assert not failed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "split", "file"), SPLITS)
+def test_no_row_passes_a_program_whose_functions_raise(name: str, split: str, file: str) -> None:
+    rows = rows_of(name, split)[::4]
+    broken = [failing_code({}, row.details["code"]) for row in rows]
+    programs = [Program(code, row.details["tests"]) for code, row in zip(broken, rows, strict=True)]
+    verdicts = run_programs(programs, PATIENT)
+    assert [row.uid for row, v in zip(rows, verdicts, strict=True) if v.passed] == []
 
 
 @pytest.mark.slow
