@@ -107,6 +107,11 @@ def parser() -> argparse.ArgumentParser:
         help="a run, an adapter or a model folder; default: the untrained model.name_or_path",
     )
     options.add_argument(
+        "--any-base",
+        action="store_true",
+        help="use an adapter also on another model than the one it was trained on",
+    )
+    options.add_argument(
         "--baseline", metavar="FOLDER", help="an earlier evaluation to compare with row by row"
     )
     options.add_argument(

@@ -62,7 +62,7 @@ def synthesize(config: Config, options: SynthesizeOptions) -> SynthesisResult:
 
 def main(config: Config, args: argparse.Namespace) -> None:
     """Synthesise, or with --dry-run print the resolved settings and what would be done."""
-    options = SynthesizeOptions(args.output, args.input, args.weights)
+    options = SynthesizeOptions(args.output, args.input, args.weights, args.any_base)
     if not args.dry_run:
         synthesize(config, options)
         return
@@ -90,6 +90,11 @@ def parser() -> argparse.ArgumentParser:
         "--weights",
         metavar="FOLDER",
         help="a run, an adapter or a model folder to sample from; default: model.name_or_path",
+    )
+    options.add_argument(
+        "--any-base",
+        action="store_true",
+        help="use an adapter also on another model than the one it was trained on",
     )
     return options
 

@@ -25,3 +25,5 @@ class EvaluateOptions:
     """Also read references and answers: gold fit, retention, distance to the base."""
     out: str | None = None
     """Folder of the results; None: <output_dir>/evaluations/<weights>."""
+    any_base: bool = False
+    """Use an adapter also on another model than the one it was trained on."""

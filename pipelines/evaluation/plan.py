@@ -57,7 +57,9 @@ class EvaluationPlan:
         """Check everything before an engine starts. Raises UserError naming the option."""
         sets = _choose_sets(options.tasks or config.task, config)
         longest = max(task.max_completion_length for task, _ in sets)
-        saved = find_saved(options.weights, config) if options.weights else None
+        saved = None
+        if options.weights:
+            saved = find_saved(options.weights, config, any_base=options.any_base)
         limit = config.rollout.max_completion_length
         config = with_completion_limit(saved.config if saved else config, longest)
         # There are no other views, so the engine need not read more than the student's prompts.
@@ -139,7 +141,7 @@ class EvaluationPlan:
         training runs."""
         if self.trained is None:
             return self.model.weights
-        return f"{self.model.weights}/{self.trained.checksum}"
+        return f"{self.model.weights}/{self.trained.checksum}/{self.config.model.lora.scale!r}"
 
     @property
     def identity(self) -> str:

@@ -16,3 +16,5 @@ class SynthesizeOptions:
     config.task."""
     weights: str | None = None
     """A run, an adapter or a model folder to sample from; None: config.model."""
+    any_base: bool = False
+    """Use an adapter also on another model than the one it was trained on."""

@@ -47,7 +47,9 @@ class SynthesisPlan:
     def make(cls, config: Config, options: SynthesizeOptions) -> SynthesisPlan:
         """Read the input once and check everything. Raises UserError naming option or key."""
         folder = OutputFolder(options.output)
-        saved = find_saved(options.weights, config) if options.weights else None
+        saved = None
+        if options.weights:
+            saved = find_saved(options.weights, config, any_base=options.any_base)
         config = saved.config if saved else config
         _check(config)
         source = open_source(options.input, config)
@@ -69,8 +71,9 @@ class SynthesisPlan:
     @cached_property
     def weights(self) -> str:
         """Digest of everything that computes."""
-        adapter = f"/{self.trained.checksum}" if self.trained else ""
-        return f"{self.model.weights}{adapter}"
+        if self.trained is None:
+            return self.model.weights
+        return f"{self.model.weights}/{self.trained.checksum}/{self.config.model.lora.scale!r}"
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -40,7 +40,18 @@ RESULTS = Path(__file__).parents[2] / "docs" / "results" / "minitools.jsonl"
 RESULT = RESULTS.read_bytes().split(b"\n")[0] + b"\n"
 METRICS = b"".join(json.dumps({"step": n, "loss": 0.5}).encode() + b"\n" for n in range(1, 5))
 MEASURED = {"step": 10, "accuracy": 0.5, "low": 0.4, "high": 0.6, "rows": 8, "best": True}
-ADAPTER = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj"], "bias": "none"}
+ADAPTER = {
+    "r": 2,
+    "lora_alpha": 16,
+    "target_modules": ["q_proj"],
+    "bias": "none",
+    "use_rslora": True,
+    "init_lora_weights": True,
+    "layers_to_transform": None,
+    "base_model_name_or_path": "/data/model",
+    "revision": None,
+}
+PAIR = {f"base_model.model.q_proj.lora_{side}.weight": torch.ones(2, 2) for side in "AB"}
 SUMMARY = {
     "steps": 3,
     "accuracy": {},
@@ -173,8 +184,13 @@ def test_kept_texts(folder: Path, data: bytes) -> None:
 @given(
     damaged_fields(ADAPTER).flatmap(json_object).map(str.encode)
     | damaged_bytes(json.dumps(ADAPTER).encode()),
-    damaged_bytes(save({"base_model.model.q_proj.lora_A.weight": torch.ones(2, 2)})),
+    st.just(save(PAIR)) | damaged_bytes(save(PAIR)),
 )
+@example(json.dumps(ADAPTER | {"target_modules": "("}).encode(), save(PAIR))
+@example(json.dumps(ADAPTER | {"target_modules": "all-linear"}).encode(), save(PAIR))
+@example(json.dumps(ADAPTER | {"base_model_name_or_path": "~x/\x00"}).encode(), save(PAIR))
+@example(json.dumps(ADAPTER | {"base_model_name_or_path": "a" * 9000}).encode(), save(PAIR))
+@example(json.dumps(ADAPTER | {"layers_to_transform": "q"}).encode(), save(PAIR))
 def test_adapters(folder: Path, settings: bytes, tensors: bytes) -> None:
     adapter = folder / "adapter"
     adapter.mkdir(exist_ok=True)

@@ -23,8 +23,8 @@ SIGNATURES = {
 }
 FIELDS = {
     "TrainOptions": "resume",
-    "EvaluateOptions": "tasks weights baseline samples temperature pass_at perplexity out",
-    "SynthesizeOptions": "output input weights",
+    "EvaluateOptions": "tasks weights baseline samples temperature pass_at perplexity out any_base",
+    "SynthesizeOptions": "output input weights any_base",
     "EvaluationResult": "folder scores texts",
     "SynthesisResult": "folder summary",
 }

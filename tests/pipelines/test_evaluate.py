@@ -12,11 +12,14 @@ from pipelines.command.cli import run_main
 from pipelines.evaluate import main, options_of, parser
 from pipelines.evaluation.plan import EvaluationPlan
 from pipelines.evaluation.results import Scoreboard
+from tests.support.tiny import make_tiny_model
 from unisd_core.common.errors import UserError
-from unisd_core.config.run import Config
+from unisd_core.config.run import Config, LoraConfig
 from unisd_core.evaluation.held_out import HeldOutSet
 from unisd_core.evaluation.outcomes import Outcomes, score_outcomes
 from unisd_core.models.completion_cache import CompletionText
+from unisd_core.models.load import load_base
+from unisd_core.models.lora import adapter_state, add_lora, save_adapter
 
 
 @pytest.fixture
@@ -74,6 +77,32 @@ def test_files_and_the_comparison_with_an_earlier_evaluation(make: Any, tmp_path
     assert score["accuracy"]["value"] == pytest.approx(5 / 6)
     assert score["difference"]["value"] == pytest.approx(3 / 6)
     assert "+50.0" in (tmp_path / "out" / "report.txt").read_text()
+
+
+def test_weights_differ_by_the_scale_of_an_adapter(
+    make: Any, tiny_model: Path, tmp_path: Path
+) -> None:
+    lora = LoraConfig(r=4, target_modules=("q_proj",))
+    state = adapter_state(add_lora(load_base(tiny_model), lora, 0))
+    digests = set()
+    for alpha in (8.0, 16.0):
+        folder = tmp_path / f"adapter-{alpha}"
+        scaled = lora.model_copy(update={"lora_alpha": alpha})
+        save_adapter(state, scaled, tiny_model, folder)
+        digests.add(make("--weights", str(folder)).weights)
+    assert len(digests - {make().weights}) == 2
+
+
+def test_an_adapter_of_another_model_is_used_where_it_is_wanted(
+    make: Any, tiny_model: Path, tmp_path: Path
+) -> None:
+    lora = LoraConfig(r=4, target_modules=("q_proj",))
+    state = adapter_state(add_lora(load_base(tiny_model), lora, 0))
+    base = make_tiny_model(tmp_path / "base", num_hidden_layers=1)
+    save_adapter(state, lora, base, tmp_path / "adapter")
+    with pytest.raises(UserError, match=r"base_model_name_or_path.* --any-base"):
+        make("--weights", str(tmp_path / "adapter"))
+    assert make("--weights", str(tmp_path / "adapter"), "--any-base").trained is not None
 
 
 def test_a_folder_belongs_to_one_model_and_decoding(make: Any) -> None:

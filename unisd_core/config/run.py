@@ -32,6 +32,11 @@ class LoraConfig(Section):
     )  # fmt: skip
     """Names of the linear layers that receive an adapter."""
 
+    @property
+    def scale(self) -> float:
+        """What the update BA is multiplied by."""
+        return self.lora_alpha / self.r
+
 
 class ModelConfig(Section):
     """The model that is trained, and the limits of its prompts."""

@@ -63,7 +63,7 @@ def resolve_model(path: str) -> Path:
         if problem:
             raise UserError(f"model.name_or_path {path}: {problem}; give a complete model folder")
         return folder.resolve()
-    if path.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(path):
+    if not is_hub_id(path):
         raise UserError(
             f"model.name_or_path {path}: no such folder; give a model folder or a hub id"
         )
@@ -90,12 +90,17 @@ def local_model(path: str) -> Path | None:
     folder = Path(path).expanduser()
     if folder.is_dir():
         return folder.resolve() if missing_part(folder) is None else None
-    if not _HUB_ID.fullmatch(path):
+    if not is_hub_id(path):
         return None
     cached = _cached_snapshot(path)
     if cached is None and path == DEFAULT_MODEL and _converted(path).is_dir():
         return _converted(path)
     return cached
+
+
+def is_hub_id(path: str) -> bool:
+    """Whether ``path``, which is no folder, may be a model's id on the hub."""
+    return not path.startswith((".", "/", "~")) and _HUB_ID.fullmatch(path) is not None
 
 
 def _converted(path: str) -> Path:

@@ -35,7 +35,6 @@ def merged_weights(
     the base has those. The rest of a module comes along, as it may be fused with what is adapted.
     Raises UserError when a tensor of ``state`` has no weight to go to.
     """
-    scale = lora.lora_alpha / lora.r
     unused = set(state)
     # model.layers.0.mlp of base_model.model.model.layers.0.mlp.up_proj.lora_A.weight
     modules = {_parent(_parent(_parent(key.removeprefix(_PREFIX)))) for key in state}
@@ -49,7 +48,10 @@ def merged_weights(
         if key_a in state and key_b in state:
             unused -= {key_a, key_b}
             wide = weight.to("cpu", torch.float32)
-            yield name, torch.addmm(wide, state[key_b].float(), state[key_a].float(), alpha=scale)
+            yield (
+                name,
+                torch.addmm(wide, state[key_b].float(), state[key_a].float(), alpha=lora.scale),
+            )
         else:
             yield name, weight
     if unused:

@@ -10,14 +10,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from unisd_core.common.errors import UserError, reason
-from unisd_core.common.user_text import read_json
 from unisd_core.config.run import Config, LoraConfig
+from unisd_core.models.adapters.base_model import check_base
+from unisd_core.models.adapters.settings import read_settings
 
-_PLAIN = {"bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False}
-"""What an adapter must be to be read as W + (alpha / rank) B A."""
 _LIMITS = {"max_prompt_length", "max_view_length"}
 """What of a run's model section may be set anew where its weights are used."""
-_EMPTY = ("rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform")
 
 
 @dataclass(frozen=True)
@@ -33,27 +31,18 @@ class SavedWeights:
     says."""
 
 
-def find_saved(path: str, config: Config) -> SavedWeights:
+def find_saved(path: str, config: Config, *, any_base: bool = False) -> SavedWeights:
     """What ``path`` holds: a finished run (its ``adapter/`` or ``model/``), an adapter in PEFT's
     format, to be used on config.model.name_or_path, or a whole model folder.
 
-    Raises UserError, naming the file, where it is none of them.
+    Raises UserError, naming the file, where it is none of them, and for an adapter of another
+    model unless ``any_base``; see ``check_base``.
     """
     folder = Path(path).expanduser()
     if (folder / "config.yaml").is_file():
-        run = Config.from_saved((folder / "config.yaml").resolve())
-        given = {key: getattr(config.model, key) for key in _LIMITS & config.model.model_fields_set}
-        config = config.model_copy(update={"model": run.model.model_copy(update=given)})
-        for name in ("adapter", "model"):
-            if (folder / name).is_dir():
-                found = find_saved(str(folder / name), config)
-                return replace(
-                    found, base=run.model.name_or_path if found.adapter is None else None
-                )
-        raise UserError(f"{path}: this run has no trained weights yet; finish it first")
+        return _of_run(folder, config, any_base)
     if (folder / "adapter_config.json").is_file():
-        tensors, lora = read_adapter(folder)
-        return SavedWeights(config.with_model(lora=lora), tensors)
+        return _of_adapter(folder, config, any_base)
     if (folder / "config.json").is_file():
         return SavedWeights(config.with_model(name_or_path=str(folder.resolve())), None)
     raise UserError(f"{path}: neither a run folder nor an adapter nor a model; give one of them")
@@ -64,27 +53,32 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], LoraConfig]:
 
     Raises UserError, naming the file, where it is not a plain LoRA adapter.
     """
-    return _read_tensors(folder), _read_lora(folder / "adapter_config.json")
+    tensors = _read_tensors(folder)
+    return tensors, read_settings(folder / "adapter_config.json", tensors).lora
 
 
-def _read_lora(file: Path) -> LoraConfig:
-    try:
-        fields = read_json(file)
-        if not isinstance(fields, dict):
-            raise ValueError("no JSON object")
-        for key, plain in _PLAIN.items():
-            if fields.get(key, plain) != plain:
-                raise ValueError(f"{key}={fields[key]!r} is not supported")
-        for key in _EMPTY:
-            if fields.get(key):
-                raise ValueError(f"{key} is not supported")
-        return LoraConfig(
-            r=fields["r"],
-            lora_alpha=float(fields["lora_alpha"]),
-            target_modules=tuple(sorted(fields["target_modules"])),
-        )
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise UserError(f"{file}: cannot be used as a LoRA adapter ({reason(error)})") from None
+def _of_run(folder: Path, config: Config, any_base: bool) -> SavedWeights:
+    run = Config.from_saved((folder / "config.yaml").resolve())
+    given = {key: getattr(config.model, key) for key in _LIMITS & config.model.model_fields_set}
+    config = config.model_copy(update={"model": run.model.model_copy(update=given)})
+    if (folder / "adapter").is_dir():
+        # The run itself says what its adapter belongs to.
+        return _of_adapter(folder / "adapter", config, any_base, notice=False)
+    if (folder / "model").is_dir():
+        found = find_saved(str(folder / "model"), config)
+        return replace(found, base=run.model.name_or_path)
+    raise UserError(f"{folder}: this run has no trained weights yet; finish it first")
+
+
+def _of_adapter(
+    folder: Path, config: Config, any_base: bool, *, notice: bool = True
+) -> SavedWeights:
+    file, tensors = folder / "adapter_config.json", _read_tensors(folder)
+    settings = read_settings(file, tensors)
+    if not any_base:
+        used = config.model.name_or_path
+        check_base(file, settings.base, settings.revision, used, notice=notice)
+    return SavedWeights(config.with_model(lora=settings.lora), tensors)
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:

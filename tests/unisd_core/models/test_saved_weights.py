@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.tiny import make_tiny_model
 from unisd_core.common.errors import UserError
 from unisd_core.config.load import dump_config
 from unisd_core.config.run import Config, LoraConfig
@@ -35,10 +36,14 @@ def changed(adapter: Path, folder: Path, **fields: Any) -> Path:
     return folder
 
 
-def test_an_adapter_brings_its_own_shape(adapter: Path) -> None:
-    found = find_saved(str(adapter), Config())
+def on(model_dir: Path) -> Config:
+    return Config().with_model(name_or_path=str(model_dir))
+
+
+def test_an_adapter_brings_its_own_shape(adapter: Path, tiny_model: Path) -> None:
+    found = find_saved(str(adapter), on(tiny_model))
     assert found.config.model.lora == LORA
-    assert found.config.model.name_or_path == Config().model.name_or_path
+    assert found.config.model.name_or_path == str(tiny_model)
     assert found.adapter is not None
     assert {tensor.dtype for tensor in found.adapter.values()} == {torch.float32}
     assert all(".lora_" in name for name in found.adapter)
@@ -61,7 +66,7 @@ def test_a_run_brings_the_model_it_was_trained_from(adapter: Path, tmp_path: Pat
 
 
 def test_a_whole_model_has_no_adapter(adapter: Path, tiny_model: Path, tmp_path: Path) -> None:
-    state = find_saved(str(adapter), Config()).adapter
+    state = find_saved(str(adapter), on(tiny_model)).adapter
     assert state is not None
     save_merged(tiny_model, state, LORA, tmp_path / "merged")
     found = find_saved(str(tmp_path / "merged"), Config())
@@ -80,6 +85,27 @@ def test_an_adapter_that_would_be_merged_wrongly_is_refused(
     with pytest.raises(UserError, match=r"adapter_config\.json: cannot be used") as caught:
         find_saved(str(folder), Config())
     assert "\n" not in str(caught.value)
+
+
+def test_an_adapter_of_another_base_is_refused_unless_it_is_wanted(
+    adapter: Path, tmp_path: Path
+) -> None:
+    other = on(make_tiny_model(tmp_path / "wide", intermediate_size=96))
+    with pytest.raises(UserError, match="is another model than model.name_or_path"):
+        find_saved(str(adapter), other)
+    assert find_saved(str(adapter), other, any_base=True).config.model.lora == LORA
+
+    run = tmp_path / "run"
+    changed(adapter, run)
+    (run / "config.yaml").write_text(dump_config(other))
+    run.joinpath("adapter").mkdir()
+    for file in adapter.iterdir():
+        (run / "adapter" / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(UserError, match="is another model than model.name_or_path"):
+        find_saved(str(run), Config())
+    assert find_saved(str(run), Config(), any_base=True).config.model == other.model.model_copy(
+        update={"lora": LORA}
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors", b"\xff" * 64])
