@@ -83,7 +83,7 @@ class Source:
 
     def metadata(self) -> list[Meta]:
         """Name, type and shape of each tensor, in the order in which they are sent."""
-        from unisd_core.models.merge import stored_shapes
+        from unisd_core.models.adapters.merge import stored_shapes
 
         shapes: Mapping[str, tuple[int, ...]]
         if self.config.model.finetune == "full":
@@ -93,7 +93,7 @@ class Source:
         return [Meta(name, self._dtype, shape) for name, shape in shapes.items()]
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-        from unisd_core.models.merge import merged_weights
+        from unisd_core.models.adapters.merge import merged_weights
 
         whole = self.config.model.finetune == "full"
         lora = self.config.model.lora

@@ -19,7 +19,7 @@ class InPlaceWeights:
     def merge_adapter(self, base: str, adapter: str) -> None:
         """Load the model in ``base``, which the worker began with, and merge the PEFT folder
         ``adapter`` into it tensor by tensor, so that merged weights are never written to disk."""
-        from unisd_core.models.merge import merged_weights
+        from unisd_core.models.adapters.merge import merged_weights
         from unisd_core.models.saved_weights import read_adapter
 
         state, lora = read_adapter(Path(adapter))

@@ -26,8 +26,8 @@ from unisd_core.common.files import atomic_path
 from unisd_core.common.user_text import read_json
 from unisd_core.config.run import LoraConfig
 from unisd_core.models.acceleration.lora_linear import LoraLinear
+from unisd_core.models.adapters.merge import merged_weights, stored_tensors
 from unisd_core.models.fetch import WEIGHT_INDEX
-from unisd_core.models.merge import merged_weights, stored_tensors
 from unisd_core.models.sharded import read_all, write_all
 
 

@@ -16,9 +16,9 @@ from actors.generator import nccl_broadcast as broadcast
 from actors.generator.nccl_broadcast import ReplicaClient, Source, WeightSender
 from actors.weights.buckets import weight_update
 from unisd_core.config.run import Config
+from unisd_core.models.adapters.merge import merged_weights
 from unisd_core.models.load import load_base
 from unisd_core.models.lora import adapter_state, add_lora
-from unisd_core.models.merge import merged_weights
 from unisd_core.models.trained_weights import make_trainable, trained_state
 
 

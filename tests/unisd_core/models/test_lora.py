@@ -17,6 +17,7 @@ from torch import Tensor
 from tests.support.tiny import make_tiny_model
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import LoraConfig
+from unisd_core.models.adapters.merge import merged_weights
 from unisd_core.models.load import load_base, load_tokenizer
 from unisd_core.models.lora import (
     adapter_checksum,
@@ -26,7 +27,6 @@ from unisd_core.models.lora import (
     save_adapter,
     save_merged,
 )
-from unisd_core.models.merge import merged_weights
 
 LORA = LoraConfig(r=4, lora_alpha=6.0)
 IDS_BT = torch.arange(8, 40).reshape(2, 16)

@@ -12,9 +12,9 @@ from transformers import AutoTokenizer, Gemma3Config, Gemma3ForConditionalGenera
 from tests.support.tiny import make_tiny_model
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import LoraConfig
+from unisd_core.models.adapters.merge import merged_weights
 from unisd_core.models.load import load_base
 from unisd_core.models.lora import adapter_state, add_lora
-from unisd_core.models.merge import merged_weights
 from unisd_core.models.text_model import text_model
 
 LORA = LoraConfig(r=2, lora_alpha=4.0)

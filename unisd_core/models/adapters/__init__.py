@@ -1,1 +1,1 @@
-"""Adapters of other programs: what their settings mean, and which model they belong to."""
+"""Adapters: what the settings of one mean, which model it belongs to, and its merge into that."""

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config, LoraConfig
+from unisd_core.models.adapters.merge import merged_weights
 from unisd_core.models.adapters.settings import _FREE, _READ, _VALUES, read_settings
 from unisd_core.models.load import load_base
 from unisd_core.models.lora import save_adapter
-from unisd_core.models.merge import merged_weights
 from unisd_core.models.saved_weights import find_saved, read_adapter
 from unisd_core.models.trained_weights import load_trained_state, make_trainable
 
