@@ -1,4 +1,4 @@
-"""The metric of tool calls written as JSON."""
+"""The metric of tool calls, written as JSON or in another form that is read."""
 
 from __future__ import annotations
 
