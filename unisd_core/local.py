@@ -14,13 +14,13 @@ import pyarrow as pa
 from torch import nn
 
 from unisd_core.common.errors import UserError
-from unisd_core.common.schema import SCORED
 from unisd_core.common.visits import VisitingOrder
 from unisd_core.config.run import Config
 from unisd_core.models.model_files import ModelFiles, open_model, with_completion_limit
 from unisd_core.objective.metrics import finalise_metrics
 from unisd_core.scoring.agreement_columns import with_agreement_weights
-from unisd_core.scoring.rollout_filter import RolloutFilter, row_parser
+from unisd_core.scoring.batch_filter import BatchFilter
+from unisd_core.scoring.rollout_filter import RolloutFilter, row_parser, without
 from unisd_core.scoring.scorer import TeacherScorer
 from unisd_core.tasks.base import Task
 from unisd_core.tasks.registry import load_task
@@ -61,6 +61,7 @@ def train(
     prompts = training_prompts(model, task, config).table
     order, positions = VisitingOrder(prompts.num_rows, config.seed), itertools.count()
     rollout_filter = RolloutFilter(config, model, row_parser(task, rows, model.chat))
+    batch_filter = BatchFilter(config)
     student, scorer = Student(config, model), TeacherScorer(config, model)
     teacher = TeacherWeights(config.teacher, student.weights())
     student.keep_teacher_head(0, teacher.state())
@@ -68,14 +69,15 @@ def train(
     size, chunk_size = config.training.batch_size, config.rollout.chunk_size
     version, scale = 0, None
     while version < config.training.max_steps:
-        batch, lost = SCORED.empty_table(), 0
-        while batch.num_rows < size:
-            chunk = list(itertools.islice(positions, min(chunk_size, size - batch.num_rows)))
+        lost = 0
+        while (batch := batch_filter.next_batch()) is None:
+            missing = max(1, size - batch_filter.held)
+            chunk = list(itertools.islice(positions, min(chunk_size, missing)))
             asked = prompts.take([order.row_of(position) for position in chunk])
             rollouts = sample(student.model, asked, chunk, version)  # the student answers
             scored = scorer.score(rollouts)  # every view reads the same tokens
-            batch = pa.concat_tables([batch, rollout_filter.passing(scored)])
-            lost = 0 if batch.num_rows else lost + len(chunk)
+            batch_filter.add(without(scored, rollout_filter.row_reasons(scored)))
+            lost = 0 if batch_filter.held else lost + len(chunk)
             if lost > LOST_BATCHES * size:
                 raise UserError(f"filter: left out all of the last {lost} rollouts; relax it")
         batch, scale = with_agreement_weights(batch, config, version, scale)  # agreement weights

@@ -235,11 +235,18 @@ class Gate:
         self.lost_since_step += len(losses)
         self._notify()
 
-    async def consume(self, visits: Sequence[Visit], left_out: Losses | None = None) -> int:
+    async def consume(
+        self,
+        visits: Sequence[Visit],
+        left_out: Losses | None = None,
+        agreement_scale: float | None = None,
+    ) -> int:
         """One optimizer step was taken on exactly these rows; others of their batch were
-        ``left_out``. Returns the step after which the run ends."""
+        ``left_out``. A stream that begins from now on goes on with ``agreement_scale``. Returns the
+        step after which the run ends."""
         self._check_memory()
         self.ledger.advance(visits)
+        self.agreement_scale = agreement_scale
         # After the step: what takes their room has to be sampled by the next version.
         self._end(left_out or {}, Outcome.FAILED)
         self.lost_since_step = 0
@@ -284,7 +291,8 @@ class Gate:
         return self.ledger.steps
 
     async def counters(self) -> dict[str, Any]:
-        """Checked ledger counters, the version, the restored scale and the reasons of losses."""
+        """Checked ledger counters, the version, the agreement scale of the last step and the
+        reasons of losses."""
         self._check_memory()
         self.ledger.check()
         return {

@@ -123,7 +123,8 @@ class Learner:
         if self.workers.is_first:
             # The gate moves first: a checkpoint or a version that the ledger does not know must
             # not exist.
-            self.last_step = self.job.gate.consume(done.visits, losses)
+            scale = state.agreement_scale
+            self.last_step = self.job.gate.consume(done.visits, losses, scale)
             pushes = state.publisher.publish(self.version, teacher_moved)
             record.published(state.publisher.published_bytes, pushes)
         self.last_step = self.workers.from_first(self.last_step)

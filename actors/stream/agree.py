@@ -11,11 +11,12 @@ import pyarrow as pa
 import ray
 
 from actors.admission.gate import GateClient
+from actors.admission.ledger import Outcome
 from actors.supervision.watchdog import WatchdogClient
-from unisd_core.common.schema import SCORED
 from unisd_core.common.visits import visits_of
 from unisd_core.config.run import Config
 from unisd_core.scoring.agreement_columns import with_agreement_weights
+from unisd_core.scoring.batch_filter import BatchFilter
 from unisd_core.scoring.rollout_filter import RolloutFilter
 
 
@@ -31,23 +32,22 @@ class Agree:
     ) -> None:
         self.config, self.gate, self.watchdog = config, gate, watchdog
         self.monitored = False
-        self.waiting: list[pa.Table] = []
         begin = gate.counters()
         self.batch: int = begin["version"]
         self.scale: float | None = begin["agreement_scale"]
         self.filter = RolloutFilter(config, model_dir)
+        self.batches = BatchFilter(config)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         if not self.monitored:
             self._ask_to_be_monitored()
         if table.num_rows:
-            self.waiting.append(self._admissible(table))
-        size = self.config.training.batch_size
-        ready = pa.concat_tables(self.waiting) if self.waiting else SCORED.empty_table()
-        while ready.num_rows >= size:
-            yield self._weighted(ready.slice(0, size))
-            ready = ready.slice(size)
-        self.waiting = [ready] if ready.num_rows else []
+            self.batches.add(self._admissible(table))
+        while (batch := self.batches.next_batch()) is not None:
+            yield self._weighted(batch)
+        left_out = self.batches.take_left_out()
+        if left_out:
+            self.gate.close(left_out, Outcome.FILTERED)
 
     def _ask_to_be_monitored(self) -> None:
         # At the first chunk, and not before: then the gate has counted this stream.
@@ -57,8 +57,9 @@ class Agree:
         self.monitored = True
 
     def _admissible(self, table: pa.Table) -> pa.Table:
-        """The rows that pass the filter and that the gate still wants; it is told of the others."""
-        reasons = self.filter.reasons(table)
+        """The rows that may be trained on, each by itself, and that the gate still wants; it is
+        told of the others."""
+        reasons = self.filter.row_reasons(table)
         visits, versions = visits_of(table), table["version_first"].to_pylist()
         passing = [index for index, reason in enumerate(reasons) if reason is None]
         dropped = {visit: why for visit, why in zip(visits, reasons, strict=True) if why}

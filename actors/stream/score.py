@@ -23,7 +23,8 @@ from unisd_core.config.run import Config
 
 
 class Score:
-    """Scores chunks of rollouts with the teacher's newest weights.
+    """Scores chunks of rollouts with the teacher's newest weights: those that follow the version
+    which a rollout is of, or newer ones.
 
     It tells the watchdog when it begins and ends a chunk. A scorer that hangs is replaced, and Ray
     Data gives its chunk to the successor.
@@ -39,6 +40,7 @@ class Score:
             lower_priority()
         self.scorer = TeacherScorer(config, model_dir)
         self.store, self.watchdog = store, watchdog
+        self.frozen = config.teacher.kind == "frozen"
         self.limit_s = config.scorer.timeout_s
         context = ray.get_runtime_context()
         self.actor, self.name = context.current_actor, str(context.get_actor_id())
@@ -50,7 +52,7 @@ class Score:
         if table.num_rows == 0:
             return SCORED.empty_table()
         with self._at_work():
-            self._load_newest_teacher()
+            self._load_teacher(max(table["version_first"].to_pylist()))
             scored = self.scorer.score(table)
         record("scored_tokens", sum(map(len, scored["completion_ids"])))
         return scored
@@ -63,9 +65,10 @@ class Score:
         finally:
             self.watchdog.end.remote(self.name)
 
-    def _load_newest_teacher(self) -> None:
-        if self.scorer.idle:
+    def _load_teacher(self, student: int) -> None:
+        """Load the newest teacher, which follows the version ``student`` at least."""
+        if self.scorer.idle or self.frozen:
             return
-        update = self.store.teacher_if_not(self.scorer.version)
+        update = self.store.teacher_if_not(self.scorer.version, student)
         if update is not None:
             self.scorer.load(update.version, unpack(update))

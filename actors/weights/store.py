@@ -46,6 +46,7 @@ class WeightStore:
         self.teacher: WeightUpdate | None = None
         self.pushed: WeightUpdate | None = None
         self.published = 0
+        self.changed = asyncio.Event()
         self.push_seconds: list[float] = []
         self.push_spans: list[Span] = []
         self.pushing: asyncio.Task[None] | None = None
@@ -74,6 +75,8 @@ class WeightStore:
             await ended
         self.student, self.teacher = student, teacher or self.teacher
         self.published += 1
+        self.changed.set()
+        self.changed = asyncio.Event()
         self._start_push()
         done, self.push_spans = self.push_spans, []
         return done
@@ -119,9 +122,16 @@ class WeightStore:
                 f"the generator pool did not reach version {newest} within {timeout:.0f} s"
             ) from None
 
-    async def teacher_if_not(self, version: int) -> WeightUpdate | None:
-        """The newest teacher, or None when ``version`` is the newest already."""
+    async def teacher_if_not(self, version: int, student: int = 0) -> WeightUpdate | None:
+        """The newest teacher once the student's version ``student`` has been published, or None
+        when ``version`` is the newest already.
+
+        What is to be read by the teacher that follows a student may come from nobody who waited
+        for that student, as references do.
+        """
         self._check_memory()
+        while (self.student.version if self.student else 0) < student:
+            await self.changed.wait()
         if self.teacher is None or self.teacher.version == version:
             return None
         return self.teacher

@@ -95,7 +95,7 @@ class Store:
         self.teacher = teacher or self.teacher
         return []
 
-    async def teacher_if_not(self, version: int) -> WeightUpdate | None:
+    async def teacher_if_not(self, version: int, student: int = 0) -> WeightUpdate | None:
         stale = self.teacher is not None and self.teacher.version != version
         return self.teacher if stale else None
 

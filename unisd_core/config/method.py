@@ -194,9 +194,12 @@ class FilterConfig(Section):
     drop_truncated: bool = False
     """Leave out completions that ran into the token limit."""
     min_agreement: float = Field(0.0, ge=0, le=1)
-    """Leave out rows whose mean token agreement weight (gamma = 1) is below this."""
+    """Leave out rows whose mean token agreement weight (gamma = 1) is below this. Disagreement is
+    scaled over the batch, before rows are left out for it; rows that take their place are held
+    against the same scale."""
     lowest_agreement: float = Field(0.0, ge=0, lt=1)
-    """Leave out this share of each chunk of rollouts, those with the lowest mean agreement."""
+    """Leave out this share of each batch, those with the lowest mean agreement; rows that take
+    their place have to agree as well as those that stayed."""
     min_tokens: int = Field(0, ge=0)
     """Leave out completions with fewer tokens."""
     drop_unreadable: bool = False

@@ -72,15 +72,30 @@ def agreement_weights(
     return AgreementWeights(ones, sequence_weight, 1.0, _mean([row_delta]))
 
 
-def mean_token_agreement(aux_logprobs: Sequence[Array], config: AgreementConfig) -> Array:
+def token_scale(aux_logprobs: Sequence[Array], config: AgreementConfig) -> float:
+    """Quantile of the token disagreement over these rows, of ``agreement_weights``'s token level;
+    1 for K = 1. Raises like ``agreement_weights``."""
+    rows = _validated(aux_logprobs)
+    if not rows or rows[0].shape[0] == 1:
+        return 1.0
+    return _quantile_scale([_token_disagreement(row, config) for row in rows], config, None)
+
+
+def mean_token_agreement(
+    aux_logprobs: Sequence[Array], config: AgreementConfig, scale: float | None = None
+) -> Array:
     """Mean token weight of each row at gamma = 1, shape (B,): what ``filter.min_agreement`` reads.
 
     Taken at the token level and a fixed gamma, whatever the weights of ``config``, so that the
-    filter keeps its meaning. Rows without tokens, and all rows for K = 1, count 1. Raises like
-    ``agreement_weights``.
+    filter keeps its meaning. ``scale`` divides the disagreement, by default that of these rows.
+    Rows without tokens, and all rows for K = 1, count 1. Raises like ``agreement_weights``.
     """
-    token_level = config.model_copy(update={"level": "token", "gamma": 1.0})
-    weights = agreement_weights(aux_logprobs, token_level).token_weights
+    rows = _validated(aux_logprobs)
+    if not rows or rows[0].shape[0] == 1:
+        return np.ones(len(rows))
+    fixed = config.model_copy(update={"gamma": 1.0})
+    divisor = token_scale(rows, config) if scale is None else scale
+    weights = [_token_weight(_token_disagreement(row, config) / divisor, fixed) for row in rows]
     return np.array([w.mean() if len(w) else 1.0 for w in weights])
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config
 from unisd_core.scoring.agreement_columns import with_agreement_weights
-from unisd_core.scoring.rollout_filter import Parseable, RolloutFilter
+from unisd_core.scoring.rollout_filter import Parseable, RolloutFilter, without
 
 
 def agree(
@@ -27,7 +27,7 @@ def agree(
     """
     if config.filter.drop_unreadable and parseable is None:
         raise UserError("filter.drop_unreadable: agree() needs parseable; give it, or set false")
-    passing = RolloutFilter(config, "", parseable).passing(scored)
+    passing = without(scored, RolloutFilter(config, "", parseable).reasons(scored))
     if not passing.num_rows:
         raise UserError(f"filter: left out all {scored.num_rows} rollouts; relax it")
     weighted, _ = with_agreement_weights(passing, config, batch, scale)

@@ -1,7 +1,4 @@
-"""Rollout filter: leaves scored rollouts out of training, and says why; one chunk at a time.
-
-Everything is decided from the chunk itself, so that the outcome does not depend on timing.
-"""
+"""Rollout filter: leaves scored rollouts out of training, and says why."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
 from unisd_core.common.schema import not_finite
@@ -24,6 +20,9 @@ from unisd_core.tasks.splits import split_training
 if TYPE_CHECKING:
     from unisd_core.models.chat.chat import Chat
     from unisd_core.models.model_files import ModelFiles
+
+DISAGREE, DISAGREE_MOST = "views disagree", "views disagree most"
+"""Why rows are left out that are compared with others: filter.min_agreement, lowest_agreement."""
 
 Parseable = Callable[[int, list[int]], bool]
 """Whether the task reads an answer from the completion (token ids) of the row of this index."""
@@ -41,20 +40,25 @@ class RolloutFilter:
         if config.filter.drop_unreadable:
             self._parseable = parseable or _training_parser(config, model)
 
-    def passing(self, table: pa.Table) -> pa.Table:
-        """The rows of a chunk that are not left out."""
-        kept = [reason is None for reason in self.reasons(table)]
-        return table.filter(pa.array(kept, pa.bool_()))
-
     def reasons(self, table: pa.Table) -> list[str | None]:
-        """For each row of a chunk (schema ``SCORED``) why it is left out, or None."""
+        """For each row of a batch (``SCORED``) why it is left out, or None: first for what it is
+        by itself, then for how it compares with the others that are left."""
+        settings, reasons = self.config.filter, self.row_reasons(table)
+        if settings.min_agreement > 0 or settings.lowest_agreement > 0:
+            left = [index for index, reason in enumerate(reasons) if reason is None]
+            agreement = row_agreement(table.take(pa.array(left)), self.config.objective.agreement)
+            kept = row_agreement_filter(agreement, settings.lowest_agreement)
+            for index, value, keep in zip(left, agreement, kept, strict=True):
+                if value < settings.min_agreement:
+                    reasons[index] = DISAGREE
+                elif not keep:
+                    reasons[index] = DISAGREE_MOST
+        return reasons
+
+    def row_reasons(self, table: pa.Table) -> list[str | None]:
+        """Why each row is left out for what it is by itself, or None."""
         settings = self.config.filter
         broken = not_finite(table, ["auxiliary_logprobs"])
-        agreement, kept = np.ones(table.num_rows), np.ones(table.num_rows, np.bool_)
-        if settings.min_agreement > 0 or settings.lowest_agreement > 0:
-            agreement = row_agreement(table, self.config.objective.agreement)
-            sound = np.isfinite(agreement)
-            kept[sound] = row_agreement_filter(agreement[sound], settings.lowest_agreement)
         reasons: list[str | None] = []
         columns = ["row", "completion_ids", "finish_reason"]
         for index, row in enumerate(table.select(columns).to_pylist()):
@@ -69,13 +73,14 @@ class RolloutFilter:
                 reasons.append("too short")
             elif self._parseable is not None and not self._parseable(row["row"], ids):
                 reasons.append("no answer to read")
-            elif agreement[index] < settings.min_agreement:
-                reasons.append("views disagree")
-            elif not kept[index]:
-                reasons.append("views disagree most")
             else:
                 reasons.append(None)
         return reasons
+
+
+def without(table: pa.Table, reasons: Sequence[str | None]) -> pa.Table:
+    """The rows of ``table`` that have no reason to be left out."""
+    return table.filter(pa.array([reason is None for reason in reasons], pa.bool_()))
 
 
 def row_parser(task: Task, rows: Sequence[Row], chat: Chat) -> Parseable:

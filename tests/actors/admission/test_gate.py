@@ -103,6 +103,21 @@ def test_a_new_stream_hands_out_again_what_the_old_one_left_open():
     asyncio.run(scenario())
 
 
+def test_a_new_stream_goes_on_with_the_scale_of_the_last_step():
+    async def scenario():
+        gate, stream = await opened()
+        await gate.restore(None, 0.25)
+        stream = await new_stream(gate)
+        first = await stream.admit(4)
+        await gate.arrive(came(first), {})
+        assert (await gate.counters())["agreement_scale"] == 0.25
+        await gate.consume(visits(first), agreement_scale=0.5)
+        await new_stream(gate)
+        assert (await gate.counters())["agreement_scale"] == 0.5
+
+    asyncio.run(scenario())
+
+
 def test_slots_are_served_in_their_order_whoever_asks_first():
     async def scenario():
         gate, _ = await opened(staleness=1)

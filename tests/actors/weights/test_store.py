@@ -115,6 +115,25 @@ def test_the_teacher_travels_only_when_it_is_new():
     asyncio.run(scenario())
 
 
+def test_a_teacher_is_asked_for_with_the_student_it_follows():
+    async def scenario():
+        pool = SlowPool()
+        pool.may_end.set()
+        store = WeightStore(pool)
+        await store.publish(update(1), update(1))
+        asked = asyncio.create_task(store.teacher_if_not(1, student=2))
+        resting = asyncio.create_task(store.teacher_if_not(2, student=3))
+        await asyncio.sleep(0.01)
+        assert not asked.done(), "the step is taken, and its version not yet published"
+        await store.publish(update(2), update(2))
+        assert (await asyncio.wait_for(asked, 1)).version == 2
+        assert not resting.done()
+        await store.publish(update(3), None)
+        assert await asyncio.wait_for(resting, 1) is None, "the teacher did not move"
+
+    asyncio.run(scenario())
+
+
 def test_a_restarted_pool_is_given_the_newest_version_again():
     async def scenario():
         pool = SlowPool()

@@ -1,0 +1,93 @@
+"""BatchFilter: batches of rollouts whose views agree enough, compared within whole batches."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from unisd_core.common.schema import SCORED
+from unisd_core.common.visits import Visit, visits_of
+from unisd_core.config.run import Config
+from unisd_core.objective.agreement import (
+    mean_token_agreement,
+    row_agreement_filter,
+    token_scale,
+)
+from unisd_core.scoring.agreement_columns import auxiliary_logprobs
+from unisd_core.scoring.rollout_filter import DISAGREE, DISAGREE_MOST
+
+
+class _Bar(NamedTuple):
+    """What rows of a batch are held against: the scale of its tokens' disagreement, and the lowest
+    agreement that passes."""
+
+    scale: float
+    lowest: float
+
+
+class BatchFilter:
+    """Collects rollouts that ``RolloutFilter`` lets pass and gives them back as whole batches.
+
+    ``filter.min_agreement`` and ``filter.lowest_agreement`` compare rows with one another, so that
+    a row's fate depends on whom it is compared with. The first training.batch_size rows of a batch
+    are compared together; those that take the place of rows left out are held against the same
+    scale and the same lowest agreement. Chunks, timing and the number of scorers do not matter.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.size, self.settings = config.training.batch_size, config.filter
+        self.agreement = config.objective.agreement
+        self.compares = self.settings.min_agreement > 0 or self.settings.lowest_agreement > 0
+        self._waiting = SCORED.empty_table()
+        self._passed = SCORED.empty_table()
+        self._bar: _Bar | None = None
+        self._left_out: dict[Visit, str] = {}
+
+    @property
+    def held(self) -> int:
+        """Rows that have passed or still wait for others to be compared with."""
+        return int(self._passed.num_rows + self._waiting.num_rows)
+
+    def add(self, rows: pa.Table) -> None:
+        """Take rows (``SCORED``) that a row filter let pass: all their numbers are finite."""
+        self._waiting = pa.concat_tables([self._waiting, rows])
+
+    def next_batch(self) -> pa.Table | None:
+        """The next whole batch, or None where rows are missing."""
+        while self._passed.num_rows < self.size and self._waiting.num_rows:
+            if self.compares and self._bar is None and self._waiting.num_rows < self.size:
+                return None
+            missing = self.size - self._passed.num_rows
+            rows, self._waiting = self._waiting.slice(0, missing), self._waiting.slice(missing)
+            if self.compares:
+                rows = self._agreeing(rows)
+            self._passed = pa.concat_tables([self._passed, rows])
+        if self._passed.num_rows < self.size:
+            return None
+        batch, self._passed, self._bar = self._passed, SCORED.empty_table(), None
+        return batch
+
+    def take_left_out(self) -> dict[Visit, str]:
+        """The rows that were left out since the last call, with the reason."""
+        left_out, self._left_out = self._left_out, {}
+        return left_out
+
+    def _agreeing(self, rows: pa.Table) -> pa.Table:
+        views = auxiliary_logprobs(rows)
+        if self._bar is None:
+            scale = token_scale(views, self.agreement)
+            agreement = mean_token_agreement(views, self.agreement, scale)
+            kept = row_agreement_filter(agreement, self.settings.lowest_agreement)
+            self._bar = _Bar(scale, -np.inf if kept.all() else float(agreement[kept].min()))
+        else:
+            agreement = mean_token_agreement(views, self.agreement, self._bar.scale)
+            kept = agreement >= self._bar.lowest
+        enough = agreement >= self.settings.min_agreement
+        for index, visit in enumerate(visits_of(rows)):
+            if not enough[index]:
+                self._left_out[visit] = DISAGREE
+            elif not kept[index]:
+                self._left_out[visit] = DISAGREE_MOST
+        return rows.filter(pa.array(kept & enough))
