@@ -18,7 +18,13 @@ from unisd_core.tasks.multiple_choice.data import last_sentences
 from unisd_core.tasks.reading.call import Reading
 from unisd_core.tasks.reading.call_comparison import argument_score
 from unisd_core.tasks.reading.choices import extract_choice
-from unisd_core.tasks.reading.numbers import extract_number, with_wrong_number
+from unisd_core.tasks.reading.numbers import (
+    Amount,
+    NotOneNumber,
+    extract_number,
+    reference_number,
+    with_wrong_number,
+)
 from unisd_core.tasks.reading.tool_calls import find_calls, write_calls
 from unisd_core.tasks.toolalpaca.documentation import documented_tools
 from unisd_core.tasks.toolalpaca.mistakes import read_wrong_answer
@@ -54,9 +60,30 @@ def test_choices(text: str, letters: str, options: tuple[str, ...]) -> None:
 @example("1" * LONG)
 @example("1 " * (LONG // 2))
 @example("answer" + " " * LONG + "42")
+@example("Answer: 1" + "word" * (LONG // 4))
+@example("\\boxed{" * (LONG // 7))
+@example("\\boxed{9^{999}}")
 def test_numbers(text: str) -> None:
     found = always("answers: number", extract_number, text)
     assert found is None or (isinstance(found, float) and math.isfinite(found))
+    assert extract_number(f"<think>\n{text}") is None or "/" in text
+
+
+@fuzz(50)
+@given(completions(NUMBERS + ANSWERS))
+@example("It is 1" + "word" * (LONG // 4))
+def test_numbers_of_references(text: str) -> None:
+    amount = always("answers: reference number", stated_number, text)
+    assert amount is None or math.isfinite(amount.number)
+
+
+def stated_number(text: str) -> Amount | None:
+    """``reference_number``, None where it refuses the text."""
+    try:
+        return reference_number(text)
+    except NotOneNumber as error:
+        assert "\n" not in error.args[0]
+        return None
 
 
 @fuzz(25)

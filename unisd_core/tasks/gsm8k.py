@@ -9,7 +9,9 @@ from unisd_core.common.errors import UserError
 from unisd_core.tasks.base import Task
 from unisd_core.tasks.data import HubSource, Record, read_folder, read_hub
 from unisd_core.tasks.reading.numbers import (
+    NotOneNumber,
     extract_number,
+    reference_number,
     same_number,
     with_wrong_number,
     without_marks,
@@ -67,8 +69,11 @@ class Gsm8k(Task):
 def _row(uid: str, record: Record) -> Row:
     question = record.text("question").strip()
     reasoning, mark, final = without_marks(record.text("answer")).rpartition("####")
-    number = extract_number(final)
-    if not mark or number is None:
+    try:
+        amount = reference_number(final)
+    except NotOneNumber:
+        amount = None
+    if not mark or amount is None:
         raise UserError(
             f"{record.place}: field 'answer' must end in a line '#### <number>'; fix the row"
         )
@@ -76,7 +81,7 @@ def _row(uid: str, record: Record) -> Row:
         uid=uid,
         prompt=_PROMPT.format(question=question),
         reference=f"{reasoning.strip()}\n#### {final.strip()}".lstrip(),
-        details={"question": question, "number": number},
+        details={"question": question, "number": amount.number},
         retrieval_text=question,
         question=question,
     )

@@ -47,7 +47,8 @@ def test_score_reads_the_final_number(tmp_path: Path) -> None:
         score = task.score(row, text)
         assert score.extracted, text
         assert not score.correct, text
-    assert not task.score(row, "no idea").extracted
+    for text in ("no idea", "\\boxed{42\\sqrt{3}}", "<think>#### 42</think>", "<think>#### 42"):
+        assert not task.score(row, text).extracted, text
 
 
 def test_a_wrong_reference_concludes_what_it_states(tmp_path: Path) -> None:
@@ -90,6 +91,7 @@ def test_any_final_number_has_a_wrong_reference(
     [
         ({**PENS, "answer": "42"}, "field 'answer' must end in a line '#### <number>'"),
         ({**PENS, "answer": "#### many"}, "field 'answer' must end in a line"),
+        ({**PENS, "answer": "#### 2\\sqrt{3}"}, "field 'answer' must end in a line"),
         ({**PENS, "answer": None}, "field 'answer' must be text"),
         ({"answer": "#### 42"}, "field 'question' must be text, but it is missing"),
     ],

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from unisd_core.common.errors import UserError
+from unisd_core.common.errors import UserError, shorten
 from unisd_core.tasks.custom.json_call import JsonCall
 from unisd_core.tasks.custom.metric import Metric
 from unisd_core.tasks.custom.python_tests import PythonTests
@@ -15,7 +15,13 @@ from unisd_core.tasks.data import Record
 from unisd_core.tasks.multiple_choice.data import LETTERS
 from unisd_core.tasks.multiple_choice.listing import OPTION, split_options, unordered
 from unisd_core.tasks.reading.choices import extract_choice
-from unisd_core.tasks.reading.numbers import extract_number, same_number, with_wrong_number
+from unisd_core.tasks.reading.numbers import (
+    NotOneNumber,
+    extract_number,
+    reference_number,
+    same_number,
+    with_wrong_number,
+)
 from unisd_core.tasks.reading.thoughts import after_thought
 from unisd_core.tasks.row import AnswerScore, Row, question_key
 
@@ -98,16 +104,24 @@ class Choice(Metric):
 
 
 class Numeric(Metric):
-    """The number an answer settles on; see ``extract_number``."""
+    """The number an answer settles on; see ``extract_number``. A row must state one plain number;
+    where it is in dollars, cents count as hundredths."""
 
     def details(self, record: Record, wanted: str) -> dict[str, Any]:
-        number = extract_number(wanted)
-        if number is None:
+        try:
+            amount = reference_number(wanted)
+        except NotOneNumber as error:
+            raise UserError(
+                f"{record.place}: the answer {shorten(error.args[0], 80)!r} is more than one "
+                "number with sign, unit and currency; give the number alone in field 'answer', or "
+                "compare expressions with metric=math"
+            ) from None
+        if amount is None:
             raise UserError(f"{record.place}: no number can be read as the answer; fix the row")
-        return {"number": number}
+        return {"number": amount.number, **({"dollars": True} if amount.dollars else {})}
 
     def score(self, details: Mapping[str, Any], completion: str) -> AnswerScore:
-        number = extract_number(completion)
+        number = extract_number(completion, details.get("dollars", False))
         correct = number is not None and same_number(number, details["number"])
         return AnswerScore(correct=correct, extracted=number is not None)
 

@@ -151,6 +151,18 @@ def test_numbers_are_compared_by_value(tmp_path: Path) -> None:
     assert wrong_golds(task, stated) == {f"6 * 7 = {x}\n#### {x}" for x in (41, 43, 44, 84)}
 
 
+def test_cents_are_compared_with_dollars(tmp_path: Path) -> None:
+    task, (dollars, cents) = task_of(
+        tmp_path,
+        "numeric",
+        {"prompt": "1", "reference": "It costs $0.50."},
+        {"prompt": "2", "reference": "50", "answer": "50"},
+    )
+    texts = ["50¢", "0.50", "$0.50", "50 cents", "50"]
+    assert outcomes(task, dollars, texts) == [True, True, True, True, False]
+    assert outcomes(task, cents, texts) == [True, False, False, True, True]
+
+
 CALL = {"name": "add", "arguments": {"a": 1, "unit": "kg"}}
 OTHER = {"name": "drop", "arguments": {"unit": "lb"}}
 

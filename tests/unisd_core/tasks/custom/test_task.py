@@ -95,6 +95,12 @@ def test_a_set_without_training_rows_can_be_tested_on(tmp_path: Path) -> None:
         ("choice", {"prompt": "x", "reference": "A", "answer": "B"}, "does not score"),
         ("numeric", {"prompt": "x", "reference": "many"}, "no number can be read"),
         ("numeric", {"prompt": "x", "reference": "#### 5", "answer": "6"}, "does not score"),
+        ("numeric", {"prompt": "x", "reference": "\\boxed{2\\sqrt{3}}"}, "with metric=math"),
+        (
+            "numeric",
+            {"prompt": "x", "reference": "3", "answer": "[2,5)"},
+            "'[2,5)' is more than one",
+        ),
         ("json_call", {"prompt": "x", "reference": "add(1)"}, "must hold JSON calls"),
         ("python_tests", {"prompt": "x", "reference": "f = 1"}, "field 'tests' must be text"),
         (
