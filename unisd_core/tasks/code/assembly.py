@@ -26,7 +26,7 @@ def assemble(
     pieces: Sequence[str], function: str, also: Iterable[str] = (), by_itself: bool = False
 ) -> Assembled | None:
     """The last of ``pieces`` that defines ``function`` as a program, or None. With ``by_itself``
-    an import of it, or a use such as ``area = area(2)``, is no definition.
+    an import of it, a sketch (``...``) or a use such as ``area = area(2)`` is no definition.
 
     Names that it uses, or that are in ``also``, and does not define come from the other pieces,
     from those before it first. Statements that print, check, read the standard input, leave the
@@ -118,8 +118,8 @@ def _binds(statement: Statement, name: str) -> bool:
 
 
 def _gives(statement: Statement, name: str) -> bool:
-    """Whether ``statement`` makes ``name`` what it is, neither an import nor a use of it."""
-    if name not in statement.binds or statement.imports:
+    """Whether ``statement`` makes ``name`` what it is: no import, sketch or use of it."""
+    if name not in statement.binds or statement.imports or statement.hollow:
         return False
     return statement.definition or name not in statement.reads_now
 

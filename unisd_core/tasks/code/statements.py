@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from unisd_core.tasks.code.source import UNREADABLE, parse
 
-_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_DEFINITIONS = (*_FUNCTIONS, ast.ClassDef, ast.Import, ast.ImportFrom)
 _IMPORTS = (ast.Import, ast.ImportFrom)
 _AT_ONCE = ("listcomp", "setcomp", "dictcomp", "genexpr")
 """Scopes that run where they stand, as class bodies do."""
@@ -24,9 +25,10 @@ _ENDS = {
 class Statement:
     """``binds``: names that get a value. ``changes``: those, and names whose object is changed.
     ``reads_now``: global names read as the statement runs, ``reads``: also those that its
-    functions read when they are called. ``everything``: an import of ``*``, ``future``: one from
-    ``__future__``. ``prints``, ``asks`` (reads the standard input) and ``ends`` (leaves the
-    interpreter) say what it or a function in it does, ``checks`` that it asserts as it runs.
+    functions read when they are called. ``everything``: an import of ``*``. ``future``: one from
+    ``__future__``. ``hollow``: a function that is only sketched. ``prints``, ``asks`` (reads the
+    standard input) and ``ends`` (leaves the interpreter) say what it or a function in it does,
+    ``checks`` that it asserts as it runs.
     """
 
     source: str
@@ -34,6 +36,7 @@ class Statement:
     imports: bool
     everything: bool
     future: bool
+    hollow: bool
     binds: frozenset[str]
     changes: frozenset[str]
     reads_now: frozenset[str]
@@ -92,6 +95,7 @@ def _statement(node: ast.stmt, source: str) -> Statement:
         imports=isinstance(node, _IMPORTS),
         everything=isinstance(node, ast.ImportFrom) and node.names[0].name == "*",
         future=isinstance(node, ast.ImportFrom) and node.module == "__future__",
+        hollow=isinstance(node, _FUNCTIONS) and all(map(_sketches, node.body)),
         binds=frozenset(binds),
         changes=frozenset(binds if definition else binds | set(_changed(found))),
         reads_now=frozenset(now),
@@ -129,6 +133,16 @@ def _changed(nodes: list[ast.AST]) -> Iterator[str]:
             owner = owner.value
         if isinstance(owner, ast.Name):
             yield owner.id
+
+
+def _sketches(node: ast.stmt) -> bool:
+    """Whether ``node`` stands for a body that is not written: a docstring, ``...``, ``pass``."""
+    match node:
+        case ast.Pass() | ast.Expr(value=ast.Constant()):
+            return True
+        case ast.Raise(exc=ast.Name(id=name) | ast.Call(func=ast.Name(id=name))):
+            return name == "NotImplementedError"
+    return False
 
 
 def _is_output(node: ast.AST) -> bool:

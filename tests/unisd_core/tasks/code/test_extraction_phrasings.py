@@ -39,6 +39,9 @@ CORRECTED = {
     "correction that is cut off": blocks(F) + "Or:\n```python\ndef f(x):\n    return (x +",
     "correction that is not Python": blocks(F, "def f(x) return x"),
     "correction in the same block": fence(f"{WRONG}\n\n# No:\n{F}"),
+    "sketch behind it": blocks(F, 'def f(x):\n    """Adds."""\n    ...'),
+    "sketch that raises": blocks(F, "def f(x):\n    raise NotImplementedError"),
+    "block of usage, bare function": f"{fence('from a import f')}\nwith\n\n{F}",
     "bare code, corrected": f"{WRONG}\n\nNo, that is wrong. Instead:\n\n{F}",
     "bare code, then a block": f"{WRONG}\n\nIn one block:\n{fence(F)}",
     "json twice in fences": f"{fence(json.dumps({'code': WRONG}), 'json')}\nNo:\n"

@@ -145,6 +145,14 @@ def test_tests_in_any_form_are_run(tmp_path: Path, form: str) -> None:
     assert [score.correct for score in scores] == [True, False, False, False]
 
 
+def test_tests_that_the_program_brings_are_not_run(tmp_path: Path) -> None:
+    row = row_of(FORMS["function"] + "\n" + UNIT)
+    task, (held,) = task_of(tmp_path, "python_tests", row)
+    hooks = ("setup_module", "setup_function", "setUpModule", "tearDownModule", "test_mine")
+    own = "\n".join(f"def {name}():\n    raise ValueError" for name in hooks)
+    assert task.score(held, f"```python\n{ADD}\n{own}\n```").correct
+
+
 PASSES = "the tests pass whatever the program does"
 REFUSED: dict[str, tuple[Any, str]] = {
     "checked by nobody": ("def verify():\n    assert add(1, 2) == 4", PASSES),

@@ -8,6 +8,9 @@ import sys
 import types
 from typing import Any
 
+HOOKS = ("setup_module", "teardown_module", "setup_function", "teardown_function",
+         "setUpModule", "tearDownModule")  # fmt: skip
+
 
 def run(plan: dict[str, Any]) -> None:
     """Run everything of ``plan`` (see ``collection.Plan``) against the module "program"."""
@@ -22,6 +25,9 @@ def run(plan: dict[str, Any]) -> None:
     space = vars(tests)
     space["__name__"] = "__main__" if plan["main"] else "tests"
     space["__file__"] = "tests.py"
+    for name in HOOKS:
+        # Those of the program's own tests.
+        space.pop(name, None)
     sys.modules[space["__name__"]] = tests
     if plan["stand_in"]:
         sys.modules["pytest"] = types.ModuleType("pytest")
