@@ -34,9 +34,9 @@ MicroBatch(student_hidden_NH: Tensor, teacher_hidden_NH: Tensor | None, token_N:
     Tensor = None, same_version_N: Tensor = None, stale_N: Tensor = None, clip: float | None =
     None, global_rows: int = 0, teacher_head_VH: Tensor | None = None, teacher_topk: TopK | None
     = None, student_layers_LNH: Tensor | None = None, teacher_layers_LNH: Tensor | None = None)
-Row(prompt: str, reference: str, *, answer: str = '', choices: Sequence[str] = (), tests: str =
-    '', hint: str = '', category: str = '', uid: str = '', retrieval_text: str = '', question:
-    str = '', details: Mapping[str, Any] = ...)
+Row(prompt: str, reference: str, *, answer: str = '', choices: Sequence[str] = (), tests: str |
+    Sequence[str] | Sequence[Mapping[str, str]] = '', hint: str = '', category: str = '', uid:
+    str = '', retrieval_text: str = '', question: str = '', details: Mapping[str, Any] = ...)
 Student(config: Config, model: ModelFiles | Path | str, world: int = 1)
 Student.update(self, rows: pa.Table, version: int = 0, global_rows: int | None = None, gather:
     Gather = ...) -> dict[str, float]
