@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import ray
 from ray.data import Dataset
 from ray.exceptions import RayError
 
 from actors.admission.gate import Gate, GateClient
+from actors.admission.ledger import visited_rows
+from actors.admission.prompts import PromptDesk, PromptDeskClient, Prompts, PromptServer
 from actors.generator.group import GeneratorGroup
 from actors.generator.pool import PoolClient
 from actors.generator.replica import GeneratorReplica
@@ -63,7 +64,9 @@ class Fleet(GeneratorGroup):
         store = coordinator_actor(WeightStore, "store")
         self.store = WeightStoreClient(store.remote(PoolClient("pool")))
         self._gate: GateClient | None = None
-        self._prompts: pa.Table | None = None
+        self._desk: PromptDeskClient | None = None
+        self._server: PromptServer | None = None
+        self._uids: list[str] = []
         self._sampling: Sampling | None = None
 
     def __exit__(self, *error: Any) -> None:
@@ -71,11 +74,13 @@ class Fleet(GeneratorGroup):
             with contextlib.suppress(RayError, TimeoutError):
                 # Stages that wait at the gate would ask a dead one again, and Ray would say so.
                 self._gate.stop_now.within(HALT_S)()
+        if self._server is not None:
+            self._server.stop()
         super().__exit__(*error)
 
     def _actors(self) -> list[Any]:
-        mine = [actor.handle for actor in (self._gate, self.store) if actor is not None]
-        return [*mine, *super()._actors()]
+        mine = (self._gate, self._desk, self.store)
+        return [*(actor.handle for actor in mine if actor is not None), *super()._actors()]
 
     @property
     def gate(self) -> GateClient:
@@ -83,11 +88,18 @@ class Fleet(GeneratorGroup):
         assert self._gate is not None, "admission() comes first"
         return self._gate
 
-    def admission(self, prompts: pa.Table, sampling: Sampling) -> Dataset:
+    @property
+    def desk(self) -> PromptDeskClient:
+        """The prompt desk, which :meth:`admission` starts."""
+        assert self._desk is not None, "admission() comes first"
+        return self._desk
+
+    def admission(self, prompts: Prompts, sampling: Sampling, step: int = 0) -> Dataset:
         """The source of the stream: empty slots, each for a chunk of rollouts. The gate decides
-        which of ``prompts`` (schema ``PROMPT``) fill a slot, and when."""
+        which of ``prompts`` fill a slot, and when; they are made ahead of the visits from ``step``
+        on."""
         training = self.config.training
-        self._prompts, self._sampling = prompts, sampling
+        self._uids, self._sampling = prompts.uids, sampling
         gate = coordinator_actor(Gate, "gate").remote(
             prompts.num_rows,
             training.batch_size,
@@ -102,20 +114,24 @@ class Fleet(GeneratorGroup):
             first_alone=self.config.generator.gpus == 0,
         )
         self._gate = GateClient(gate)
+        self._desk = PromptDeskClient(coordinator_actor(PromptDesk, "prompts").remote())
+        ahead = visited_rows(self.config, prompts.num_rows, step)
+        self._server = PromptServer(prompts, ahead, self._desk, self._gate)
+        self._server.start()
         chunks = training.max_steps * training.batch_size // self.config.rollout.chunk_size
         return stream_of([{"slot": number} for number in range(SPARE_SLOTS * chunks)])
 
     @property
     def generate(self) -> dict[str, Any]:
         """How the stream runs the stage ``Generate``: one actor that keeps all replicas busy."""
-        assert self._prompts is not None, "admission() comes first"
-        prompts = ray.put(self._prompts)
+        uids = ray.put(self._uids)
+        arguments = (self.config, self.gate, self.pool, self.desk, uids, self._sampling)
         # As many chunks as may run at once: Ray starts those that wait at an actor in any order,
         # and the gate would wait for ever for a slot that stands behind later ones. Twice as many
         # as the gate admits, so that the next slots wait at the gate and not with Ray Data.
         slots = 2 * (self._chunks_in_flight + 1)
         return {
-            "fn_constructor_args": (self.config, self.gate, self.pool, prompts, self._sampling),
+            "fn_constructor_args": arguments,
             "num_cpus": COORDINATOR_CPUS,
             "max_concurrency": slots,
             **fixed_stage(1, slots),
@@ -160,7 +176,7 @@ class Fleet(GeneratorGroup):
         job = LearnerJob(
             self.config, self.model_dir, run_path, self.gate, self.store, self.watchdog
         )
-        return Learners(job, rollouts, self.pool, work)
+        return Learners(job, rollouts, self.pool, self.desk, work)
 
     def report(self, version: int) -> FleetReport:
         """State of the pushes and the replicas, once all replicas serve ``version``."""

@@ -67,7 +67,7 @@ def train(config: Config, options: TrainOptions | None = None) -> Summary:
     with interruptible(), Fleet(run.config, run.model_dir) as fleet, run.incidents(fleet):
         prompts = run.prompts(fleet)  # the student's prompt and every view, as token ids
         rollouts = (
-            fleet.admission(prompts, run.sampling)  # the gate decides which prompts fill a slot
+            fleet.admission(prompts, run.sampling, run.step)  # the gate picks the prompts of a slot
             .map_batches(Generate, **fleet.generate)  # the student samples; rows carry its version
             .map_batches(Score, **fleet.score)  # teacher, auxiliary and negative views read them
             .map_batches(Agree, **fleet.agree)  # whole batches, filtered and weighted

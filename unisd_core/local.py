@@ -14,6 +14,7 @@ import pyarrow as pa
 from torch import nn
 
 from unisd_core.common.errors import UserError
+from unisd_core.common.schema import fitting
 from unisd_core.common.visits import VisitingOrder
 from unisd_core.config.run import Config
 from unisd_core.models.model_files import ModelFiles, open_model, with_completion_limit
@@ -58,7 +59,7 @@ def train(
     model.check_length("max_view_length")
     sample = sample or partial(sample_prompts, config=config, stop_token_ids=model.stop_token_ids)
     rows = split_training(task, config).train
-    prompts = training_prompts(model, task, config).table
+    prompts = training_prompts(model, task, config)
     order, positions = VisitingOrder(prompts.num_rows, config.seed), itertools.count()
     rollout_filter = RolloutFilter(config, model, row_parser(task, rows, model.chat))
     batch_filter = BatchFilter(config)
@@ -74,9 +75,13 @@ def train(
             missing = max(1, size - batch_filter.held)
             chunk = list(itertools.islice(positions, min(chunk_size, missing)))
             asked = prompts.take([order.row_of(position) for position in chunk])
-            rollouts = sample(student.model, asked, chunk, version)  # the student answers
-            scored = scorer.score(rollouts)  # every view reads the same tokens
-            batch_filter.add(without(scored, rollout_filter.row_reasons(scored)))
+            left_out = asked["left_out"].to_pylist()
+            sampled = [place for place, limit in zip(chunk, left_out, strict=True) if limit is None]
+            if sampled:
+                # The student answers; every view reads the same tokens.
+                rollouts = sample(student.model, fitting(asked), sampled, version)
+                scored = scorer.score(rollouts)
+                batch_filter.add(without(scored, rollout_filter.row_reasons(scored)))
             lost = 0 if batch_filter.held else lost + len(chunk)
             if lost > LOST_BATCHES * size:
                 raise UserError(f"filter: left out all of the last {lost} rollouts; relax it")

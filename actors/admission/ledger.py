@@ -272,10 +272,15 @@ def counters_of(outcomes: bytes | bytearray) -> dict[str, int]:
     }
 
 
-def visited_rows(config: Config, rows: int) -> set[int]:
-    """Indices of the rows that a run over ``rows`` prompts is going to visit, with some to
-    spare."""
+def visited_rows(config: Config, rows: int, step: int = 0) -> list[int]:
+    """Indices of the rows that a run over ``rows`` prompts is going to visit from ``step`` on, in
+    that order and with some to spare."""
     training = config.training
     order = VisitingOrder(rows, config.seed)
     visits = int(SPARE * training.batch_size * (training.max_steps + training.max_staleness + 1))
-    return {order.row_of(position) for position in range(visits)}
+    found: dict[int, None] = {}
+    for position in range(step * training.batch_size, visits):
+        found[order.row_of(position)] = None
+        if len(found) == rows:
+            break
+    return list(found)

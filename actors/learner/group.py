@@ -15,6 +15,7 @@ from ray.data import Dataset
 from ray.exceptions import RayActorError
 from ray.train import TrainingFailedError
 
+from actors.admission.prompts import PromptDeskClient
 from actors.generator.pool import PoolClient
 from actors.learner.job import LearnerJob
 from actors.learner.ray_train import TrainerThread, run_learner
@@ -27,16 +28,18 @@ from unisd_core.training.nonfinite_rows import write_down
 
 class Learners:
     """Workers that train from ``rollouts``; they load at once and get no prompt before
-    :meth:`train`. ``pool`` serves what they publish, and ``work`` is what each worker does."""
+    :meth:`train`. ``pool`` serves what they publish, ``desk`` passes prompts on, and ``work`` is
+    what each worker does."""
 
     def __init__(
         self,
         job: LearnerJob,
         rollouts: Dataset,
         pool: PoolClient,
+        desk: PromptDeskClient,
         work: Callable[[dict[str, Any]], None] = run_learner,
     ) -> None:
-        self.job, self.pool = job, pool
+        self.job, self.pool, self.desk = job, pool, desk
         self.config = job.config
         self.thread = TrainerThread(job, rollouts, work)
         self.thread.start()
@@ -49,7 +52,8 @@ class Learners:
         job.gate.open()
         probe = LivenessProbe(
             {"gate": job.gate.handle, "weight store": job.store.handle,
-             "generator pool": self.pool.handle, "watchdog": watchdog.handle},
+             "generator pool": self.pool.handle, "prompt desk": self.desk.handle,
+             "watchdog": watchdog.handle},
             self.config.generator.stall_s,
         )  # fmt: skip
         for _ in range(self.config.training.max_restarts + 1):

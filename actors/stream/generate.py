@@ -8,7 +8,7 @@ are replaced and no stage waits for rows that never come. No torch.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pyarrow as pa
 import ray
@@ -16,9 +16,11 @@ from ray.exceptions import RayError
 
 from actors.admission.gate import GateClient
 from actors.admission.ledger import Outcome
+from actors.admission.prompts import PromptDeskClient
 from actors.generator.pool import PoolClient
 from actors.generator.types import Request, Sampling
 from actors.runtime.calls import remote_reason
+from unisd_core.common.schema import fitting
 from unisd_core.common.visits import Visit
 from unisd_core.config.run import Config
 from unisd_core.views.rollouts import RolloutPlan, plan_rollout, planned_rollouts
@@ -32,20 +34,31 @@ class Generate:
         config: Config,
         gate: GateClient,
         pool: PoolClient,
-        prompts: ray.ObjectRef[pa.Table],
+        prompts: PromptDeskClient,
+        uids: ray.ObjectRef[Sequence[str]],
         sampling: Sampling,
     ) -> None:
-        self.config, self.gate, self.pool = config, gate, pool
-        self.prompts: pa.Table = ray.get(prompts)
+        self.config, self.gate, self.pool, self.prompts = config, gate, pool, prompts
         self.sampling = sampling
-        self.stream = gate.open_stream(self.prompts["uid"].to_pylist())
+        self.stream = gate.open_stream(ray.get(uids))
 
     async def __call__(self, slots: pa.Table) -> AsyncIterator[pa.Table]:
         (slot,) = slots["slot"].to_pylist()
         admitted = await self.gate.admit.remote(self.stream, slot, self.config.rollout.chunk_size)
         if not admitted:
             return
-        prompts = self.prompts.take([admission.row for admission in admitted])
+        prompts = await self.prompts.take.remote([admission.row for admission in admitted])
+        too_long = {
+            admission.visit: f"over {limit}"
+            for admission, limit in zip(admitted, prompts["left_out"].to_pylist(), strict=True)
+            if limit is not None
+        }
+        if too_long:
+            await self.gate.close.remote(too_long, Outcome.FILTERED)
+            admitted = [admission for admission in admitted if admission.visit not in too_long]
+            prompts = fitting(prompts)
+        if not admitted:
+            return
         visits = [admission.visit for admission in admitted]
         plans = [
             plan_rollout(self.config, visit.position, prompts, index)

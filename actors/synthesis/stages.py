@@ -40,9 +40,6 @@ completion ends, so that others must wait to take those that are free."""
 MAX_FAILURES = 3
 """Groups of requests that may fail in a row before the synthesis ends."""
 
-PROMPTS = PROMPT.append(pa.field("left_out", pa.string()))
-"""Prompts with the setting whose limit they exceed, null where they are to be sampled."""
-
 
 def group_size(config: Config) -> int:
     """Requests that are sent to a replica together."""
@@ -92,7 +89,7 @@ class ReadPrompts:
     def __call__(self, blocks: pa.Table) -> pa.Table:
         (block,) = blocks.to_pylist()
         with reporting_user_errors(self.watchdog):
-            return pa.Table.from_pylist(self.reader.read(**block), schema=PROMPTS)
+            return pa.Table.from_pylist(self.reader.read(**block), schema=PROMPT)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from actors.generator.completions import CachedCompletions
 from actors.generator.pool import PoolClient
@@ -15,6 +15,7 @@ from actors.runtime.resource_plan import render_plan, resource_plan
 from pipelines.command.console import report
 from pipelines.training.setup import RunSetup
 from unisd_core.common.errors import UserError
+from unisd_core.common.schema import fitting
 from unisd_core.evaluation.held_out import HeldOutSet
 from unisd_core.evaluation.outcomes import score_outcomes, write_outcomes
 from unisd_core.models.completion_cache import CompletionText
@@ -34,11 +35,11 @@ class Evaluation:
 
 def announce(setup: RunSetup, prompts: PromptTable, test_sets: list[HeldOutSet]) -> None:
     """Say what is trained on what, with which resources, and which rows were left out."""
-    left_out = ", ".join(f"{n} over {key}" for key, n in prompts.left_out.items() if n)
+    left_out = described_limits(prompts)
     report(render_plan(resource_plan(setup.config)))
     report(
         f"{setup.config.name}: {setup.config.model.name_or_path} on {setup.task.name}, "
-        f"{prompts.table.num_rows} training rows" + (f" (left out: {left_out})" if left_out else "")
+        f"{prompts.num_rows} training rows{left_out and f' ({left_out})'}"
     )
     if prompts.counts:
         report(
@@ -57,7 +58,22 @@ def announce(setup: RunSetup, prompts: PromptTable, test_sets: list[HeldOutSet])
             )
 
 
-def check_teacher(setup: RunSetup, pool: PoolClient, prompts: pa.Table) -> None:
+def described_limits(prompts: PromptTable, names: int = 5) -> str:
+    """Which of the rows made so far are left out and why; "" where none is."""
+    by_limit: dict[str, list[str]] = {}
+    for uid, limit in prompts.left_out.items():
+        by_limit.setdefault(limit, []).append(uid)
+    if not by_limit:
+        return ""
+    parts = []
+    for limit, uids in sorted(by_limit.items()):
+        more = ", ..." if len(uids) > names else ""
+        parts.append(f"{len(uids)} over {limit} ({', '.join(uids[:names])}{more})")
+    of = "" if prompts.made == prompts.num_rows else f" of the {prompts.made} seen so far"
+    return f"left out{of}: {', '.join(parts)}"
+
+
+def check_teacher(setup: RunSetup, pool: PoolClient, prompts: PromptTable) -> None:
     """Measure how often each view answers right and print it beside the student.
 
     A teacher that does not beat its student has nothing to teach.
@@ -66,9 +82,7 @@ def check_teacher(setup: RunSetup, pool: PoolClient, prompts: pa.Table) -> None:
     settings = setup.config.evaluation
     if settings.teacher_rows == 0:
         return
-    sample = random.Random(setup.config.seed).sample(
-        prompts.to_pylist(), min(settings.teacher_rows, prompts.num_rows)
-    )
+    sample = _sampled(prompts, settings.teacher_rows, setup.config.seed)
     rows = setup.rows.train
     views = {
         "student": [(entry, entry["prompt_ids"]) for entry in sample],
@@ -95,6 +109,20 @@ def check_teacher(setup: RunSetup, pool: PoolClient, prompts: pa.Table) -> None:
             f"its student on {100 * accuracy['student']:.0f} %, so it has nothing to teach; "
             "try another views.reference_format, or set evaluation.require_better_teacher=false"
         )
+
+
+def _sampled(prompts: PromptTable, count: int, seed: int) -> list[dict[str, Any]]:
+    """``count`` rows drawn at random; others take the place of those that are left out."""
+    rng, total = random.Random(seed), prompts.num_rows
+    drawn = rng.sample(range(total), min(count, total))
+    sample = fitting(prompts.take(drawn)).to_pylist()
+    if len(sample) < len(drawn):
+        others = sorted(set(range(total)).difference(drawn))
+        rng.shuffle(others)
+        while len(sample) < len(drawn) and others:
+            more, others = others[:count], others[count:]
+            sample += fitting(prompts.take(more)).to_pylist()
+    return sample[:count]
 
 
 def evaluate(

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import pyarrow as pa
-
+from actors.admission.ledger import visited_rows
 from actors.fleet import Fleet
 from actors.generator.completions import pool_writing
 from actors.generator.types import Sampling
@@ -25,6 +24,10 @@ from unisd_core.config.run import Config
 from unisd_core.evaluation.held_out import HeldOutSet
 from unisd_core.reporting.run_dir import RunDir
 from unisd_core.reporting.summary import Summary
+from unisd_core.views.prompt_table import PromptTable
+
+FIRST = 256
+"""Training rows that are made before the others, to know what they are like."""
 
 
 @dataclass
@@ -35,6 +38,8 @@ class TrainingRun:
     folder: RunDir
     began: float
     """When the command began, seconds of time.perf_counter."""
+    step: int = 0
+    """Of the checkpoint that the run goes on from."""
 
     @classmethod
     def prepare(cls, config: Config, *, resume: bool, began: float) -> TrainingRun:
@@ -45,8 +50,9 @@ class TrainingRun:
         """
         setup = prepare(config)
         folder = RunDir.create(setup.config, resume=resume)
-        check_inputs(setup, folder, recover(setup.config, folder))
-        return cls(setup, folder, began)
+        step = recover(setup.config, folder) or 0
+        check_inputs(setup, folder, step)
+        return cls(setup, folder, began, step)
 
     @property
     def config(self) -> Config:
@@ -77,19 +83,25 @@ class TrainingRun:
         """Prints and keeps what goes wrong and is mended while the run goes on."""
         return IncidentFollower(fleet.watchdog, self.path)
 
-    def prompts(self, fleet: Fleet) -> pa.Table:
-        """Token ids of every training row and its views (schema ``PROMPT``). Where the model has to
-        write contexts or wrong references, the replicas do that first."""
+    def prompts(self, fleet: Fleet) -> PromptTable:
+        """Token ids of the training rows and their views. The first are made at once, the others
+        while the run goes on. Where the model has to write contexts or wrong references, the
+        replicas do that first."""
         writing = None
         if self.setup.writes:
             fleet.wait_ready()
             in_flight = self.config.generator.groups_in_flight
             writing = pool_writing(fleet.pool, self.setup.model, self.setup.builder, in_flight)
         prompts = self.setup.training_prompts(writing)
+        visited = visited_rows(self.config, prompts.num_rows, self.step)
+        # Later versions of the model must not write, so that it writes all that it is to write.
+        first = len(visited) if self.setup.writes else FIRST
+        while len(prompts.left_out) == prompts.made < len(visited):
+            prompts.make(visited[prompts.made : prompts.made + first])
         announce(self.setup, prompts, self.test_sets)
-        return prompts.table
+        return prompts
 
-    def require_better_teacher(self, fleet: Fleet, prompts: pa.Table) -> None:
+    def require_better_teacher(self, fleet: Fleet, prompts: PromptTable) -> None:
         """Measure the views; raises UserError for a teacher no better than its student."""
         fleet.wait_ready()
         check_teacher(self.setup, fleet.pool, prompts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from actors.admission.ledger import visited_rows
 from actors.generator.completions import greedy_sampling, rollout_sampling
@@ -15,7 +14,7 @@ from unisd_core.tasks.base import Task
 from unisd_core.tasks.registry import load_task
 from unisd_core.tasks.splits import TrainingRows, split_training
 from unisd_core.views.builder import ViewBuilder, auxiliary_count
-from unisd_core.views.prompt_table import PromptTable, build_prompts
+from unisd_core.views.prompt_table import PromptTable
 from unisd_core.views.writing import Writing
 
 
@@ -37,9 +36,9 @@ class RunSetup:
         return instructs or (views.negatives.source == "generated" and terms.contrastive.weight > 0)
 
     def training_prompts(self, writing: Writing | None = None) -> PromptTable:
-        """Token ids of every training row and its views; see ``build_prompts``."""
-        visited = partial(visited_rows, self.config)
-        return build_prompts(self.rows.train, self.builder, writing, visited)
+        """Token ids of the training rows and their views, made when they are asked for."""
+        visited = visited_rows(self.config, len(self.rows.train))
+        return PromptTable(self.rows.train, self.builder, writing, visited)
 
     def test_sets(self) -> list[HeldOutSet]:
         """A fixed sample of evaluation.rows rows of every test split."""

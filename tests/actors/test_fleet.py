@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from actors import fleet as module
@@ -23,9 +22,9 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
         {"training": {"batch_size": 8, "max_staleness": 2}, "rollout": {"chunk_size": 4}}
     )
     made.model_dir = Path("model")
-    for name in ("_gate", "pool", "store", "watchdog"):
+    for name in ("_gate", "_desk", "pool", "store", "watchdog"):
         setattr(made, name, SimpleNamespace())
-    made._prompts, made._sampling = pa.table({"uid": ["a"]}), None
+    made._uids, made._sampling = ["a"], None
     return made
 
 

@@ -10,6 +10,7 @@ import asyncio
 import json
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,19 @@ class Outcome:
     incidents: list[str]
 
 
+class MadePrompts:
+    """Prompts that need no work."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.table = pa.Table.from_pylist(rows, schema=PROMPT)
+        self.num_rows, self.uids = self.table.num_rows, self.table["uid"].to_pylist()
+
+    def make(self, indices: Sequence[int]) -> None: ...
+
+    def take(self, indices: Sequence[int]) -> pa.Table:
+        return self.table.take(indices)
+
+
 def run(work: Workload, folder: Path, warm_up: int = 5) -> Outcome:
     """One run of ``work``; Ray has to be connected."""
     folder.mkdir(parents=True)
@@ -230,7 +244,7 @@ def run(work: Workload, folder: Path, warm_up: int = 5) -> Outcome:
     with Fleet(work.config(), folder, SleepingReplica) as fleet:
         fleet.wait_ready()
         rollouts = (
-            fleet.admission(pa.Table.from_pylist(rows, schema=PROMPT), SAMPLING)
+            fleet.admission(MadePrompts(rows), SAMPLING)
             .map_batches(Generate, **fleet.generate)
             .map_batches(SleepingScore, **fleet.score | fixed_stage(work.scorers, SCORER_QUEUE))
             .map_batches(Agree, **fleet.agree)

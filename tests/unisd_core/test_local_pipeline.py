@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from actors.admission.gate import Gate
+from actors.admission.ledger import Ledger
 from actors.generator.completions import rollout_sampling
 from actors.generator.types import Request
 from actors.learner.job import LearnerJob
@@ -25,10 +26,14 @@ from actors.weights.update import WeightUpdate
 from tests.support.direct_client import DirectClient
 from tests.unisd_core.test_local import SUMS, config
 from unisd_core.common.completion import Completion
+from unisd_core.common.visits import VisitingOrder
 from unisd_core.config.run import Config
 from unisd_core.local import train
 from unisd_core.models.model_files import open_model
+from unisd_core.tasks.base import Task
+from unisd_core.tasks.row import Row
 from unisd_core.training.student import Student
+from unisd_core.views.prompt_table import PromptTable
 from unisd_core.views.sampling import sample_prompts, training_prompts
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -110,10 +115,12 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score, "lower_priority", lambda: None)
 
 
-def through_the_stages(settings: Config, model: Path, pool: Recording, run: Path) -> Student:
-    """The student that gate, stages and learner make of what ``pool`` sampled."""
+def through_the_stages(
+    settings: Config, model: Path, pool: Recording, run: Path, task: Task = SUMS
+) -> tuple[Student, Ledger]:
+    """The student that gate, stages and learner make of what ``pool`` sampled, and the account."""
     files = open_model(settings)
-    prompts = training_prompts(files, SUMS, settings).table
+    prompts = training_prompts(files, task, settings)
     watchdog, store = DirectClient(IdleWatchdog()), DirectClient(Store())
     training = settings.training
     gate = DirectClient(
@@ -132,7 +139,8 @@ def through_the_stages(settings: Config, model: Path, pool: Recording, run: Path
     learner = Learner(job, WorkerGroup(rank=0, size=1, limit_s=1.0))
     learner.begin()
     sampling = rollout_sampling(settings, files.stop_token_ids)
-    generating = Generate(settings, gate, DirectClient(pool), prompts, sampling)  # type: ignore[arg-type]
+    desk: Any = DirectClient(Desk(prompts))
+    generating = Generate(settings, gate, DirectClient(pool), desk, prompts.uids, sampling)  # type: ignore[arg-type]
     scoring = Score(settings, str(model), store, watchdog)  # type: ignore[arg-type]
     agreeing = Agree(settings, gate, str(model), watchdog)  # type: ignore[arg-type]
     agreeing.monitored = True  # which needs an actor
@@ -143,7 +151,17 @@ def through_the_stages(settings: Config, model: Path, pool: Recording, run: Path
                 learner.step(batch)
         slot += 1
     learner.finish()
-    return learner.state.student
+    return learner.state.student, gate.actor.ledger
+
+
+class Desk:
+    """A desk in the process that has the rows."""
+
+    def __init__(self, prompts: PromptTable) -> None:
+        self.prompts = prompts
+
+    async def take(self, indices: list[int]) -> pa.Table:
+        return self.prompts.take(indices)
 
 
 class IdleWatchdog(IncidentLog):
@@ -167,10 +185,36 @@ def test_the_pipeline_at_staleness_0_trains_the_same_weights(
     settings = config(tiny_model, outputs={"tensorboard": False}, learner={"threads": 1}, **changes)
     pool = Recording(settings, open_model(settings).stop_token_ids)
     local = train(settings, task=SUMS, sample=pool.sample).weights()
-    piped = through_the_stages(settings, tiny_model, pool, tmp_path / "run").weights()
+    piped = through_the_stages(settings, tiny_model, pool, tmp_path / "run")[0].weights()
     start = Student(settings, tiny_model).weights()
     moved = max(float((local[name] - start[name]).abs().max()) for name in start)
     apart = max(float((local[name] - piped[name]).abs().max()) for name in start)
     assert apart <= 1e-6 < 1e-3 < moved
     filtered = len(pool.known) - settings.training.max_steps * settings.training.batch_size
     assert (filtered > 0) == (method == "filters")
+
+
+def test_rows_over_a_limit_are_skipped_at_their_turn_and_accounted_once(
+    tiny_model: Path, tmp_path: Path, no_ray: None
+) -> None:
+    rows = [
+        Row(f"What is {n} + {n}?{' Quickly!' * 9 * (n % 3 == 0)}", str(2 * n))
+        for n in range(11, 23)
+    ]
+    task = Task.from_rows(rows, "numeric")
+    limits = {"max_prompt_length": 100, "name_or_path": str(tiny_model)}
+    training = {"max_staleness": 0, "max_steps": 5}
+    settings = config(tiny_model, model=limits, training=training, outputs={"tensorboard": False})
+    pool = Recording(settings, open_model(settings).stop_token_ids)
+    local = train(settings, task=task, sample=pool.sample).weights()
+    student, ledger = through_the_stages(settings, tiny_model, pool, tmp_path / "run", task)
+    piped = student.weights()
+    assert max(float((local[name] - piped[name]).abs().max()) for name in local) <= 1e-6
+    assert set(ledger.reasons) == {"filtered: over model.max_prompt_length"}
+    visits, per_step = ledger.counters(), settings.training.batch_size
+    assert visits["consumed"] == 5 * per_step == len(pool.known)
+    assert visits["admitted"] == visits["consumed"] + visits["filtered"]
+    order = VisitingOrder(12, settings.seed)
+    for position in range(visits["admitted"]):
+        too_long = rows[order.row_of(position)].prompt.endswith("Quickly!")
+        assert (position in pool.known) != too_long

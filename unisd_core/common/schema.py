@@ -25,9 +25,17 @@ PROMPT = pa.schema(
         _VIEW_IDS,
         pa.field("gold_ids", _TOKENS),  # the reference as a completion, end-of-turn token included
         pa.field("negative_ids", pa.list_(_TOKENS)),  # a view for each wrong reference
+        # The setting whose limit the row exceeds; null where it is to be sampled.
+        pa.field("left_out", pa.string()),
     ]
 )
 """One question, ready to be sampled and scored."""
+
+
+def fitting(prompts: pa.Table) -> pa.Table:
+    """The rows of ``prompts`` (``PROMPT``) that are not left out."""
+    return prompts.filter(prompts["left_out"].is_null())
+
 
 TRAJECTORY = pa.schema(
     [

@@ -56,6 +56,9 @@ class ViewsConfig(Section):
     num_auxiliary: int = Field(3, ge=1)
     """K, the number of auxiliary views whose agreement is measured. At 1 every agreement weight
     is 1."""
+    pool_rows: int = Field(10_000, ge=0)
+    """Training rows from which examples are drawn, the same for every seed and whatever their
+    order; 0: all. Each row is compared with all of them, which takes time in large sets."""
     embedding_model: str | None = None
     """Folder or hub id of a sentence-embedding model for retrieval (extra embeddings); None
     retrieves with BM25."""

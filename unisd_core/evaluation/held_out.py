@@ -34,7 +34,8 @@ def load_test_set(builder: ViewBuilder, split: str) -> HeldOutSet:
 def with_prompts(builder: ViewBuilder, name: str, rows: Sequence[Row]) -> HeldOutSet:
     """``rows`` with their prompts, under ``name``, less those that are too long.
 
-    Raises UserError when no prompt fits model.max_prompt_length.
+    Raises UserError when no prompt fits model.max_prompt_length, and for a reference that cannot
+    be right.
     """
     limit = builder.config.model.max_prompt_length
     pairs = [(row, builder.prompt(row)) for row in rows]
@@ -44,9 +45,11 @@ def with_prompts(builder: ViewBuilder, name: str, rows: Sequence[Row]) -> HeldOu
             f"{name}: none of {len(pairs)} prompts has at most model.max_prompt_length={limit} "
             "tokens; raise it"
         )
+    rows = [row for row, _ in fitting]
+    builder.task.check_references(rows)
     return HeldOutSet(
         name,
-        [row for row, _ in fitting],
+        rows,
         [ids for _, ids in fitting],
         len(pairs) - len(fitting),
     )

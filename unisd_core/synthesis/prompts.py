@@ -11,6 +11,7 @@ from unisd_core.synthesis.sources import PromptSource
 from unisd_core.tasks.row import Row
 from unisd_core.views.builder import ViewBuilder
 from unisd_core.views.contexts import build_contexts
+from unisd_core.views.prompt_table import exceeded_limit
 
 
 class PromptReader:
@@ -42,23 +43,17 @@ class PromptReader:
         ]
 
     def _entry(self, row: Row, number: int, texts: list[str]) -> dict[str, Any]:
-        model = self.config.model
         prompt_ids = self.builder.prompt(row)
         taught = self.config.rollout.teacher_share > 0
         # The teacher's place stays empty where nothing is sampled from it; no term reads it.
         teacher = self.builder.teacher(row) if taught else []
         view_ids = [teacher, *(self.builder.auxiliary(row, text) for text in texts)]
-        left_out = None
-        if len(prompt_ids) > model.max_prompt_length:
-            left_out = "model.max_prompt_length"
-        elif max(map(len, view_ids)) > model.max_view_length:
-            left_out = "model.max_view_length"
-        return {
+        entry = {
             "uid": row.uid,
             "row": number,
             "prompt_ids": prompt_ids,
             "view_ids": view_ids,
             "gold_ids": [],
             "negative_ids": [],
-            "left_out": left_out,
         }
+        return {**entry, "left_out": exceeded_limit(entry, self.config)}

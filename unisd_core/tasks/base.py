@@ -113,6 +113,12 @@ class Task(ABC):
         """``score`` of each pair; tasks whose metric runs programs do so in parallel."""
         return [self.score(row, text) for row, text in zip(rows, completions, strict=True)]
 
+    def check_references(self, rows: Sequence[Row]) -> None:
+        """Asked before ``rows`` are trained, validated or tested on. Raises UserError naming the
+        first whose reference cannot be right; tasks whose rows are not the user's own check
+        nothing."""
+        return
+
     def parseable(self, row: Row, completion: str) -> bool:
         """Whether an answer can be read from ``completion``, right or wrong."""
         return self.score(row, completion).extracted
@@ -136,6 +142,8 @@ class CustomRows(Task):
         self._rows: dict[str, list[Row]] = {}
         self._places: dict[tuple[str, str, str], str] = {}
         """Where each row stands, by its uid and texts."""
+        self._sound: set[tuple[str, str, str]] = set()
+        """Rows whose reference was scored already."""
 
     def rows(self, split: str) -> list[Row]:
         """Rows of "train" or "test" in the order given; see Task.rows."""
@@ -176,16 +184,18 @@ class CustomRows(Task):
         """Raise UserError naming the place of the first of ``rows``, all of them from ``checked``,
         whose reference the metric does not score as right, or whose tests let any program pass;
         ``python_tests`` runs each program."""
-        scores = self.score_many(rows, [row.reference for row in rows])
-        for row, score in zip(rows, scores, strict=True):
+        new = [row for row in rows if _key(row) not in self._sound]
+        scores = self.score_many(new, [row.reference for row in new])
+        for row, score in zip(new, scores, strict=True):
             if not score.correct:
                 raise UserError(
                     f"{self._places[_key(row)]}: {self.metric_setting}={self._metric_name} does "
                     "not score the reference as right; fix the row or choose another metric"
                 )
         self._metric.check_many(
-            [row.details for row in rows], [self._places[_key(row)] for row in rows]
+            [row.details for row in new], [self._places[_key(row)] for row in new]
         )
+        self._sound.update(map(_key, new))
 
     def row(self, record: Record) -> Row:
         """The row of one record; UserError naming its place where it is none."""

@@ -11,15 +11,15 @@ from unisd_core.config.method import ViewsConfig
 from unisd_core.tasks.base import Task
 from unisd_core.tasks.row import Row
 from unisd_core.views.example_pool import ExamplePool
-from unisd_core.views.induction import induced_contexts
+from unisd_core.views.induction import Instruction, induced_contexts, write_instructions
 from unisd_core.views.random_examples import random_examples
-from unisd_core.views.retrieval import retrieved_examples
+from unisd_core.views.retrieval import Retrieval
 from unisd_core.views.writing import Writing
 
 EXAMPLE_HEADER = "Reference example of another question, already solved:"
 INSTRUCTION_HEADER = "General instruction for this kind of task:"
 
-__all__ = ["EXAMPLE_HEADER", "INSTRUCTION_HEADER", "Contexts", "build_contexts"]
+__all__ = ["EXAMPLE_HEADER", "INSTRUCTION_HEADER", "ContextSource", "Contexts", "build_contexts"]
 
 
 class Contexts(NamedTuple):
@@ -29,34 +29,72 @@ class Contexts(NamedTuple):
     counts: Mapping[str, int]
 
 
-def build_contexts(
-    rows: Sequence[Row], task: Task, views: ViewsConfig, seed: int, writing: Writing | None = None
-) -> Contexts:
-    """K = ``views.num_auxiliary`` context texts for each row, each an example or instruction under
-    a header.
+class ContextSource:
+    """Makes K = ``views.num_auxiliary`` context texts for a row, each an example or instruction
+    under a header, from at most ``views.pool_rows`` of ``rows``.
 
     Contexts are independent of the order of ``rows`` and never show a row's own question
     or its answer (see ``ExamplePool`` for answers that many rows share). Raises UserError when
-    ``rows`` are too few, or when instructions are wanted and nothing can write them.
+    instructions are wanted and nothing can write them; they are written here and now.
     """
-    pool = ExamplePool(rows, task)
-    if views.auxiliary == "induction":
-        if writing is None:
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        task: Task,
+        views: ViewsConfig,
+        seed: int,
+        writing: Writing | None = None,
+    ) -> None:
+        if views.auxiliary == "induction" and writing is None:
             raise UserError(
                 "views.auxiliary=induction needs the model to write instructions, and no "
                 "generator is at hand here; choose random or retrieval"
             )
-        induced = induced_contexts(pool, rows, views.num_auxiliary, views.induction, seed, writing)
-        texts = [
-            [*_headed(INSTRUCTION_HEADER, instructions), *_headed(EXAMPLE_HEADER, examples)]
-            for instructions, examples in zip(induced.instructions, induced.examples, strict=True)
+        self._views, self._seed = views, seed
+        self._pool = ExamplePool(rows, task, views.pool_rows)
+        self.counts: dict[str, int] = {}
+        """``induction.written``, ``.cached``, ``.failed`` and ``.replaced`` (by solved examples
+        in the contexts made so far)."""
+        self._instructions: list[Instruction] = []
+        self._retrieval: Retrieval | None = None
+        if views.auxiliary == "induction" and writing is not None:
+            self._instructions, self.counts = write_instructions(
+                self._pool, views.induction, seed, writing
+            )
+            self.counts["induction.replaced"] = 0
+        elif views.auxiliary == "retrieval":
+            self._retrieval = Retrieval(self._pool, views.embedding_model)
+
+    def texts(self, rows: Sequence[Row]) -> list[list[str]]:
+        """The K texts of each row, which need not be of those that examples are drawn from. Raises
+        UserError when these are too few for a row."""
+        count = self._views.num_auxiliary
+        if self._views.auxiliary == "induction":
+            return [self._induced(row) for row in rows]
+        if self._retrieval is not None:
+            examples = self._retrieval.examples(rows, count)
+        else:
+            examples = random_examples(self._pool, rows, count, self._seed)
+        return [_headed(EXAMPLE_HEADER, found) for found in examples]
+
+    def _induced(self, row: Row) -> list[str]:
+        found = induced_contexts(
+            self._pool, row, self._instructions, self._views.num_auxiliary, self._seed
+        )
+        self.counts["induction.replaced"] += len(found.examples)
+        return [
+            *_headed(INSTRUCTION_HEADER, found.instructions),
+            *_headed(EXAMPLE_HEADER, found.examples),
         ]
-        return Contexts(texts, induced.counts)
-    if views.auxiliary == "random":
-        examples = random_examples(pool, rows, views.num_auxiliary, seed)
-    else:
-        examples = retrieved_examples(pool, rows, views.num_auxiliary, views.embedding_model)
-    return Contexts([_headed(EXAMPLE_HEADER, found) for found in examples], {})
+
+
+def build_contexts(
+    rows: Sequence[Row], task: Task, views: ViewsConfig, seed: int, writing: Writing | None = None
+) -> Contexts:
+    """The contexts of all ``rows``, with examples from them; see ``ContextSource``."""
+    source = ContextSource(rows, task, views, seed, writing)
+    return Contexts(source.texts(rows), source.counts)
 
 
 def _headed(header: str, texts: Sequence[str]) -> list[str]:

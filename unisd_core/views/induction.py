@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from unisd_core.config.method import InductionConfig
 from unisd_core.tasks.reading.thoughts import after_thought
@@ -43,49 +44,35 @@ class Instruction:
     sources: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Induced:
-    """Contexts of each row: ``instructions``, and solved ``examples`` where those did not
-    suffice; together K. ``counts`` says how many of each were made."""
+class Induced(NamedTuple):
+    """Contexts of a row: ``instructions``, and solved ``examples`` where those did not suffice;
+    together K."""
 
-    instructions: list[list[str]]
-    examples: list[list[str]]
-    counts: dict[str, int]
+    instructions: list[str]
+    examples: list[str]
 
 
 def induced_contexts(
-    pool: ExamplePool,
-    rows: Sequence[Row],
-    count: int,
-    settings: InductionConfig,
-    seed: int,
-    writing: Writing,
+    pool: ExamplePool, row: Row, written: Sequence[Instruction], count: int, seed: int
 ) -> Induced:
-    """``count`` contexts for each row: distinct instructions whose examples do not ask the row's
+    """``count`` contexts for ``row``: distinct instructions whose examples do not ask the row's
     question and whose text does not hold its answer, drawn by ``seed`` and uid; a random solved
-    example takes each place that is left (counted as ``induction.replaced``).
+    example takes each place that is left.
 
-    Raises UserError when a row has fewer admissible examples than it needs.
+    Raises UserError when the row has fewer admissible examples than it needs.
     """
-    written, counts = _write(pool, settings, seed, writing)
-    chosen: list[list[str]] = []
-    fillers: list[list[str]] = []
-    for row in rows:
-        texts = _draw(pool, row, written, count, seed)
-        missing = count - len(texts)
-        examples: list[str] | None = []
-        if missing:
-            rng = random.Random(f"{seed}:examples:{row.uid}")
-            examples = pool.choose(row, permutation(rng, len(pool.rows)), missing)
-            if examples is None:
-                raise pool.too_few(row, missing)
-        chosen.append(texts)
-        fillers.append(examples or [])
-    counts["induction.replaced"] = sum(map(len, fillers))
-    return Induced(chosen, fillers, counts)
+    texts = _draw(pool, row, written, count, seed)
+    missing = count - len(texts)
+    if not missing:
+        return Induced(texts, [])
+    rng = random.Random(f"{seed}:examples:{row.uid}")
+    examples = pool.choose(row, permutation(rng, len(pool.rows)), missing)
+    if examples is None:
+        raise pool.too_few(row, missing)
+    return Induced(texts, examples)
 
 
-def _write(
+def write_instructions(
     pool: ExamplePool, settings: InductionConfig, seed: int, writing: Writing
 ) -> tuple[list[Instruction], dict[str, int]]:
     """Up to ``settings.pool`` instructions, and the counts of the writing."""

@@ -7,7 +7,7 @@ paper, are used when a model is named.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,31 +23,36 @@ _QUERIES_PER_BLOCK = 256
 Scores = npt.NDArray[np.float32]
 
 
-def retrieved_examples(
-    pool: ExamplePool, rows: Sequence[Row], count: int, embedding_model: str | None
-) -> list[list[str]]:
-    """``count`` demonstrations for each row, the nearest first; ties go by uid.
+Similarity = Callable[[Sequence[Row]], Iterator[Scores]]
+"""For each row its similarity to each row of the pool."""
 
-    Similarity is over ``Row.retrieval_text``: BM25, or the cosine of embeddings of the
-    model folder or hub id ``embedding_model``. Raises UserError when a row has fewer
-    admissible examples, or when the embedding model cannot be used.
+
+class Retrieval:
+    """The rows of ``pool`` under an index, which is made once.
+
+    Similarity is over ``Row.retrieval_text``: BM25, or the cosine of embeddings of the model
+    folder or hub id ``embedding_model``. Raises UserError when that model cannot be used.
     """
-    texts = [row.retrieval_text for row in pool.rows]
-    queries = [pool.index[row.uid] for row in rows]
-    scores = (
-        _bm25(texts, queries)
-        if embedding_model is None
-        else _embeddings(texts, queries, embedding_model)
-    )
-    found: list[list[str]] = []
-    for row, scores_N in zip(rows, scores, strict=True):
-        examples = pool.choose(row, _nearest(scores_N, count + _SPARE), count)
-        if examples is None:
-            examples = pool.choose(row, _nearest(scores_N, len(texts)), count)
-        if examples is None:
-            raise pool.too_few(row, count)
-        found.append(examples)
-    return found
+
+    def __init__(self, pool: ExamplePool, embedding_model: str | None) -> None:
+        self._pool = pool
+        self._similarity: Similarity = (
+            _bm25(pool) if embedding_model is None else _embeddings(pool, embedding_model)
+        )
+
+    def examples(self, rows: Sequence[Row], count: int) -> list[list[str]]:
+        """``count`` demonstrations for each row, the nearest first; ties go by uid. Raises
+        UserError when a row has fewer admissible examples."""
+        pool = self._pool
+        found: list[list[str]] = []
+        for row, scores_N in zip(rows, self._similarity(rows), strict=True):
+            examples = pool.choose(row, _nearest(scores_N, count + _SPARE), count)
+            if examples is None:
+                examples = pool.choose(row, _nearest(scores_N, len(pool.rows)), count)
+            if examples is None:
+                raise pool.too_few(row, count)
+            found.append(examples)
+        return found
 
 
 def _nearest(scores_N: Scores, limit: int) -> list[int]:
@@ -61,27 +66,37 @@ def _nearest(scores_N: Scores, limit: int) -> list[int]:
     return order
 
 
-def _bm25(texts: Sequence[str], queries: Sequence[int]) -> Iterator[Scores]:
+def _bm25(pool: ExamplePool) -> Similarity:
     import bm25s
 
     # It sets its own logger to DEBUG, past whatever level the program chose.
     logging.getLogger("bm25s").setLevel(logging.WARNING)
-    # Stop words stay in: their weight is small anyway, and some questions have little else.
-    tokens: list[list[str]] = bm25s.tokenize(
-        list(texts), stopwords=None, return_ids=False, show_progress=False
-    )
+
+    def words(rows: Sequence[Row]) -> list[list[str]]:
+        texts = [row.retrieval_text for row in rows]
+        # Stop words stay in: their weight is small anyway, and some questions have little else.
+        found: list[list[str]] = bm25s.tokenize(
+            texts, stopwords=None, return_ids=False, show_progress=False
+        )
+        return found
+
+    tokens = words(pool.rows)
     index = bm25s.BM25()
     if any(tokens):
         index.index(tokens, show_progress=False)
-    for query in queries:
-        if tokens[query]:
-            yield np.asarray(index.get_scores(tokens[query]), dtype=np.float32)
-        else:
-            # The library refuses an empty query; a text without words is equally far from all.
-            yield np.zeros(len(texts), dtype=np.float32)
+
+    def similarity(rows: Sequence[Row]) -> Iterator[Scores]:
+        for query in words(rows):
+            if query and any(tokens):
+                yield np.asarray(index.get_scores(query), dtype=np.float32)
+            else:
+                # The library refuses an empty query; a text without words is equally far from all.
+                yield np.zeros(len(tokens), dtype=np.float32)
+
+    return similarity
 
 
-def _embeddings(texts: Sequence[str], queries: Sequence[int], model: str) -> Iterator[Scores]:
+def _embeddings(pool: ExamplePool, model: str) -> Similarity:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError:
@@ -96,10 +111,21 @@ def _embeddings(texts: Sequence[str], queries: Sequence[int], model: str) -> Ite
             f"views.embedding_model={model} could not be loaded ({error}); give a folder or a "
             "hub id, or null to retrieve with BM25"
         ) from error
-    vectors_ND = np.asarray(
-        encoder.encode(list(texts), normalize_embeddings=True, show_progress_bar=False),
-        dtype=np.float32,
-    )
-    for start in range(0, len(queries), _QUERIES_PER_BLOCK):
-        block = list(queries[start : start + _QUERIES_PER_BLOCK])
-        yield from vectors_ND[block] @ vectors_ND.T
+
+    def vectors(rows: Sequence[Row]) -> Scores:
+        texts = [row.retrieval_text for row in rows]
+        encoded = encoder.encode(texts, normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(encoded, dtype=np.float32)
+
+    pool_ND = vectors(pool.rows)
+
+    def similarity(rows: Sequence[Row]) -> Iterator[Scores]:
+        for start in range(0, len(rows), _QUERIES_PER_BLOCK):
+            block = rows[start : start + _QUERIES_PER_BLOCK]
+            known = [pool.index.get(row.uid) for row in block]
+            new = [row for row, index in zip(block, known, strict=True) if index is None]
+            encoded = iter(vectors(new) if new else ())
+            queries = [next(encoded) if index is None else pool_ND[index] for index in known]
+            yield from np.stack(queries) @ pool_ND.T
+
+    return similarity

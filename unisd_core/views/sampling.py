@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 from torch import nn
 
+from unisd_core.common.schema import fitting
 from unisd_core.common.visits import Visit
 from unisd_core.config.run import Config
 from unisd_core.models.generation import sample_completions
@@ -15,7 +16,7 @@ from unisd_core.tasks.base import Task
 from unisd_core.tasks.row import Row
 from unisd_core.tasks.splits import split_training
 from unisd_core.views.builder import ViewBuilder
-from unisd_core.views.prompt_table import PromptTable, build_prompts
+from unisd_core.views.prompt_table import PromptTable
 from unisd_core.views.rollouts import plan_rollout, planned_rollouts
 
 
@@ -24,11 +25,12 @@ def sample(model: LoadedModel, rows: Task | Sequence[Row], config: Config) -> pa
     task (``TRAJECTORY``).
 
     Rows that are not of a task are compared by ``custom.metric`` where an answer has to be made or
-    judged. Raises UserError as ``Task.from_rows`` and ``build_prompts`` do.
+    judged. Raises UserError as ``Task.from_rows`` and ``PromptTable`` do.
     """
     task = rows if isinstance(rows, Task) else Task.from_rows(rows, config.custom.metric)
     config = with_completion_limit(config, task.max_completion_length)
-    prompts = training_prompts(model, task, config).table
+    table = training_prompts(model, task, config)
+    prompts = fitting(table.take(range(table.num_rows)))
     size = config.rollout.chunk_size
     return pa.concat_tables(
         sample_prompts(
@@ -44,9 +46,9 @@ def sample(model: LoadedModel, rows: Task | Sequence[Row], config: Config) -> pa
 
 
 def training_prompts(model: ModelFiles, task: Task, config: Config) -> PromptTable:
-    """Token ids of every training row of ``task`` and its views; see ``build_prompts``."""
+    """Token ids of every training row of ``task`` and its views; see ``PromptTable``."""
     builder = ViewBuilder(model.tokenizer, task, config)
-    return build_prompts(split_training(task, config).train, builder)
+    return PromptTable(split_training(task, config).train, builder)
 
 
 def sample_prompts(

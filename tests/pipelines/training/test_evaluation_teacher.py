@@ -18,8 +18,9 @@ from unisd_core.config.run import Config
 
 STUDENT, TEACHER, AUXILIARY, NEGATIVE = range(4)
 ROWS = [toy_row(f"u{number}", f"question {number}", f"gold {number}") for number in range(10)]
-PROMPTS = pa.table(
+TABLE = pa.table(
     {
+        "left_out": pa.nulls(10, pa.string()),
         "row": list(range(10)),
         "prompt_ids": [[STUDENT, row] for row in range(10)],
         "view_ids": [[[TEACHER, row], [AUXILIARY, row]] for row in range(10)],
@@ -58,7 +59,7 @@ def check(right: dict[int, int], **sections: Any) -> AnsweringPool:
         greedy=greedy_sampling(16, (0,)),
     )
     pool = AnsweringPool(right)
-    check_teacher(setup, pool, PROMPTS)  # type: ignore[arg-type]
+    check_teacher(setup, pool, SimpleNamespace(num_rows=10, take=TABLE.take))  # type: ignore[arg-type]
     return pool
 
 

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pytest
 
 from tests.support.scripted_writer import ScriptedWriter
 from tests.support.tiny import make_tiny_tokenizer
 from tests.support.toy_task import ToyTask, toy_row
 from unisd_core.common.errors import UserError
-from unisd_core.common.schema import PROMPT
+from unisd_core.common.schema import PROMPT, fitting
 from unisd_core.config.run import Config
 from unisd_core.tasks.row import Row
 from unisd_core.views.builder import ViewBuilder, auxiliary_count
-from unisd_core.views.prompt_table import PromptTable, build_prompts
+from unisd_core.views.prompt_table import PromptTable
 
 TOKENIZER = make_tiny_tokenizer()
 ROWS = [toy_row(f"u{n}", f"question {n}", f"gold-{n:02d}") for n in range(8)]
@@ -23,12 +26,24 @@ def configure(**sections: Any) -> Config:
     return Config.model_validate(sections)
 
 
+class Built(NamedTuple):
+    table: pa.Table
+    left_out: Counter[str]
+    counts: Mapping[str, int]
+
+
 def builder(config: Config, tokenizer: Any = TOKENIZER) -> ViewBuilder:
     return ViewBuilder(tokenizer, ToyTask(), config)
 
 
-def build(rows: list[Row], **sections: Any) -> PromptTable:
-    return build_prompts(rows, builder(configure(**sections)))
+def build(rows: list[Row], **sections: Any) -> Built:
+    return whole(PromptTable(rows, builder(configure(**sections))))
+
+
+def whole(table: PromptTable) -> Built:
+    """Every row of ``table``, made at once."""
+    prompts = fitting(table.take(range(table.num_rows)))
+    return Built(prompts, Counter(table.left_out.values()), table.counts)
 
 
 def text(ids: list[int]) -> str:
@@ -38,7 +53,7 @@ def text(ids: list[int]) -> str:
 def test_views_come_in_the_order_teacher_auxiliary() -> None:
     prompts = build(ROWS, views={"num_auxiliary": 3, "negatives": {"per_row": 2}})
     assert prompts.table.schema == PROMPT
-    assert set(prompts.left_out.values()) == {0}
+    assert not prompts.left_out
     assert prompts.counts == {"negatives.rule": 16}
     for row, record in zip(ROWS, prompts.table.to_pylist(), strict=True):
         teacher, *auxiliary = (text(ids) for ids in record["view_ids"])
@@ -99,7 +114,7 @@ def test_instructions_and_negatives_come_from_the_writer_and_are_counted(tmp_pat
         "negatives": {"source": "generated"},
     }
     made = builder(configure(views=settings))
-    prompts = build_prompts(ROWS, made, writer.writing(tmp_path), visited=lambda rows: {1, 2})
+    prompts = whole(PromptTable(ROWS, made, writer.writing(tmp_path), visited={1, 2}))
     assert prompts.counts == {
         "induction.written": 6, "induction.cached": 0, "induction.failed": 0,
         "induction.replaced": 0, "negatives.written": 2, "negatives.cached": 0,
@@ -108,7 +123,7 @@ def test_instructions_and_negatives_come_from_the_writer_and_are_counted(tmp_pat
     for record in prompts.table.to_pylist():
         assert all("Be kind" in text(ids) for ids in record["view_ids"][1:])
         assert ("lie" in text(record["negative_ids"][0])) == (record["uid"] in ("u1", "u2"))
-    again = build_prompts(ROWS, made, writer.writing(tmp_path), visited=lambda rows: {1, 2})
+    again = whole(PromptTable(ROWS, made, writer.writing(tmp_path), visited={1, 2}))
     assert again.table == prompts.table
     assert again.counts["induction.cached"] == 6
     assert len(writer.prompts) == 8
@@ -139,7 +154,6 @@ def test_long_rows_are_left_out_and_counted_by_limit() -> None:
     assert prompts.left_out == {
         "model.max_prompt_length": 1,
         "model.max_view_length": 1,
-        "rollout.max_completion_length": 0,
     }
     assert prompts.table["uid"].to_pylist() == [row.uid for row in ROWS]
     assert prompts.table["row"].to_pylist() == list(range(8))
