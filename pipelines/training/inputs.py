@@ -12,6 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from actors.admission.ledger import visited_rows
 from actors.checkpoints import folder as checkpoints
 from actors.checkpoints.mirror import mirror_of
 from pipelines.command.console import report
@@ -21,8 +22,12 @@ from unisd_core.common.files import atomic_path
 from unisd_core.reporting.run_dir import RunDir
 from unisd_core.tasks.digests import PARTS, RowDigests, digest_rows, first_difference
 from unisd_core.tasks.row import Row
+from unisd_core.views.prompt_table import PromptTable
 
 FILE = "inputs.safetensors"
+PROMPTS, CONTEXTS = "prompts", "contexts"
+SAMPLED = 32
+"""Rows whose token ids are compared."""
 
 _CONFIGURATION = ("config.json", "generation_config.json")
 _TOKENIZER = (
@@ -94,18 +99,56 @@ def check_inputs(setup: RunSetup, run: RunDir, step: int | None) -> None:
         if mirror is not None and not file.exists():
             mirror.bring(file)
         if file.exists():
-            problem = difference(setup, Inputs.load(file), inputs)
+            before = Inputs.load(file)
+            problem = difference(setup, before, inputs)
             if problem is not None:
                 raise UserError(
                     f"{run.path}: cannot go on from step {step}: {problem}; restore what it was, "
                     "or start a new run with another name=..."
                 )
+            inputs.parts.update(
+                {name: before.parts[name] for name in (PROMPTS, CONTEXTS) if name in before.parts}
+            )
         else:
             _check_count(setup, run, step)
             report("the rows that the run began on are not on record; they are from now on")
-    inputs.save(file)
+    _keep(setup, run, inputs)
+
+
+def check_prompts(setup: RunSetup, run: RunDir, prompts: PromptTable, step: int) -> None:
+    """Record the token ids of the first rows that the run visits; where it goes on from ``step``,
+    compare them, which holds everything that rendered them: other packages, an embedding model.
+
+    Raises UserError when the student, the teacher or the reference reads otherwise. Other contexts
+    or wrong references are only said: what the model wrote may be gone with the machine.
+    """
+    inputs = Inputs.load(run.path / FILE)
+    rows = prompts.take(visited_rows(setup.config, prompts.num_rows)[:SAMPLED]).to_pylist()
+    now = {
+        PROMPTS: [(row["prompt_ids"], row["view_ids"][0], row["gold_ids"]) for row in rows],
+        CONTEXTS: [(row["view_ids"][1:], row["negative_ids"]) for row in rows],
+    }
+    digests = {
+        name: hashlib.sha256(json.dumps(ids).encode()).hexdigest() for name, ids in now.items()
+    }
+    changed = [name for name in digests if inputs.parts.get(name, digests[name]) != digests[name]]
+    if step and PROMPTS in changed:
+        raise UserError(
+            f"{run.path}: cannot go on from step {step}: the rows, template and tokenizer are the "
+            "same, but give other prompts; go on with the versions of unisd and transformers that "
+            "the run began with, or start a new run with another name=..."
+        )
+    if step and changed:
+        report("the auxiliary contexts or wrong references are not those that the run began with")
+    inputs.parts.update(digests)
+    _keep(setup, run, inputs)
+
+
+def _keep(setup: RunSetup, run: RunDir, inputs: Inputs) -> None:
+    inputs.save(run.path / FILE)
+    mirror = mirror_of(setup.config)
     if mirror is not None:
-        mirror.keep(file)
+        mirror.keep(run.path / FILE)
 
 
 def difference(setup: RunSetup, before: Inputs, now: Inputs) -> str | None:

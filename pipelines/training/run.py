@@ -14,7 +14,7 @@ from actors.generator.types import Sampling
 from actors.learner.group import Learners
 from pipelines.command.incidents import IncidentFollower
 from pipelines.training.evaluation import Evaluation, announce, check_teacher, evaluate
-from pipelines.training.inputs import check_inputs
+from pipelines.training.inputs import check_inputs, check_prompts
 from pipelines.training.result import Result, choose_result, finish
 from pipelines.training.resume import recover, train_until_stopped
 from pipelines.training.setup import RunSetup, prepare
@@ -98,7 +98,10 @@ class TrainingRun:
         first = len(visited) if self.setup.writes else FIRST
         while len(prompts.left_out) == prompts.made < len(visited):
             prompts.make(visited[prompts.made : prompts.made + first])
+        check_prompts(self.setup, self.folder, prompts, self.step)
         announce(self.setup, prompts, self.test_sets)
+        if self.config.evaluation.eval_steps:
+            self.setup.validation_set()  # what is wrong with its rows is said now
         return prompts
 
     def require_better_teacher(self, fleet: Fleet, prompts: PromptTable) -> None:

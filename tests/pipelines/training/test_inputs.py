@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from actors.checkpoints import folder as checkpoints
-from pipelines.training.inputs import FILE, Inputs, check_inputs
+from pipelines.training.inputs import FILE, Inputs, check_inputs, check_prompts
 from pipelines.training.resume import recover
 from pipelines.training.run import TrainingRun
 from tests.support.checkpoints import make
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config
+from unisd_core.views.builder import ViewBuilder
+from unisd_core.views.retrieval import Retrieval
 
 ROWS = [{"prompt": f"Say {n}.", "reference": f"{n}", "uid": f"r{n}"} for n in range(9)]
 TESTS = [{"prompt": f"Say {n}!", "reference": f"{n}", "uid": f"t{n}"} for n in range(3)]
@@ -199,3 +201,25 @@ def test_recovering_says_the_step(place: Place) -> None:
     run = TrainingRun.prepare(place.config(), resume=False, began=0.0)
     assert recover(run.config, run.folder) == 2
     check_inputs(run.setup, run.folder, 2)
+
+
+def test_other_token_ids_of_the_same_rows_are_noticed(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin() -> None:
+        run = TrainingRun.prepare(place.config(), resume=False, began=0.0)
+        check_prompts(run.setup, run.folder, run.setup.training_prompts(), run.step)
+
+    begin()
+    begin()
+    assert "not those" not in capsys.readouterr().out
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            Retrieval, "examples", lambda self, rows, count: [["x"] * count] * len(rows)
+        )
+        begin()
+        assert "contexts or wrong references are not those" in capsys.readouterr().out
+    with monkeypatch.context() as patched:
+        patched.setattr(ViewBuilder, "teacher", lambda self, row: [1, 2, 3])
+        with pytest.raises(UserError, match="step 2: the rows, template .* give other prompts"):
+            begin()

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from unisd_core.common.schema import PROMPT, fitting
 from unisd_core.config.run import Config
 from unisd_core.tasks.row import Row
 from unisd_core.views.builder import ViewBuilder, auxiliary_count
-from unisd_core.views.prompt_table import PromptTable
+from unisd_core.views.prompt_table import PROBED, PromptTable
 
 TOKENIZER = make_tiny_tokenizer()
 ROWS = [toy_row(f"u{n}", f"question {n}", f"gold-{n:02d}") for n in range(8)]
@@ -174,3 +175,85 @@ def test_a_uid_that_occurs_twice_is_refused() -> None:
 def test_no_rows_at_all_are_a_user_error() -> None:
     with pytest.raises(UserError, match="no row is left of 0"):
         build([])
+
+
+class Counting(ViewBuilder):
+    """Remembers the rows whose prompt was rendered."""
+
+    def prompt(self, row: Row) -> list[int]:
+        self.rendered = [*getattr(self, "rendered", []), row.uid]
+        return super().prompt(row)
+
+
+def test_only_rows_that_are_asked_for_are_rendered_and_each_once() -> None:
+    made = Counting(TOKENIZER, ToyTask(), configure(views={"num_auxiliary": 2}))
+    table = PromptTable(ROWS, made)
+    assert table.take([5, 2, 5])["row"].to_pylist() == [5, 2, 5]
+    table.make([2, 3])
+    assert made.rendered == ["u5", "u2", "u3"]
+    assert (table.made, table.num_rows, len(table.uids)) == (3, 8, 8)
+    assert table.take([])["uid"].to_pylist() == []
+
+
+def test_a_row_is_the_same_whenever_it_is_made() -> None:
+    made = builder(configure(views={"num_auxiliary": 2}))
+    whole_table = PromptTable(ROWS, made).take(range(8))
+    table = PromptTable(ROWS, made)
+    for index in (6, 1, 0, 7, 3, 2, 5, 4):
+        assert table.take([index]) == whole_table.take([index])
+
+
+def test_examples_come_from_the_pool_also_for_rows_outside_of_it() -> None:
+    views = {"num_auxiliary": 4, "pool_rows": 5}
+    found = build(ROWS, views=views, seed=1).table
+    shown = {
+        row.uid
+        for views in found["view_ids"].to_pylist()
+        for row in ROWS
+        if any(f"A: {row.reference}" in text(ids) for ids in views[1:])
+    }
+    assert len(shown) == 5
+    reversed_rows = build(ROWS[::-1], views=views, seed=2).table
+    assert reversed_rows["view_ids"].to_pylist()[::-1] == found["view_ids"].to_pylist()
+    for record in found.to_pylist():
+        answer = ROWS[record["row"]].reference
+        assert all(answer not in text(ids) for ids in record["view_ids"][1:])
+    assert build(ROWS, views={**views, "pool_rows": 0}).table == build(ROWS, views={
+        **views, "pool_rows": 8
+    }).table  # fmt: skip
+
+
+def test_only_references_of_rows_that_are_trained_on_are_scored() -> None:
+    class Strict(ToyTask):
+        def check_references(self, rows: Sequence[Row]) -> None:
+            for row in rows:
+                if row.uid == "u4":
+                    raise UserError(f"{row.uid}: wrong")
+
+    table = PromptTable(ROWS, ViewBuilder(TOKENIZER, Strict(), configure()))
+    table.make([0, 1, 2])
+    with pytest.raises(UserError, match="u4: wrong"):
+        table.make([3, 4])
+    with pytest.raises(UserError, match="u4: wrong"):
+        table.take([4])
+
+
+def test_contrast_needs_a_wrong_reference_among_the_first_rows() -> None:
+    rows = [toy_row(f"u{n}", f"question {n}", f"only {n:03d}") for n in range(PROBED + 9)]
+    rows.append(toy_row("last", "question", "gold"))
+    config = configure(objective={"agreement": {"level": "off"}})
+    table = PromptTable(rows, builder(config))
+    table.make(range(PROBED - 1))
+    with pytest.raises(UserError, match="no wrong references"):
+        table.make([PROBED])
+    PromptTable(rows, builder(config)).make([*range(PROBED - 1), len(rows) - 1])
+
+
+def test_several_threads_may_ask_at_once() -> None:
+    rows = [toy_row(f"u{n}", f"question {n}", f"gold-{n:03d}") for n in range(60)]
+    made = Counting(TOKENIZER, ToyTask(), configure(views={"num_auxiliary": 2}))
+    table = PromptTable(rows, made)
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda n: table.take([n % 60, n // 7]), range(200)))
+    assert [one["row"].to_pylist() for one in found] == [[n % 60, n // 7] for n in range(200)]
+    assert sorted(made.rendered) == sorted(row.uid for row in rows)

@@ -49,7 +49,10 @@ def check(rows: Any, said: dict[str, Any] | str, place: str) -> None:
 
 
 def rows_of(path: Path, metric: str) -> list[Row]:
-    return custom_task(str(path), metric, test=str(path)).rows("train")
+    task = custom_task(str(path), metric, test=str(path))
+    rows = task.rows("train")
+    task.check_references(rows)
+    return rows
 
 
 @pytest.mark.parametrize("shape", TYPED.values(), ids=TYPED)
