@@ -31,7 +31,9 @@ def custom_task(train: str | None, metric: str = "exact_match", **settings: Any)
 
 
 def task_of(tmp_path: Path, metric: str, *rows: dict[str, Any]) -> tuple[Task, list[Row]]:
-    """A task whose training rows are ``rows``; there are no test rows."""
+    """A task whose training rows are ``rows``, with their references checked; there are no test
+    rows."""
     path = write_rows(tmp_path / "train.jsonl", *rows)
     task = custom_task(path, metric, test=str(tmp_path / "absent.jsonl"))
+    task.check_references(task.rows("train"))
     return task, task.rows("train")

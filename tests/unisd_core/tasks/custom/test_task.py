@@ -129,8 +129,7 @@ def test_a_bad_row_is_named(tmp_path: Path, metric: str, row: dict[str, Any], me
         "python_tests": {"prompt": "p", "reference": "def f(): return 1", "tests": "f()"},
     }[metric]
     with pytest.raises(UserError, match=r"train\.jsonl:2: ") as caught:
-        task, rows = task_of(tmp_path, metric, good, row)
-        task.check_references(rows)
+        task_of(tmp_path, metric, good, row)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
