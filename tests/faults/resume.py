@@ -33,12 +33,18 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
+    parser.add_argument(
+        "--references", action="store_true", help="half of the rows, and a moving teacher"
+    )
     args = parser.parse_args()
     rng = random.Random(args.seed)
     out = args.out or Path(tempfile.mkdtemp(prefix="unisd-resume-"))
     out.mkdir(parents=True, exist_ok=True)
     model, steps = make_tiny_model(out / "model"), 3 * args.kills
-    options = ("training.save_steps=1", "generator.replicas=1")
+    options = ["training.save_steps=1", "generator.replicas=1"]
+    if args.references:
+        # Chunks of one row: half of them ask no replica.
+        options += ["rollout.gold_share=0.5", "rollout.chunk_size=1", "teacher.ema_decay=0.9"]
     whole, torn = (
         Job(command(model, out, name, steps, 0, *options), out / name) for name in ("whole", "torn")
     )
