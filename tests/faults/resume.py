@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults.job import Job, check, command
+from tests.faults.job import Job, check, command, learnable
 from tests.support.tiny import make_tiny_model
 
 LIMIT_S = 300.0
@@ -44,7 +44,8 @@ def main() -> int:
     options = ["training.save_steps=1", "generator.replicas=1"]
     if args.references:
         # Chunks of one row: half of them ask no replica.
-        options += ["rollout.gold_share=0.5", "rollout.chunk_size=1", "teacher.ema_decay=0.9"]
+        options += [*learnable(out), "model.finetune=lora", "rollout.gold_share=0.5"]
+        options += ["rollout.chunk_size=1", "teacher.ema_decay=0.9"]
     whole, torn = (
         Job(command(model, out, name, steps, 0, *options), out / name) for name in ("whole", "torn")
     )
