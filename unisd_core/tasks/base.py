@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 
 from unisd_core.common.errors import UserError
+from unisd_core.common.thoughts import after_thought
 from unisd_core.common.user_text import WrittenFloat
 from unisd_core.tasks.custom.lettering import lettered
 from unisd_core.tasks.custom.metrics import METRICS
@@ -96,9 +97,9 @@ class Task(ABC):
         return None
 
     def secret(self, row: Row) -> str:
-        """The text that must not occur in the row's contexts: the reference, or the part of it
-        that gives the answer away under any other wrapping."""
-        return row.reference
+        """The text that must not occur in the row's contexts: the reference without its thought, or
+        the part of it that gives the answer away under any other wrapping."""
+        return after_thought(row.reference) or row.reference
 
     def demonstration(self, row: Row) -> str:
         """``row`` as a solved example for the context of another row."""

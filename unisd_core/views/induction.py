@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from unisd_core.common.thoughts import after_thought
 from unisd_core.config.method import InductionConfig
-from unisd_core.tasks.reading.thoughts import after_thought
 from unisd_core.tasks.row import Row
 from unisd_core.views.example_pool import ExamplePool
 from unisd_core.views.random_examples import permutation

@@ -177,3 +177,10 @@ def test_embeddings_decide_what_is_near(monkeypatch: pytest.MonkeyPatch) -> None
     found = build_contexts(rows, TASK, views("retrieval", 2, embedding_model="some/model"), 0)
     assert [text.rpartition("-")[2] for text in found[0]] == ["c", "b"]
     assert [text.rpartition("-")[2] for text in found[1]] == ["c", "a"]
+
+
+def test_what_follows_a_thought_is_what_no_context_may_hold() -> None:
+    rows = [toy_row(f"u{n}", f"question {n}", f"call({n})") for n in range(4)]
+    rows[0] = toy_row("u0", "question 0", "<think>hm</think>call(2)")
+    for text in build_with_counts(rows, TASK, views("random"), 0).texts[0]:
+        assert "call(2)" not in text

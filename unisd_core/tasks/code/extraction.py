@@ -12,11 +12,11 @@ import re
 from collections.abc import Sequence
 from textwrap import dedent, indent
 
+from unisd_core.common.thoughts import after_thought
 from unisd_core.tasks.code.assembly import Assembled, assemble, assemble_script
 from unisd_core.tasks.code.pieces import bodies, groups
 from unisd_core.tasks.code.source import defines
 from unisd_core.tasks.code.statements import statements
-from unisd_core.tasks.reading.thoughts import after_thought
 
 _RETURNS = re.compile(r"\b(?:return|yield)\b")
 _FUTURE = re.compile(r"^from[ \t]+__future__[ \t]+import[ \t].*\n?", re.MULTILINE)

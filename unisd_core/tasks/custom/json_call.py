@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from unisd_core.common.errors import UserError
+from unisd_core.common.thoughts import after_thought
 from unisd_core.tasks.custom.metric import Metric
 from unisd_core.tasks.data import Record
 from unisd_core.tasks.reading.call import Call, read_arguments, read_json, typed_arguments
 from unisd_core.tasks.reading.call_comparison import score_calls
 from unisd_core.tasks.reading.json_calls import arguments_key, call_objects, calls_of, name_key
-from unisd_core.tasks.reading.thoughts import after_thought
 from unisd_core.tasks.reading.tool_calls import find_calls
 from unisd_core.tasks.row import AnswerScore, Row
 

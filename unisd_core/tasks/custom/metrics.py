@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from unisd_core.common.errors import UserError, shorten
+from unisd_core.common.thoughts import after_thought
 from unisd_core.tasks.custom.json_call import JsonCall
 from unisd_core.tasks.custom.metric import Metric
 from unisd_core.tasks.custom.python_tests import PythonTests
@@ -22,7 +23,6 @@ from unisd_core.tasks.reading.numbers import (
     same_number,
     with_wrong_number,
 )
-from unisd_core.tasks.reading.thoughts import after_thought
 from unisd_core.tasks.row import AnswerScore, Row, question_key
 
 

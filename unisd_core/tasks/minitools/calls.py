@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from unisd_core.common.thoughts import after_thought
 from unisd_core.tasks.reading.call import STRICT_JSON, Call, Reading, read_arguments
-from unisd_core.tasks.reading.thoughts import after_thought
 
 # Possessive, since model text may hold long runs of blanks.
 _HEAD = re.compile(

@@ -11,6 +11,7 @@ import dataclasses
 import random
 import re
 
+from unisd_core.common.thoughts import after_thought
 from unisd_core.tasks.base import Task
 from unisd_core.tasks.multiple_choice.data import (
     LETTERS,
@@ -22,7 +23,6 @@ from unisd_core.tasks.multiple_choice.data import (
 )
 from unisd_core.tasks.multiple_choice.listing import whole_question
 from unisd_core.tasks.reading.choices import extract_choice
-from unisd_core.tasks.reading.thoughts import after_thought
 from unisd_core.tasks.row import AnswerScore, NegativeRequest, Row
 
 _MISTAKEN_STUDENT = (

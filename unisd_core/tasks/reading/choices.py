@@ -22,8 +22,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from unisd_core.common.thoughts import after_thought
 from unisd_core.tasks.reading.articles import NO_NOUN, is_word, option_words
-from unisd_core.tasks.reading.thoughts import after_thought
 
 _SPELLINGS = {0xFF01 + i: 0x21 + i for i in range(94)}
 """Fullwidth characters as their ASCII ones."""

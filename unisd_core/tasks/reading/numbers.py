@@ -21,6 +21,7 @@ import re
 from collections import deque
 from typing import NamedTuple
 
+from unisd_core.common.thoughts import after_thought
 from unisd_core.tasks.reading.numerals.beside import alone, in_expression, number_at
 from unisd_core.tasks.reading.numerals.spelling import (
     names_dollars,
@@ -28,7 +29,6 @@ from unisd_core.tasks.reading.numerals.spelling import (
     without_marks,
 )
 from unisd_core.tasks.reading.numerals.written import NUMBER, is_list, numbers, value
-from unisd_core.tasks.reading.thoughts import after_thought
 
 __all__ = [
     "Amount", "NotOneNumber", "extract_number", "reference_number", "same_number",

@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from unisd_core.common.thoughts import after_thought
 from unisd_core.tasks.reading.call import Call, Reading, read_arguments, read_json
 from unisd_core.tasks.reading.native_calls import native_calls
-from unisd_core.tasks.reading.thoughts import after_thought
 
 # Possessive, since model text may hold long runs of blanks.
 _LABEL = re.compile(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from unisd_core.common.thoughts import after_thought
 from unisd_core.tasks.reading.call import Call
-from unisd_core.tasks.reading.thoughts import after_thought
 from unisd_core.tasks.reading.tool_calls import find_calls
 from unisd_core.tasks.toolalpaca.react import plain_thought, read_thought, write_reference
 
