@@ -114,6 +114,56 @@ def test_damaged_custom_rows(folder: Path, data: st.DataObject, metric: str) -> 
     accepted("rows: custom, damaged", [path], lambda: custom(path, metric))
 
 
+TURNS = (
+    {"role": "user", "content": [{"type": "text", "text": "Say yes."}]},
+    {"role": "assistant", "content": "yes", "reasoning_content": "So.", "tool_calls": None},
+)
+CHOICES = (
+    ["one", "two"], [1, 2], {"A": "one", "B": "two"}, {"label": ["1", "2"], "text": ["one", "two"]},
+    [{"label": "A", "text": "one"}, {"label": "B", "text": "two"}],
+)  # fmt: skip
+
+
+@fuzz(40)
+@given(damaged_fields(TURNS[0]), damaged_fields(TURNS[1]))
+def test_custom_rows_of_messages(
+    folder: Path, user: dict[str, Any], assistant: dict[str, Any]
+) -> None:
+    path = folder / "messages.jsonl"
+    path.write_text(json.dumps({"messages": [user, assistant]}), encoding="utf-8")
+    accepted("rows: custom, messages", [path], lambda: custom(path, "exact_match"))
+
+
+@fuzz(40)
+@given(st.data(), st.sampled_from(CHOICES))
+def test_custom_rows_with_choices(folder: Path, data: st.DataObject, choices: Any) -> None:
+    valid = {"prompt": "Which?", "choices": choices, "answer_index": 1, "reference": "two"}
+    fields = data.draw(damaged_fields(valid))
+    if isinstance(choices, dict) and data.draw(st.booleans()):
+        fields["choices"] = data.draw(damaged_fields(choices))
+    path = folder / "choices.jsonl"
+    path.write_text(data.draw(json_object(fields)), encoding="utf-8")
+    accepted("rows: custom, choices", [path], lambda: custom(path, "choice"))
+
+
+@fuzz(40)
+@given(st.lists(st.tuples(*[st.sampled_from(["", "1", "2", 1])] * 4), min_size=1, max_size=9))
+def test_custom_rows_that_occur_twice(folder: Path, rows: list[tuple[Any, ...]]) -> None:
+    lines = [
+        {"uid": uid, "prompt": f"p{prompt}", "reference": f"r{said}", "hint": str(hint)}
+        for uid, prompt, said, hint in rows
+    ]
+    path = folder / "twice.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    read = accepted("rows: custom, twice", [path], lambda: custom(path, "exact_match"))
+    settings = CustomConfig(train=str(path), test=str(path), contradictions="keep")
+    kept = always("rows: custom, twice", CustomTask(settings).rows, "train")
+    assert read is None or read == kept
+    assert len({row.uid for row in kept}) == len(kept)
+    texts = {(row.prompt, row.reference, row.hint) for row in kept}
+    assert texts == {(line["prompt"], line["reference"], line["hint"]) for line in lines}
+
+
 @fuzz(15)
 @given(damaged_fields(TESTED) | st.fixed_dictionaries({"tests": texts(), "reference": texts()}))
 @example({"tests": "f(" * 900 + ")" * 900, "reference": "def f(): pass"})

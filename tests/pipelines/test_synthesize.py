@@ -145,7 +145,7 @@ def test_a_killed_synthesis_goes_on_and_ends_as_an_undisturbed_one(
     # Nothing is left to do; the training file is read as custom rows.
     assert run(given) == 0
     train = str(tmp_path / "out" / "train.jsonl")
-    task = CustomTask(CustomConfig(train=train, test_rows=2, contradictions="keep"))
+    task = CustomTask(CustomConfig(train=train, test_rows=SAMPLES, contradictions="keep"))
     found = {row.uid: row.reference for row in [*task.rows("train"), *task.rows("test")]}
     assert found == {f"custom/{row['uid']}/{row['sample']}": row["completion"] for row in rows}
 

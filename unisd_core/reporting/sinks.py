@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import yaml  # type: ignore[import-untyped]
 
 from unisd_core.common.errors import UserError, reason
+from unisd_core.common.user_text import read_text
 from unisd_core.config.base import dotted
 from unisd_core.config.run import OutputsConfig
 
@@ -197,4 +198,4 @@ def _kept_id(file: Path, begin: Callable[[], str]) -> str:
 
 def _settings(path: Path) -> Iterator[tuple[str, Any]]:
     """Every setting of the run by its dotted key."""
-    return dotted(yaml.safe_load((path / "config.yaml").read_text()))
+    return dotted(yaml.safe_load(read_text(path / "config.yaml")))

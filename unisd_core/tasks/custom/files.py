@@ -26,9 +26,8 @@ def read_file(path: Path) -> list[Record]:
     if path.suffix != ".parquet":
         raise UserError(f"{path}: must be a .jsonl or .parquet file; convert it")
     try:
-        table = pq.read_table(path)
-        check_columns(str(path), table.column_names)
-        rows = table.to_pylist()
+        check_columns(str(path), pq.read_schema(path).names)
+        rows = pq.read_table(path).to_pylist()
     # ValueError and OverflowError: text that is not UTF-8, times that Python has none for.
     except (OSError, pa.ArrowException, ValueError, OverflowError) as error:
         raise UserError(f"{path}: cannot be read as Parquet ({reason(error)})") from error

@@ -85,3 +85,9 @@ def test_each_split_is_a_configuration_on_the_hub(monkeypatch: pytest.MonkeyPatc
     (row,) = load_task("gpqa", None, 0).rows("diamond")
     assert asked == [("Idavidrein/gpqa", "gpqa_diamond", "train")]
     assert row.uid == "gpqa/diamond/rec1"
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    text = csv_of(INVENTED).replace("Explanation", "Question", 1)
+    with pytest.raises(UserError, match=r"gpqa_main\.csv: has two columns 'Question'; rename one"):
+        load_task("gpqa", write_archive(tmp_path, text), 0).rows("main")
