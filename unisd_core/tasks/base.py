@@ -141,9 +141,9 @@ class CustomRows(Task):
         self._metric_name, self._metric = metric, METRICS[metric]()
         self._keeps = contradictions == "keep"
         self._rows: dict[str, list[Row]] = {}
-        self._places: dict[tuple[str, str, str], str] = {}
-        """Where each row stands, by its uid and texts."""
-        self._sound: set[tuple[str, str, str]] = set()
+        self._places: dict[tuple[str, int], str] = {}
+        """Where each row stands; see ``_key``."""
+        self._sound: set[tuple[str, int]] = set()
         """Rows whose reference was scored already."""
 
     def rows(self, split: str) -> list[Row]:
@@ -241,8 +241,9 @@ class CustomRows(Task):
         return self._metric.parseable(row.details, completion)
 
 
-def _key(row: Row) -> tuple[str, str, str]:
-    return row.uid, row.prompt, row.reference
+def _key(row: Row) -> tuple[str, int]:
+    """Uid and content: a training and a test row may share a uid and differ."""
+    return row.uid, hash((row.prompt, row.reference, row.answer, repr(row.details)))
 
 
 def _listed(choices: object) -> object:

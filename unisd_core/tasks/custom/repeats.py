@@ -26,18 +26,17 @@ def without_repeats(
     """
     kept: list[int] = []
     copies: list[str] = []
-    by_uid: dict[str, list[int]] = {}
+    by_uid: dict[str, dict[int, int]] = {}
     by_prompt: dict[tuple[str, ...], list[int]] = {}
     for index, row in enumerate(rows):
-        same = by_uid.setdefault(row.uid, [])
-        original = next((other for other in same if rows[other] == row), None)
-        if original is not None:
+        # By the hash of its content, for a file may have one uid in all rows.
+        original = by_uid.setdefault(row.uid, {}).setdefault(hash(repr(row)), index)
+        if original != index:
             copies.append(f"{places[index]} of {places[original]}")
             continue
-        same.append(index)
         kept.append(index)
         by_prompt.setdefault((" ".join(row.prompt.split()), *row.choices), []).append(index)
-    shared = [group for group in by_uid.values() if len(group) > 1]
+    shared = [[*group.values()] for group in by_uid.values() if len(group) > 1]
     answered = [
         group for group in by_prompt.values() if len({_answer(rows[at]) for at in group}) > 1
     ]

@@ -98,6 +98,20 @@ def test_all_contradictions_are_named_in_a_bounded_line(tmp_path: Path) -> None:
     assert len(said) < 100 * 10
 
 
+def test_one_uid_for_all_rows_takes_no_longer(tmp_path: Path) -> None:
+    said = refusal(tmp_path, *(row(n, uid="all") for n in range(20_000)))
+    assert "and 19994 more: other content under the uid of :1; " in said
+
+
+def test_a_test_row_under_the_uid_of_a_training_row_is_scored_too(tmp_path: Path) -> None:
+    train = write_rows(tmp_path / "train.jsonl", row(1), row(2))
+    test = write_rows(tmp_path / "test.jsonl", row(1, answer="else"))
+    task = custom_task(train, test=test)
+    task.check_references(task.rows("train"))
+    with pytest.raises(UserError, match=r"test\.jsonl:1: .*does not score the reference"):
+        task.check_references(task.rows("test"))
+
+
 def test_rows_in_memory_are_held_to_the_same(caplog: pytest.LogCaptureFixture) -> None:
     rows = [Row(**row(1)), Row(**row(1)), Row(**row(2))]
     task = Task.from_rows(rows)
