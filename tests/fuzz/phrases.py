@@ -29,6 +29,12 @@ NUMBERS = (
     "½", "1½", "50¢", "5k", "$1.5M", "1 000 000", "1,00,000", "\\text{ cents}", "<think>", "minus ",
     "</think>", "10\u2076", "!", "The answer is ", "\u2013",
 )  # fmt: skip
+FORMULAS = (
+    "$", "\\(", "\\)", "\\[", "\\]", "\\boxed{", "{", "}", "x", "=", "^", "_", "2", "10", "!", "|",
+    ",", "(", "]", "\\sqrt", "\\frac", "\\pi", "\\infty", "\\cup", "\\int", "\\sum_{n=1}^", "&",
+    "\\begin{pmatrix}", "\\\\", "\\end{pmatrix}", "\\text{ or }", "\\log_", "\\binom", "<", "\\le ",
+    "\\left", "i", "e^", "%", "\u221a",
+)  # fmt: skip
 CALLS = (
     "Thought: I look.\n", "Thought:", "Action: ", "Action Input: ", "action 1 input 2:",
     "**Action**:", "Action:\n", "find_boat", "get_weather\n", '{"city": "Kiel"}',

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.fuzz.harness import always, fuzz
-from tests.fuzz.phrases import ANSWERS, CALLS, CODE, LONG, NUMBERS, completions, json_calls
+from tests.fuzz.phrases import (
+    ANSWERS,
+    CALLS,
+    CODE,
+    FORMULAS,
+    LONG,
+    NUMBERS,
+    completions,
+    json_calls,
+)
 from unisd_core.tasks.code.extraction import extract_code, find_script
 from unisd_core.tasks.code.mistakes import as_reference
 from unisd_core.tasks.code.source import defines, parse
+from unisd_core.tasks.custom.math_process import MathProcess
 from unisd_core.tasks.minitools.calls import read_calls
 from unisd_core.tasks.minitools.mistakes import read_wrong_calls
 from unisd_core.tasks.multiple_choice.data import last_sentences
 from unisd_core.tasks.reading.call import Reading
 from unisd_core.tasks.reading.call_comparison import argument_score
 from unisd_core.tasks.reading.choices import extract_choice
+from unisd_core.tasks.reading.expressions import find_expression
 from unisd_core.tasks.reading.numbers import (
     Amount,
     NotOneNumber,
@@ -30,6 +42,8 @@ from unisd_core.tasks.toolalpaca.documentation import documented_tools
 from unisd_core.tasks.toolalpaca.mistakes import read_wrong_answer
 from unisd_core.tasks.toolalpaca.react import read_thought
 
+MATH = MathProcess(cpu_s=0.5)
+atexit.register(MATH.close)
 STUB = 'import math\n\ndef f(x):\n    """ One more. """\n'
 
 
@@ -75,6 +89,26 @@ def test_numbers(text: str) -> None:
 def test_numbers_of_references(text: str) -> None:
     amount = always("answers: reference number", stated_number, text)
     assert amount is None or math.isfinite(amount.number)
+
+
+@fuzz(50)
+@given(completions(NUMBERS + ANSWERS + FORMULAS))
+@example("$" * LONG)
+@example("\\[" * (LONG // 2))
+@example("\\boxed{" * (LONG // 7))
+@example("answer is " * (LONG // 10))
+def test_expressions(text: str) -> None:
+    found = always("answers: expression", find_expression, text)
+    assert found is None or 0 <= found.start <= found.end <= len(text)
+
+
+@fuzz(10)
+@given(st.lists(completions(FORMULAS).map(lambda text: text[:200]), min_size=1, max_size=4))
+@example(["9^{9^{9^{9}}}", "("])
+def test_comparisons_of_expressions(texts: list[str]) -> None:
+    found = MATH.compare([("1", text) for text in texts])
+    assert len(found) == len(texts)
+    assert all(one.answer_read or not one.equal for one in found)
 
 
 def stated_number(text: str) -> Amount | None:

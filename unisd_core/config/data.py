@@ -19,7 +19,9 @@ class CustomConfig(Section):
     test_rows: int = Field(100, ge=1)
     """Rows set aside where there is no test file: those whose uids come first by digest.
     Rows that ask the same question stay together."""
-    metric: Literal["exact_match", "choice", "numeric", "json_call", "python_tests"] = "exact_match"
+    metric: Literal["exact_match", "choice", "numeric", "math", "json_call", "python_tests"] = (
+        "exact_match"
+    )
     """How an answer is compared with the row's."""
     contradictions: Literal["refuse", "keep"] = "refuse"
     """Rows of one prompt with other references, and rows of one uid that differ: end the run by

@@ -49,7 +49,7 @@ class Task(ABC):
     ) -> Task:
         """A task over rows in memory, with the metrics and the checks of ``task=custom``.
 
-        ``metric`` is one of ``custom.metric``: exact_match, choice, numeric, json_call or
+        ``metric`` is one of ``custom.metric``: exact_match, choice, numeric, math, json_call or
         python_tests. Exact copies of a row are left out, and their number is logged. Raises
         UserError naming the row, as ``rows[3]`` or ``test[3]``, where one is malformed, contradicts
         another (unless ``contradictions`` is "keep"; see ``custom.contradictions``) or has a
@@ -202,7 +202,7 @@ class CustomRows(Task):
         """The row of one record; UserError naming its place where it is none."""
         if self._metric_name == "choice":
             record = lettered(record)
-        elif self._metric_name == "numeric":
+        elif self._metric_name in ("numeric", "math"):
             record = _whole(record)
         prompt, reference = record.text("prompt"), record.text_or_number("reference")
         answer = record.optional_text_or_number("answer")

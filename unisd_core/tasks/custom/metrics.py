@@ -10,6 +10,7 @@ from typing import Any
 from unisd_core.common.errors import UserError, shorten
 from unisd_core.common.thoughts import after_thought
 from unisd_core.tasks.custom.json_call import JsonCall
+from unisd_core.tasks.custom.math_expression import MathExpression
 from unisd_core.tasks.custom.metric import Metric
 from unisd_core.tasks.custom.python_tests import PythonTests
 from unisd_core.tasks.data import Record
@@ -142,6 +143,7 @@ METRICS: dict[str, Callable[[], Metric]] = {
     "exact_match": ExactMatch,
     "choice": Choice,
     "numeric": Numeric,
+    "math": MathExpression,
     "json_call": JsonCall,
     "python_tests": PythonTests,
 }
