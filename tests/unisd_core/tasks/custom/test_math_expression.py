@@ -12,7 +12,7 @@ import pytest
 from tests.unisd_core.tasks.custom.rows import task_of
 from unisd_core.common.errors import UserError
 from unisd_core.tasks.base import Task
-from unisd_core.tasks.custom.math_process import PairVerdict, MathProcess
+from unisd_core.tasks.custom.math_process import MathProcess, PairVerdict
 from unisd_core.tasks.custom.metrics import METRICS
 from unisd_core.tasks.reading.expressions import find_expression
 from unisd_core.tasks.row import Row
