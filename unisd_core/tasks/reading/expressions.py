@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from unisd_core.common.thoughts import after_thought
 from unisd_core.tasks.reading.numbers import extract_number
 from unisd_core.tasks.reading.numerals.beside import alone
 from unisd_core.tasks.reading.numerals.spelling import spelled_plainly
 from unisd_core.tasks.reading.numerals.written import value
-from unisd_core.tasks.reading.thoughts import after_thought
 
 LONGEST = 1000
 """Characters up to which an expression is read."""
