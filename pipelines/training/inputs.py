@@ -162,7 +162,7 @@ def difference(setup: RunSetup, before: Inputs, now: Inputs) -> str | None:
             place = (
                 "it is new"
                 if known is None
-                else first_difference(known.parts_NP, found.parts_NP, rows)
+                else first_difference(known.parts_NP, found.parts_NP, rows, setup.task.place)
             )
             return f"the {name} of task {setup.task.name} is not what it was: {place}"
     return None

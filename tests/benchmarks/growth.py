@@ -15,17 +15,24 @@ import numpy as np
 import torch
 
 from actors.admission.gate import Gate
-from actors.admission.ledger import Admission
+from actors.admission.ledger import Admission, visited_rows
 from actors.supervision.watchdog import Watchdog
 from tests.benchmarks.stages import VIEWS, settings, trajectories
 from tests.support.direct_client import DirectClient
+from tests.support.tiny import make_tiny_tokenizer
 from unisd_core.common.process import use_threads
 from unisd_core.common.visits import Visit
 from unisd_core.config.method import AgreementConfig
+from unisd_core.config.run import Config
 from unisd_core.models.fetch import resolve_model
 from unisd_core.objective.agreement import agreement_weights
 from unisd_core.objective.divergence import linear_divergence
 from unisd_core.scoring.scorer import TeacherScorer
+from unisd_core.tasks.base import Task
+from unisd_core.tasks.digests import digest_rows
+from unisd_core.tasks.row import Row
+from unisd_core.views.builder import ViewBuilder
+from unisd_core.views.prompt_table import PromptTable
 
 REPEATS = 3
 HIDDEN = 576
@@ -89,6 +96,21 @@ def gate(replicas: int = 8, chunk: int = 8) -> Callable[[], None]:
     return lambda: asyncio.run(steps())
 
 
+def first_prompts(rows: int = 8192) -> Callable[[], None]:
+    """What stands before the first prompts of a run over ``rows``."""
+    config = Config()
+    questions = [f"Question {n}: {'word ' * (n % 40)}{n}" for n in range(rows)]
+    task = Task.from_rows([Row(text, f"answer {n}") for n, text in enumerate(questions)])
+    train = task.rows("train")
+    builder = ViewBuilder(make_tiny_tokenizer(), task, config)
+
+    def work() -> None:
+        digest_rows(train)
+        PromptTable(train, builder).make(visited_rows(config, rows)[:256])
+
+    return work
+
+
 def model() -> Path:
     """The model whose views are read."""
     return Path(resolve_model("HuggingFaceTB/SmolLM2-135M-Instruct"))
@@ -102,6 +124,7 @@ SWEEPS: list[tuple[str, str, Callable[..., Callable[[], None]], str, tuple[int, 
     ("scoring", "views (K)", scoring, "views", (2, 4, 8)),
     ("scoring", "rows of a batch", scoring, "rows", (4, 8, 16)),
     ("scoring", "length of prompts", scoring, "times", (1, 2, 4)),
+    ("first prompts", "training rows", first_prompts, "rows", (16_384, 32_768, 65_536)),
     ("gate, a step", "replicas", gate, "replicas", (16, 64, 256)),
 ]
 

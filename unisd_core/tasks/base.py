@@ -114,6 +114,11 @@ class Task(ABC):
         """``score`` of each pair; tasks whose metric runs programs do so in parallel."""
         return [self.score(row, text) for row, text in zip(rows, completions, strict=True)]
 
+    def place(self, row: Row) -> str:
+        """What messages call a row: where it stands in the user's file or, where it stands in
+        none, its uid."""
+        return row.uid
+
     def check_references(self, rows: Sequence[Row]) -> None:
         """Asked before ``rows`` are trained, validated or tested on. Raises UserError naming the
         first whose reference cannot be right; tasks whose rows are not the user's own check
@@ -180,6 +185,10 @@ class CustomRows(Task):
         kept, places = without_repeats(rows, places, self._keeps, self.keep_setting)
         self._places |= zip(map(_key, kept), places, strict=True)
         return kept
+
+    def place(self, row: Row) -> str:
+        """The file and line of ``row``."""
+        return self._places.get(_key(row), row.uid)
 
     def check_references(self, rows: Sequence[Row]) -> None:
         """Raise UserError naming the place of the first of ``rows``, all of them from ``checked``,

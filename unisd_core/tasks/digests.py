@@ -53,9 +53,11 @@ def digest_rows(rows: Iterable[Row]) -> RowDigests:
     return RowDigests(parts_NP, whole.hexdigest())
 
 
-def first_difference(before_NP: Digests, now_NP: Digests, rows: Sequence[Row]) -> str:
+def first_difference(
+    before_NP: Digests, now_NP: Digests, rows: Sequence[Row], place: Callable[[Row], str]
+) -> str:
     """Names the first place at which ``rows``, whose digests are ``now_NP``, differ from those of
-    ``before_NP``, and how; for rows of which it is known that they do."""
+    ``before_NP``, and how; for rows of which it is known that they do. ``place`` names a row."""
     shared = min(len(before_NP), len(now_NP))
     changed_N = (before_NP[:shared] != now_NP[:shared]).any(axis=1)
     first = int(changed_N.argmax()) if changed_N.any() else shared
@@ -63,11 +65,11 @@ def first_difference(before_NP: Digests, now_NP: Digests, rows: Sequence[Row]) -
     if not len(was) and not len(now):
         return "a row was changed"
     if len(now) and _holds(was[1:], now[0]) and not _holds(now, was[0]):
-        return f"a row before row {first + 1} ({rows[first].uid}) was removed"
+        return f"a row before row {first + 1} ({place(rows[first])}) was removed"
     if not len(now):
         gone = "1 row was" if len(was) == 1 else f"{len(was)} rows were"
         return f"{gone} removed at the end, after row {first}"
-    named = f"row {first + 1} ({rows[first].uid})"
+    named = f"row {first + 1} ({place(rows[first])})"
     if not len(was):
         return f"{named} was added"
     if _holds(now[1:], was[0]):

@@ -23,7 +23,7 @@ def found(now: list[Row], before: list[Row] = ROWS) -> str | None:
     was, is_now = digest_rows(before), digest_rows(now)
     if was.whole == is_now.whole:
         return None
-    return first_difference(was.parts_NP, is_now.parts_NP, now)
+    return first_difference(was.parts_NP, is_now.parts_NP, now, lambda row: row.uid)
 
 
 def test_equal_rows_have_equal_digests_of_eight_bytes_each() -> None:
