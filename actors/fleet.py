@@ -64,8 +64,7 @@ class Fleet(GeneratorGroup):
         store = coordinator_actor(WeightStore, "store")
         self.store = WeightStoreClient(store.remote(PoolClient("pool")))
         self._gate: GateClient | None = None
-        self._desk: PromptDeskClient | None = None
-        self._server: PromptServer | None = None
+        self._prompts: PromptServer | None = None
         self._uids: list[str] = []
         self._sampling: Sampling | None = None
 
@@ -74,12 +73,13 @@ class Fleet(GeneratorGroup):
             with contextlib.suppress(RayError, TimeoutError):
                 # Stages that wait at the gate would ask a dead one again, and Ray would say so.
                 self._gate.stop_now.within(HALT_S)()
-        if self._server is not None:
-            self._server.stop()
+        if self._prompts is not None:
+            self._prompts.stop()
         super().__exit__(*error)
 
     def _actors(self) -> list[Any]:
-        mine = (self._gate, self._desk, self.store)
+        desk = self._prompts.desk if self._prompts is not None else None
+        mine = (self._gate, desk, self.store)
         return [*(actor.handle for actor in mine if actor is not None), *super()._actors()]
 
     @property
@@ -89,10 +89,10 @@ class Fleet(GeneratorGroup):
         return self._gate
 
     @property
-    def desk(self) -> PromptDeskClient:
-        """The prompt desk, which :meth:`admission` starts."""
-        assert self._desk is not None, "admission() comes first"
-        return self._desk
+    def prompts(self) -> PromptServer:
+        """Makes the prompts, once :meth:`admission` has started it."""
+        assert self._prompts is not None, "admission() comes first"
+        return self._prompts
 
     def admission(self, prompts: Prompts, sampling: Sampling, step: int = 0) -> Dataset:
         """The source of the stream: empty slots, each for a chunk of rollouts. The gate decides
@@ -114,10 +114,10 @@ class Fleet(GeneratorGroup):
             first_alone=self.config.generator.gpus == 0,
         )
         self._gate = GateClient(gate)
-        self._desk = PromptDeskClient(coordinator_actor(PromptDesk, "prompts").remote())
+        desk = PromptDeskClient(coordinator_actor(PromptDesk, "prompts").remote())
         ahead = visited_rows(self.config, prompts.num_rows, step)
-        self._server = PromptServer(prompts, ahead, self._desk, self._gate)
-        self._server.start()
+        self._prompts = PromptServer(prompts, ahead, desk)
+        self._prompts.start()
         chunks = training.max_steps * training.batch_size // self.config.rollout.chunk_size
         return stream_of([{"slot": number} for number in range(SPARE_SLOTS * chunks)])
 
@@ -125,7 +125,7 @@ class Fleet(GeneratorGroup):
     def generate(self) -> dict[str, Any]:
         """How the stream runs the stage ``Generate``: one actor that keeps all replicas busy."""
         uids = ray.put(self._uids)
-        arguments = (self.config, self.gate, self.pool, self.desk, uids, self._sampling)
+        arguments = (self.config, self.gate, self.pool, self.prompts.desk, uids, self._sampling)
         # As many chunks as may run at once: Ray starts those that wait at an actor in any order,
         # and the gate would wait for ever for a slot that stands behind later ones. Twice as many
         # as the gate admits, so that the next slots wait at the gate and not with Ray Data.
@@ -176,7 +176,7 @@ class Fleet(GeneratorGroup):
         job = LearnerJob(
             self.config, self.model_dir, run_path, self.gate, self.store, self.watchdog
         )
-        return Learners(job, rollouts, self.pool, self.desk, work)
+        return Learners(job, rollouts, self.pool, self.prompts, work)
 
     def report(self, version: int) -> FleetReport:
         """State of the pushes and the replicas, once all replicas serve ``version``."""

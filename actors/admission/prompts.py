@@ -19,9 +19,8 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayError
 
-from actors.admission.gate import GateClient
 from actors.runtime.calls import ActorClient, remote_method
-from unisd_core.common.errors import UserError, reason
+from unisd_core.common.errors import reason
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +52,9 @@ class PromptDesk:
         self.asked: dict[str, list[int]] = {}
         self.answers: dict[str, asyncio.Future[pa.Table]] = {}
         self.arrived = asyncio.Event()
-        self.closed: str | None = None
 
     async def take(self, indices: Sequence[int]) -> pa.Table:
-        """The prompts of these rows (schema ``PROMPT``), once the driver has made them. Raises
-        UserError when there are no more."""
-        if self.closed is not None:
-            raise UserError(self.closed)
+        """The prompts of these rows (schema ``PROMPT``), once the driver has made them."""
         # Unique, for answers to requests that an earlier desk passed on may still come.
         key = uuid.uuid4().hex
         self.asked[key] = list(indices)
@@ -86,14 +81,6 @@ class PromptDesk:
         if waiting is not None and not waiting.done():
             waiting.set_result(prompts)
 
-    async def close(self, why: str) -> None:
-        """Refuse all requests, those that wait included."""
-        self.closed = why
-        self.asked.clear()
-        for waiting in self.answers.values():
-            if not waiting.done():
-                waiting.set_exception(UserError(why))
-
 
 class PromptDeskClient(ActorClient):
     """Calls the desk."""
@@ -103,20 +90,23 @@ class PromptDeskClient(ActorClient):
     take = remote_method(PromptDesk.take)
     requests = remote_method(PromptDesk.requests)
     answer = remote_method(PromptDesk.answer)
-    close = remote_method(PromptDesk.close)
 
 
 class PromptServer(threading.Thread):
     """Answers the requests at ``desk`` from ``prompts``, and makes those of the rows ``ahead``
-    while there is none. A row that cannot be used ends the run at ``gate``."""
+    while there is none."""
 
-    def __init__(
-        self, prompts: Prompts, ahead: Sequence[int], desk: PromptDeskClient, gate: GateClient
-    ) -> None:
+    def __init__(self, prompts: Prompts, ahead: Sequence[int], desk: PromptDeskClient) -> None:
         super().__init__(name="prompts", daemon=True)
+        self.desk = desk
         self._prompts, self._ahead = prompts, ahead
-        self._desk, self._gate = desk, gate
         self._ended = threading.Event()
+        self._error: Exception | None = None
+
+    def check(self) -> None:
+        """Raises what ended the thread: UserError where a row cannot be used."""
+        if self._error is not None:
+            raise self._error
 
     def stop(self) -> None:
         """Return when nothing is made any more."""
@@ -126,24 +116,17 @@ class PromptServer(threading.Thread):
     def run(self) -> None:
         try:
             self._serve()
-        except UserError as error:
-            self._fail(str(error))
         except Exception as error:
-            log.exception("prompts cannot be made")
-            self._fail(f"prompts cannot be made: {reason(error)}")
-
-    def _fail(self, why: str) -> None:
-        self._gate.abort.remote(why)
-        self._desk.close.remote(why)
+            self._error = error
 
     def _serve(self) -> None:
         made = 0
-        asked = self._desk.requests.remote()
+        asked = self.desk.requests.remote()
         while not self._ended.is_set():
             more = made < len(self._ahead)
             if ray.wait([asked], timeout=0 if more else 2 * LOOK_S)[0]:
                 self._answer(asked)
-                asked = self._desk.requests.remote()
+                asked = self.desk.requests.remote()
             elif more:
                 self._prompts.make(self._ahead[made : made + AHEAD])
                 made += AHEAD
@@ -152,14 +135,14 @@ class PromptServer(threading.Thread):
 
     def _answer(self, asked: ray.ObjectRef[dict[str, list[int]]]) -> None:
         try:
-            requests = self._desk.wait(asked)
+            requests = self.desk.wait(asked)
         except RayError as error:
             # The desk was lost; what it held is asked of its successor again.
             log.warning("the prompt desk did not answer: %s", reason(error))
             self._ended.wait(LOOK_S)
             return
         answered = [
-            self._desk.answer.remote(key, self._prompts.take(indices))
+            self.desk.answer.remote(key, self._prompts.take(indices))
             for key, indices in requests.items()
         ]
         # Not before they have arrived: the desk would name them again.

@@ -15,7 +15,7 @@ from ray.data import Dataset
 from ray.exceptions import RayActorError
 from ray.train import TrainingFailedError
 
-from actors.admission.prompts import PromptDeskClient
+from actors.admission.prompts import PromptServer
 from actors.generator.pool import PoolClient
 from actors.learner.job import LearnerJob
 from actors.learner.ray_train import TrainerThread, run_learner
@@ -28,18 +28,18 @@ from unisd_core.training.nonfinite_rows import write_down
 
 class Learners:
     """Workers that train from ``rollouts``; they load at once and get no prompt before
-    :meth:`train`. ``pool`` serves what they publish, ``desk`` passes prompts on, and ``work`` is
-    what each worker does."""
+    :meth:`train`. ``pool`` serves what they publish, ``prompts`` are made meanwhile, and
+    ``work`` is what each worker does."""
 
     def __init__(
         self,
         job: LearnerJob,
         rollouts: Dataset,
         pool: PoolClient,
-        desk: PromptDeskClient,
+        prompts: PromptServer,
         work: Callable[[dict[str, Any]], None] = run_learner,
     ) -> None:
-        self.job, self.pool, self.desk = job, pool, desk
+        self.job, self.pool, self.prompts = job, pool, prompts
         self.config = job.config
         self.thread = TrainerThread(job, rollouts, work)
         self.thread.start()
@@ -47,17 +47,18 @@ class Learners:
     def train(self, asked: threading.Event) -> bool:
         """Consume the stream until training.max_steps; returns when every replica serves the last
         version. False: it was ``asked`` to stop before, and the learners saved where they were, if
-        they could within training.stop_grace_s."""
+        they could within training.stop_grace_s. Raises UserError for a row that cannot be used."""
         job, watchdog = self.job, self.job.watchdog
         job.gate.open()
         probe = LivenessProbe(
             {"gate": job.gate.handle, "weight store": job.store.handle,
-             "generator pool": self.pool.handle, "prompt desk": self.desk.handle,
+             "generator pool": self.pool.handle, "prompt desk": self.prompts.desk.handle,
              "watchdog": watchdog.handle},
             self.config.generator.stall_s,
         )  # fmt: skip
         for _ in range(self.config.training.max_restarts + 1):
             while self.thread.is_alive() and not asked.is_set():
+                self.prompts.check()
                 self.thread.join(0.2)
                 for name in probe.look():
                     watchdog.record.remote(name, "did not answer; replaced")

@@ -22,8 +22,9 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
         {"training": {"batch_size": 8, "max_staleness": 2}, "rollout": {"chunk_size": 4}}
     )
     made.model_dir = Path("model")
-    for name in ("_gate", "_desk", "pool", "store", "watchdog"):
+    for name in ("_gate", "pool", "store", "watchdog"):
         setattr(made, name, SimpleNamespace())
+    made._prompts = SimpleNamespace(desk=SimpleNamespace())  # type: ignore[assignment]
     made._uids, made._sampling = ["a"], None
     return made
 

@@ -7,8 +7,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from types import SimpleNamespace
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -47,13 +45,12 @@ def cluster() -> Iterator[None]:
 
 
 class Served:
-    """A desk, and prompts served to it; ``aborted`` is what the gate was told."""
+    """A desk, and prompts served to it."""
 
     def __init__(self, prompts: Numbers, ahead: Sequence[int]) -> None:
         self.handle = coordinator_actor(PromptDesk, os.urandom(4).hex()).remote()
-        self.desk, self.aborted = PromptDeskClient(self.handle), list[str]()
-        gate: Any = SimpleNamespace(abort=SimpleNamespace(remote=self.aborted.append))
-        self.server = PromptServer(prompts, ahead, self.desk, gate)
+        self.desk = PromptDeskClient(self.handle)
+        self.server = PromptServer(prompts, ahead, self.desk)
         self.server.start()
 
 
@@ -97,22 +94,11 @@ def test_planned_rows_are_made_ahead_and_others_only_when_asked_for(
     assert prompts.made == [*ahead, 9 * AHEAD]
 
 
-def test_a_row_that_cannot_be_used_ends_the_run_before_its_turn(
-    serve: Callable[..., Served],
-) -> None:
+def test_a_row_that_cannot_be_used_is_known_before_its_turn(serve: Callable[..., Served]) -> None:
     served = serve(Numbers(4 * AHEAD, bad=3 * AHEAD), range(4 * AHEAD))
-    until(lambda: bool(served.aborted))
-    assert served.aborted == [f"rows.jsonl:{3 * AHEAD}: no reference"]
-    with pytest.raises(UserError, match="no reference"):
-        served.desk.take([0])
-
-
-def test_other_errors_end_the_run_too(serve: Callable[..., Served]) -> None:
-    served = serve(Numbers(1), [0, "x"])  # type: ignore[list-item]
-    served.server._prompts = None  # type: ignore[assignment]
-    with pytest.raises(UserError, match="prompts cannot be made: "):
-        served.desk.take([0])
-    until(lambda: bool(served.aborted))
+    until(lambda: not served.server.is_alive())
+    with pytest.raises(UserError, match=f"rows.jsonl:{3 * AHEAD}: no reference"):
+        served.server.check()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
@@ -131,7 +117,7 @@ def test_requests_survive_the_desk(serve: Callable[..., Served], number: int) ->
         ray.kill(served.handle, no_restart=False)
     tables = [ray.get(one, timeout=60) for one in waiting]
     assert [table["row"].to_pylist() for table in tables] == [[0], [1], [2], [3]]
-    assert not served.aborted
+    served.server.check()
 
 
 def test_a_late_answer_is_dropped() -> None:
