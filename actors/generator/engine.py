@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-from actors.generator.inprocess_engine import EngineThread
+from actors.generator.inprocess_engine import EngineDeadError, EngineThread
 from actors.generator.types import EngineOutput, Sampling
 from unisd_core.common.fast_imports import importing
 from unisd_core.common.process import lower_priority, usable_cores
@@ -32,6 +32,10 @@ class Engine:
         self.model_dir, self.dtype, self.max_length = model_dir, dtype, max_length
         self.settings = settings
         self._engine: Any = None
+        self._holders = self._adding = 0
+        self._holding = asyncio.Lock()
+        self._failure: BaseException | None = None
+        self._arrived: list[str] = []
         self._adapter_ids = 0
         self._logprob_calls = 0
         self.steps = 0
@@ -151,8 +155,10 @@ class Engine:
     ) -> EngineOutput:
         """Sample one completion under ``adapter`` (see :meth:`load_adapter`) or the base weights.
 
-        The end-of-turn token is part of the completion.
+        The end-of-turn token is part of the completion. Raises EngineDeadError when the engine has
+        been given up.
         """
+        self.raise_if_given_up()
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -220,8 +226,12 @@ class Engine:
 
         self._adapter_ids += 1
         adapter = LoRARequest(name, self._adapter_ids, str(folder))
-        if not await self._engine.add_lora(adapter):
-            raise RuntimeError(f"the engine refused adapter {name}")
+        self._adding += 1
+        try:
+            if not await self._engine.add_lora(adapter):
+                raise RuntimeError(f"the engine refused adapter {name}")
+        finally:
+            self._adding -= 1
         return adapter
 
     async def drop_adapter(self, adapter: Any) -> None:
@@ -229,56 +239,89 @@ class Engine:
         await self._engine.remove_lora(adapter.lora_int_id)
 
     async def load_weights(self, folder: Path) -> None:
-        """Replace all weights in place by those in ``folder``; requests in flight continue under
-        them."""
-        async with self._held():
-            await self._engine.collective_rpc(
-                "reload_weights", kwargs={"weights_path": str(folder)}
-            )
-            await self._engine.collective_rpc("repack_head")
+        """Replace all weights in place by those in ``folder``. The caller holds the engine."""
+        await self._engine.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
+        await self._engine.collective_rpc("repack_head")
 
-    async def load_merged(self, adapter: Path) -> None:
-        """Replace weights in place by the base model's with ``adapter``, a PEFT folder, merged
-        into them; requests in flight continue under them."""
-        folders = {"base": str(self.model_dir), "adapter": str(adapter)}
-        async with self._held():
-            await self._engine.collective_rpc("merge_adapter", kwargs=folders)
-
-    @contextlib.asynccontextmanager
-    async def _held(self) -> AsyncIterator[None]:
-        await self.hold()
-        try:
-            yield
-        finally:
-            await self._engine.resume_generation()
+    async def load_merged(self, folder: Path) -> None:
+        """Replace weights in place by the base model's with the adapter in ``folder``, as PEFT
+        writes it, merged into them. The caller holds the engine."""
+        folders = {"base": str(self.model_dir), "adapter": str(folder)}
+        await self._engine.collective_rpc("merge_adapter", kwargs=folders)
 
     async def transfer(self, step: str, info: dict[str, Any]) -> None:
-        """One step of a broadcast (``actors/generator/nccl_broadcast.py``); requests in flight wait
-        from ``start`` to ``finish`` and continue under the new weights."""
-        from vllm.distributed.weight_transfer.base import (
-            WeightTransferInitRequest,
-            WeightTransferUpdateRequest,
-        )
-
+        """One step of a broadcast (``actors/generator/nccl_broadcast.py``). From ``start`` on the
+        engine is held; who takes what :meth:`arrived` releases it."""
         engine = self._engine
-        if step == "init":
-            await engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info=info))
-        elif step == "start":
-            await self.hold()
-            await engine.start_weight_update()
-        elif step == "update":
-            await engine.update_weights(WeightTransferUpdateRequest(update_info=info))
-        elif step == "finish":
-            await engine.finish_weight_update()
-            await engine.resume_generation()
-        elif step == "leave":
-            await engine.shutdown_weight_transfer_engine()
-        else:
-            raise ValueError(f"a broadcast has no step {step!r}")
+        with self.whole():
+            if step == "init":
+                from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
+
+                await engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info=info))
+            elif step == "start":
+                await self.hold()
+                self._arrived = []
+                await engine.start_weight_update()
+            elif step == "update":
+                self._arrived += await engine.collective_rpc(
+                    "receive_checked", kwargs={"update_info": info}
+                )
+            elif step == "finish":
+                await engine.finish_weight_update()
+            elif step == "leave":
+                await engine.shutdown_weight_transfer_engine()
+            else:
+                raise ValueError(f"a broadcast has no step {step!r}")
+
+    def arrived(self) -> list[str]:
+        """The ``TensorChecksum`` of what each worker received by the last broadcast."""
+        return self._arrived
+
+    @property
+    def busy(self) -> bool:
+        """Whether requests wait on purpose: somebody holds the engine, or it loads an adapter."""
+        return self._holders > 0 or self._adding > 0
 
     async def hold(self) -> None:
-        """Stop scheduling; requests in flight and new ones wait, and then go on together."""
-        await self._engine.pause_generation(mode="keep", clear_cache=False)
+        """Stop scheduling; requests in flight and new ones wait. Once as many have released the
+        engine as held it, all go on together."""
+        async with self._holding:
+            if self._holders == 0:
+                await self._engine.pause_generation(mode="keep", clear_cache=False)
+            self._holders += 1
+
+    async def release(self) -> None:
+        """End one :meth:`hold`. An engine that was given up samples nothing any more."""
+        async with self._holding:
+            self._holders -= 1
+            if self._holders == 0 and self._failure is None:
+                await self._engine.resume_generation()
+
+    @contextlib.contextmanager
+    def whole(self) -> Iterator[None]:
+        """Give the engine up where the block, which changes its weights, does not end well: what
+        they are then nobody knows."""
+        try:
+            yield
+        except BaseException as error:
+            self._failure = error
+            raise
+
+    @contextlib.asynccontextmanager
+    async def changing(self) -> AsyncIterator[None]:
+        """Hold the engine for a block that changes its weights, which has to end well for the
+        engine to sample again."""
+        await self.hold()
+        with self.whole():
+            yield
+        await self.release()
+
+    def raise_if_given_up(self) -> None:
+        """Raises EngineDeadError when a change of the weights has failed half way."""
+        if self._failure is not None:
+            raise EngineDeadError(
+                f"the engine was given up, as its weights are in doubt: {self._failure!r}"
+            ) from self._failure
 
     async def release_when_waiting(self, tasks: list[asyncio.Task[Any]]) -> None:
         """Schedule again after :meth:`hold`, once all ``tasks`` have handed over their requests."""
@@ -290,10 +333,11 @@ class Engine:
             # A request is counted just before it is sent; this lets the last one go out first.
             await asyncio.sleep(0.02)
         finally:
-            await self._engine.resume_generation()
+            await self.release()
 
     async def check(self) -> None:
-        """Raise if the engine has died."""
+        """Raise if the engine has died or was given up."""
+        self.raise_if_given_up()
         await self._engine.check_health()
 
     def stop(self) -> None:

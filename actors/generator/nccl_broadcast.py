@@ -17,6 +17,7 @@ import ray
 from actors.generator.engine import open_sender
 from actors.runtime.calls import get_with_timeout
 from actors.weights.buckets import BUCKET_BYTES, unpack
+from actors.weights.tensor_checksum import TensorChecksum
 from actors.weights.update import WeightUpdate
 from unisd_core.config.run import Config
 
@@ -58,7 +59,7 @@ class ReplicaClient:
         self._all("update", [update_info] * len(self.replicas))
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
-        """Continue sampling with the weights that were received."""
+        """Get ready to sample with the weights that were received."""
         self._all("finish", [{}] * len(self.replicas))
 
     def leave(self) -> None:
@@ -80,6 +81,8 @@ class Source:
     def __init__(self, config: Config, model_dir: Path, device: str) -> None:
         self.config, self.model_dir, self.device = config, model_dir, device
         self.state: Mapping[str, Tensor] = {}
+        self.given = TensorChecksum()
+        """Of the tensors that were given out last."""
 
     def metadata(self) -> list[Meta]:
         """Name, type and shape of each tensor, in the order in which they are sent."""
@@ -98,8 +101,11 @@ class Source:
         whole = self.config.model.finetune == "full"
         lora = self.config.model.lora
         weights = self.state.items() if whole else merged_weights(self.model_dir, self.state, lora)
+        self.given = TensorChecksum()
         for name, tensor in weights:
-            yield name, tensor.to(self.device, self._dtype)
+            sent = tensor.to(self.device, self._dtype)
+            self.given.add(name, sent)
+            yield name, sent
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -117,13 +123,15 @@ class WeightSender:
         self.client: ReplicaClient | None = None
         self.trainer: Any = None
 
-    def send(self, update: WeightUpdate, replicas: list[Any]) -> None:
-        """Send ``update`` to exactly these replicas; returns when all sample with it."""
+    def send(self, update: WeightUpdate, replicas: list[Any]) -> str:
+        """Send ``update`` to exactly these replicas; returns its ``TensorChecksum`` when all have
+        it and wait to adopt it."""
         self.source.state = unpack(update)
         if self.client is None or self.client.replicas != replicas:
             self._form_group(replicas)
         self.trainer.send_weights()
         self.source.state = {}
+        return self.source.given.hexdigest()
 
     def _form_group(self, replicas: list[Any]) -> None:
         settings = self.config.generator

@@ -92,18 +92,27 @@ class GeneratorPool:
         for replica, _ in ready:
             if replica.version > update.version:  # rolled back: nobody may train on what it serves
                 replica.version = -1
-        call = "load"
         if self.config.generator.transport == "nccl" and ready:
-            if not await self._broadcast(update, ready):
+            sent = await self._broadcast(update, ready)
+            if sent is None:
                 return []
-            update, call = replace(update, buckets=()), "adopt"
-        reports = await asyncio.gather(*(self._push_one(*pair, update, call) for pair in ready))
+            described = replace(update, buckets=())
+            calls = [actor.adopt.remote(described, sent) for _, actor in ready]
+        else:
+            calls = [actor.load.remote(update) for _, actor in ready]
+        pushes = (
+            self._push_one(*pair, call, update) for pair, call in zip(ready, calls, strict=True)
+        )
+        reports = await asyncio.gather(*pushes)
         if self.router.failure:
             raise RuntimeError(self.router.failure)
         return [report for report in reports if report is not None]
 
-    async def _broadcast(self, update: WeightUpdate, ready: list[tuple[Replica, Any]]) -> bool:
-        """Send ``update`` to all ``ready`` replicas at once; False where that failed.
+    async def _broadcast(
+        self, update: WeightUpdate, ready: list[tuple[Replica, Any]]
+    ) -> str | None:
+        """Send ``update`` to all ``ready`` replicas at once; returns the ``TensorChecksum`` of what
+        was sent, None where that failed.
 
         A replica cannot leave a collective call whose peer is gone, so all are replaced then.
         """
@@ -114,22 +123,21 @@ class GeneratorPool:
         actors = [actor for _, actor in ready]
         try:
             call = self._sender.send.remote(update, actors)
-            await asyncio.wait_for(call, START_TIMEOUT_S + self.timeout_s)
-            return True
+            return str(await asyncio.wait_for(call, START_TIMEOUT_S + self.timeout_s))
         except ObjectLostError:
-            return False  # nothing was sent; the learners publish again
+            return None  # nothing was sent; the learners publish again
         except (RayError, TimeoutError) as error:
             ray.kill(self._sender)
             self._sender = None
             for replica, actor in ready:
                 self.lifecycle.replace(replica, actor, f"broadcast failed: {remote_reason(error)}")
-            return False
+            return None
 
     async def _push_one(
-        self, replica: Replica, actor: Any, update: WeightUpdate, call: str
+        self, replica: Replica, actor: Any, call: Any, update: WeightUpdate
     ) -> ReplicaReport | None:
         try:
-            report = await replica.answer(getattr(actor, call).remote(update), self.timeout_s)
+            report = await replica.answer(call, self.timeout_s)
             if (report.version, report.checksum) != (update.version, update.checksum):
                 raise TimeoutError(f"it reports version {report.version} after {update.version}")
         except ObjectLostError:

@@ -7,6 +7,8 @@ It knows nothing of batches, staleness or other replicas.
 from __future__ import annotations
 
 import asyncio
+import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -14,16 +16,13 @@ from typing import Any
 from actors.generator.engine import Engine
 from actors.generator.types import ReplicaReport, Request
 from actors.runtime.metrics import record
-from actors.supervision.child_processes import reap_children
-from actors.weights.update import Probe, WeightUpdate
+from actors.supervision.child_processes import clean_up_after
+from actors.weights.update import WeightUpdate
 from unisd_core.common.completion import Completion
 from unisd_core.common.fast_imports import importing
 from unisd_core.common.process import tree_memory
+from unisd_core.common.scratch import SHARED_MEMORY, keep_scratch_folder
 from unisd_core.config.run import Config
-
-PROBE_GAP = {"float32": 1e-3, "bfloat16": 0.3}
-"""Largest mean difference, in nats, between an engine's log-probs of improbable tokens and the
-learner's; about 1e-5 was measured in float32."""
 
 
 class GeneratorReplica:
@@ -40,7 +39,7 @@ class GeneratorReplica:
         self.loading = asyncio.Lock()
         self.alone = asyncio.Lock()
         self.checksum = ""
-        self._reaper: Any = None
+        self._cleaner: Any = None
         self.tokens = 0
         self.running = 0
         self.busy_since = 0.0
@@ -48,52 +47,39 @@ class GeneratorReplica:
 
     async def start(self) -> ReplicaReport:
         """Load the untrained model."""
-        adapters = 0 if self.transport.in_place else self.config.training.max_staleness + 2
-        await self.engine.start(self.config.model.lora.r, adapters)
-        self._reaper = reap_children()
+        place = Path(tempfile.gettempdir())
+        _own_temporary_files()
+        await self.engine.start(self.config.model.lora.r, self.transport.slots)
+        self._cleaner = clean_up_after(place, SHARED_MEMORY)
         return self.report()
 
     async def load(self, update: WeightUpdate) -> ReplicaReport:
         """Serve a new policy version and report it back.
 
-        Raises RuntimeError when the engine's log-probs of the probe are not those of the learner.
+        Raises ValueError when the bytes received are not those published, RuntimeError when the
+        engine's log-probs of the probe are not those of the learner.
         """
         async with self.loading:
             self.checksum = await self.transport.load(update)
-            if update.probe is not None:
-                await self._check_probe(update.version, update.probe)
         return self.report()
 
     async def transfer(self, step: str, info: dict[str, Any]) -> None:
-        """One step of a broadcast; :meth:`adopt` follows the last."""
+        """One step of a broadcast. From ``start`` on nothing is sampled and nothing else is loaded,
+        until :meth:`adopt`."""
         if step == "start":
             await self.loading.acquire()
         await self.engine.transfer(step, info)
-        if step == "finish":
-            self.loading.release()
 
-    async def adopt(self, update: WeightUpdate) -> ReplicaReport:
-        """Serve the weights that were broadcast; ``update`` describes them and has no buckets.
+    async def adopt(self, update: WeightUpdate, sent: str) -> ReplicaReport:
+        """Serve the weights that were broadcast; ``update`` describes them and has no buckets,
+        ``sent`` is their ``TensorChecksum``.
 
         Raises as :meth:`load`.
         """
-        async with self.loading:
-            self.transport.adopt(update.version)
-            self.checksum = update.checksum
-            if update.probe is not None:
-                await self._check_probe(update.version, update.probe)
+        await self.transport.adopt(update, sent)
+        self.checksum = update.checksum
+        self.loading.release()
         return self.report()
-
-    async def _check_probe(self, version: int, probe: Probe) -> None:
-        adapter = self.transport.serving.adapter
-        logprobs = await self.engine.prompt_logprobs(list(probe.ids), adapter)
-        gaps = [abs(ours - theirs) for ours, theirs in zip(logprobs, probe.logprobs, strict=True)]
-        gap, limit = sum(gaps) / len(gaps), PROBE_GAP[self.config.model.dtype]
-        if not gap <= limit:
-            raise RuntimeError(
-                f"the engine was given version {version} but computes log-probs {gap:.2g} nats "
-                f"from it (limit {limit})"
-            )
 
     async def generate(self, requests: list[Request], together: bool = False) -> list[Completion]:
         """Sample every request; completions are in the order of the requests.
@@ -117,6 +103,7 @@ class GeneratorReplica:
             done = await self.engine.sample(
                 request.key, request.prompt_ids, request.sampling, served.adapter
             )
+            last = await self.transport.last_version(served)
         finally:
             await self.transport.finish(served)
             self._leave()
@@ -127,7 +114,7 @@ class GeneratorReplica:
             logprobs=done.logprobs,
             finish_reason=done.finish_reason,
             version_first=served.version,
-            version_last=self.transport.version if self.transport.in_place else served.version,
+            version_last=last,
             replica=self.index,
             began=began,
             ended=time.time(),
@@ -154,7 +141,7 @@ class GeneratorReplica:
             peak_memory=tree_memory(),
             progress=self.engine.steps,
             # Requests wait on purpose while weights are loaded.
-            running=0 if self.loading.locked() else self.running,
+            running=0 if self.engine.busy else self.running,
         )
 
     async def check(self) -> ReplicaReport:
@@ -165,3 +152,12 @@ class GeneratorReplica:
     async def stop(self) -> None:
         """End the engine's processes."""
         self.engine.stop()
+
+
+def _own_temporary_files() -> None:
+    """Have this process and its engine put their temporary files into a folder that is removed
+    after them: vLLM removes neither its sockets nor the files its workers meet in."""
+    # Compiled code is for those that come later.
+    compiled = os.path.join(tempfile.gettempdir(), f"torchinductor_{os.getuid()}")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", compiled)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(keep_scratch_folder())

@@ -8,6 +8,7 @@ import os
 import signal
 from typing import Any
 
+from actors.generator.inprocess_engine import EngineDeadError
 from actors.generator.types import ReplicaReport, Request, Sampling
 from actors.weights.update import WeightUpdate
 from unisd_core.common.completion import Completion
@@ -38,7 +39,9 @@ class ScriptedReplica:
         self.version = update.version
         return ReplicaReport(self.index, self.version, update.checksum, 0, 0.0)
 
-    async def adopt(self, update: WeightUpdate) -> ReplicaReport:
+    async def adopt(self, update: WeightUpdate, sent: str) -> ReplicaReport:
+        if self.index == 1 and self._first_time("garbled"):
+            raise ValueError(f"version {update.version}: received other, sent {sent}")
         self.version = update.version
         return ReplicaReport(self.index, self.version, update.checksum, 0, 0.0)
 
@@ -55,6 +58,8 @@ class ScriptedReplica:
                 os.kill(os.getpid(), signal.SIGSTOP)
             if request.prompt_ids == [6]:
                 await asyncio.sleep(1)
+            if request.prompt_ids == [9] and self._first_time("give up"):
+                raise EngineDeadError("the engine was given up")
             if request.prompt_ids == [3]:
                 raise ValueError("prompt is empty")
         await asyncio.sleep(0.05)
@@ -79,9 +84,10 @@ class ScriptedSender:
     def __init__(self, config: Config, model_dir: str) -> None:
         self.folder = model_dir
 
-    def send(self, update: WeightUpdate, replicas: list[object]) -> None:
+    def send(self, update: WeightUpdate, replicas: list[object]) -> str:
         if first_time(self.folder, "broken"):
             os._exit(1)
+        return f"tensors of {update.checksum}"
 
 
 def first_time(folder: str, what: str) -> bool:

@@ -5,6 +5,7 @@ The sender is vLLM's own class; only its communicator, which needs GPUs, is left
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 
 from actors.generator import nccl_broadcast as broadcast
 from actors.generator.nccl_broadcast import ReplicaClient, Source, WeightSender
+from actors.generator.worker_extension import InPlaceWeights
 from actors.weights.buckets import weight_update
 from unisd_core.config.run import Config
 from unisd_core.models.adapters.merge import merged_weights
@@ -78,6 +80,45 @@ def trained(tiny_model: Path, settings: Config) -> Any:
     return model
 
 
+class Model:
+    """Keeps what it is given to load."""
+
+    def __init__(self) -> None:
+        self.loaded: dict[str, torch.Tensor] = {}
+
+    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+        self.loaded |= dict(weights)
+
+
+class Worker(InPlaceWeights):
+    """vLLM's worker, to which ``tensors`` arrive in two parts."""
+
+    def __init__(self, tensors: dict[str, torch.Tensor]) -> None:
+        self.model, self.tensors = Model(), list(tensors.items())
+        self.weight_transfer_engine = SimpleNamespace(model=self.model)
+
+    def update_weights(self, update_info: dict[str, Any]) -> None:
+        half = len(self.tensors) // 2
+        for part in (self.tensors[:half], self.tensors[half:]):
+            self.weight_transfer_engine.model.load_weights(iter(part))
+
+
+def received(tensors: dict[str, torch.Tensor]) -> str:
+    return Worker(tensors).receive_checked({})
+
+
+def test_the_checksum_of_what_arrives_is_taken_before_it_is_loaded() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sent = {f"{n}.weight": torch.randn(3, n, generator=generator) for n in range(1, 6)}
+    worker = Worker(sent)
+    checksum = worker.receive_checked({})
+    assert worker.model.loaded.keys() == sent.keys()
+    assert checksum == worker.receive_checked({}), "each broadcast has its own"
+    other = sent | {"4.weight": sent["4.weight"].clone()}
+    other["4.weight"][2, 3] += 1e-6
+    assert received(other) != checksum
+
+
 def test_a_version_reaches_all_replicas_merged_and_in_the_engines_type(
     sender: Any, tiny_model: Path
 ) -> None:
@@ -85,8 +126,9 @@ def test_a_version_reaches_all_replicas_merged_and_in_the_engines_type(
     state = adapter_state(trained(tiny_model, settings))
     actor, groups = sender(settings)
     replicas = [Replica(), Replica()]
-    actor.send(weight_update(3, state), replicas)
+    checksum = actor.send(weight_update(3, state), replicas)
     (trainer,) = groups
+    assert checksum == received(trainer.sent), "what arrives is compared with it"
     expected = dict(merged_weights(tiny_model, state, settings.model.lora))
     assert trainer.sent.keys() == expected.keys()
     for name, tensor in trainer.sent.items():

@@ -82,6 +82,31 @@ def test_a_broadcast_that_fails_costs_all_replicas_that_waited_in_it(scripted):
     scripted(scenario)
 
 
+def test_a_replica_to_which_other_weights_arrived_is_replaced(scripted):
+    async def scenario(pool, folder):
+        object.__setattr__(pool.config.generator, "transport", "nccl")
+        object.__setattr__(pool.config.generator, "sender_gpus", 0)
+        (folder / "garbled").touch()
+        assert [report.replica for report in await pool.push(update(1))] == [0]
+        assert [report.version for report in await pool.reports(1)] == [1, 1]
+        assert "version 1: received other, sent tensors of" in (await incidents(pool, 1))[0]
+
+    scripted(scenario)
+
+
+def test_requests_of_an_engine_that_was_given_up_are_repeated_elsewhere(scripted):
+    async def scenario(pool, folder):
+        (folder / "give up").touch()
+        before = {replica.actor for replica in pool.router.replicas}
+        (answer,) = await pool.generate(requests(9))
+        assert answer.token_ids == [9]
+        await pool.reports(0)
+        after = {replica.actor for replica in pool.router.replicas}
+        assert len(before - after) == 1, "one was replaced"
+
+    scripted(scenario)
+
+
 def test_the_first_with_a_new_version_does_not_get_all_the_work(scripted):
     async def scenario(pool, folder):
         (folder / "slow").touch()

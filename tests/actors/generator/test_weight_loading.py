@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from actors.generator.weight_loading import AdapterTransport, MergedTransport, c
 from actors.generator.worker_extension import InPlaceWeights
 from actors.weights.buckets import weight_update
 from actors.weights.update import WeightUpdate
+from tests.support.scripted_engine import ScriptedEngine, request
+from unisd_core.common.scratch import PREFIX, SHARED_MEMORY
 from unisd_core.config.run import Config
 from unisd_core.models.load import load_base
 from unisd_core.models.lora import adapter_state, add_lora
@@ -24,10 +27,11 @@ from unisd_core.models.trained_weights import load_trained_state, make_trainable
 IDS = torch.tensor([[5, 9, 40, 77]])
 
 
-class RecordingEngine:
+class RecordingEngine(ScriptedEngine):
     """Keeps what it was given the way vLLM would: folders are read at once, adapters by id."""
 
     def __init__(self):
+        super().__init__()
         self.loaded: dict[int, str] = {}
         self.next_id = 0
         self.seen = None
@@ -136,6 +140,79 @@ def test_a_version_published_again_gets_a_new_name_and_leaves_running_requests_a
         assert list(engine.loaded.values()) == ["v2-2"]
 
     asyncio.run(scenario())
+
+
+def test_a_load_waits_for_a_slot_and_the_engine_never_evicts(tiny_model, trained):
+    _, publish = trained
+    slots = Config().training.max_staleness + 2
+    engine = ScriptedEngine(slots=slots)
+
+    async def sampled(transport, tokens):
+        served = transport.begin()
+        try:
+            return served.version, await engine.sample(
+                "", [1], request("", tokens).sampling, served.adapter
+            )
+        finally:
+            await transport.finish(served)
+
+    async def scenario():
+        transport = AdapterTransport(engine, Config(), tiny_model)
+        assert transport.slots == slots
+        held = []
+        for version in range(1, slots + 1):  # as validation does, a request stays at each version
+            await transport.load(publish(version))
+            held.append(transport.begin())
+        late = asyncio.create_task(transport.load(publish(slots + 1)))
+        version, answer = await sampled(transport, 20)
+        assert (version, set(answer.token_ids)) == (slots, {slots}), "the served one is served on"
+        assert not late.done() and engine.most == slots
+        await transport.finish(held[1])
+        await late
+        assert transport.version == slots + 1
+        assert sorted(engine.adapters.values()) == [1, *range(3, slots + 2)]
+        for served in held:
+            if served is not held[1]:
+                await engine.sample("", [1], request("", 3).sampling, served.adapter)
+                await transport.finish(served)
+        assert list(engine.adapters.values()) == [slots + 1]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_the_order_no_request_needs_an_adapter_that_was_evicted(tiny_model, trained, seed):
+    _, publish = trained
+    rng = random.Random(seed)
+    config = Config.model_validate({"training": {"max_staleness": rng.randrange(3)}})
+    engine = ScriptedEngine(slots=config.training.max_staleness + 2)
+
+    async def one(transport):
+        served = transport.begin()
+        sampling = request("", rng.choice([1, 10, 60])).sampling
+        answer = await engine.sample("", [1], sampling, served.adapter)
+        assert set(answer.token_ids) == {served.version}
+        await transport.finish(served)
+
+    async def scenario():
+        transport = AdapterTransport(engine, config, tiny_model)
+        running = []
+        for version in range(1, 12):
+            running += [asyncio.create_task(one(transport)) for _ in range(3)]
+            await transport.load(publish(version))
+        await asyncio.gather(*running)
+        assert engine.most == engine.slots and list(engine.adapters.values()) == [11]
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def test_pushed_files_are_gone_when_they_are_loaded(tiny_model, trained):
+    _, publish = trained
+    engine = RecordingEngine()
+    engine.base = tiny_model
+    before = set(SHARED_MEMORY.glob(f"{PREFIX}*"))
+    asyncio.run(AdapterTransport(engine, Config(), tiny_model).load(publish(1)))
+    assert not set(SHARED_MEMORY.glob(f"{PREFIX}*")) - before
 
 
 def test_auto_merges_on_cpu_and_keeps_adapters_on_gpu():
