@@ -6,6 +6,7 @@ import dataclasses
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 from unisd_core.common.errors import UserError
 from unisd_core.common.thoughts import after_thought
@@ -14,7 +15,7 @@ from unisd_core.tasks.custom.lettering import lettered
 from unisd_core.tasks.custom.metrics import METRICS
 from unisd_core.tasks.custom.repeats import without_repeats
 from unisd_core.tasks.data import Record
-from unisd_core.tasks.row import AnswerScore, NegativeRequest, Row
+from unisd_core.tasks.row import AnswerScore, NegativeRequest, Row, drawn
 
 
 class Task(ABC):
@@ -130,6 +131,10 @@ class Task(ABC):
         return self.score(row, completion).extracted
 
 
+LENDERS = 10_000
+"""Custom rows that lend their answers to others: a rule may look at all of them for each row."""
+
+
 class CustomRows(Task):
     """Custom rows: prompts and references as they stand, compared by a named metric."""
 
@@ -230,9 +235,14 @@ class CustomRows(Task):
             details=self._metric.details(record, answer or reference),
         )
 
+    @cached_property
+    def _lenders(self) -> Sequence[Row]:
+        """Rows whose answers may be lent to others."""
+        return drawn(self.rows("train"), LENDERS, "lenders/")
+
     def wrong_reference(self, row: Row, rng: random.Random) -> Row | None:
         """A wrong answer by the rule of the metric; see ``Metric.wrong``."""
-        wrong = self._metric.wrong(row, self.rows("train"), rng)
+        wrong = self._metric.wrong(row, self._lenders, rng)
         if wrong is None or self.score(row, wrong).correct:
             return None
         return dataclasses.replace(row, reference=wrong, hint="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -58,6 +59,16 @@ def question_key(row: Row) -> str:
     keys ask the same."""
     folded = unicodedata.normalize("NFC", row.question).casefold()
     return " ".join(unicodedata.normalize("NFC", folded).split())
+
+
+def drawn(rows: Sequence[Row], size: int, purpose: str) -> Sequence[Row]:
+    """``size`` of ``rows``, the same whatever their order and other ones for another ``purpose``;
+    ``rows`` themselves where there are no more."""
+
+    def lot(row: Row) -> bytes:
+        return hashlib.sha256(f"{purpose}{row.uid}".encode("utf-8", "surrogatepass")).digest()
+
+    return rows if len(rows) <= size else heapq.nsmallest(size, rows, key=lot)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from unisd_core.common.errors import UserError
 from unisd_core.tasks.base import Task
-from unisd_core.tasks.row import Row, question_key
+from unisd_core.tasks.row import Row, drawn, question_key
 
 _COMMON_SHARE = 0.05
 _COMMON_ROWS = 5
@@ -26,8 +24,7 @@ class ExamplePool:
     """
 
     def __init__(self, rows: Sequence[Row], task: Task, size: int = 0) -> None:
-        if 0 < size < len(rows):
-            rows = heapq.nsmallest(size, rows, key=_lot)
+        rows = drawn(rows, size, "examples/") if size else rows
         self._task = task
         self.rows = sorted(rows, key=lambda row: row.uid)
         """Ordered by uid, so that no result depends on the order in which rows were given."""
@@ -79,10 +76,6 @@ class ExamplePool:
             "can be examples for it (others have the same question or answer); lower "
             "views.num_auxiliary or use more rows"
         )
-
-
-def _lot(row: Row) -> bytes:
-    return hashlib.sha256(f"examples/{row.uid}".encode("utf-8", "surrogatepass")).digest()
 
 
 def _folded(text: str) -> str:

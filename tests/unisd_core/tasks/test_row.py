@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from unisd_core.tasks.row import Row
+from unisd_core.tasks.row import Row, drawn
 
 
 def test_a_prompt_and_a_reference_are_enough() -> None:
@@ -23,3 +23,11 @@ def test_a_row_without_a_uid_is_named_after_its_two_texts() -> None:
 def test_another_reference_leaves_the_name_of_a_row() -> None:
     row = Row("What is 9 * 9?", "81")
     assert dataclasses.replace(row, reference="80").uid == row.uid
+
+
+def test_rows_are_drawn_by_their_names_whatever_their_order() -> None:
+    rows = [Row(f"question {n}", "x", uid=f"u{n}") for n in range(30)]
+    some = drawn(rows, 7, "a")
+    assert len(some) == 7
+    assert list(drawn(rows[::-1], 7, "a")) == list(some) != list(drawn(rows, 7, "b"))
+    assert drawn(rows, 30, "a") is rows
