@@ -26,7 +26,8 @@ class StageResources:
 
 
 def resource_plan(config: Config) -> list[StageResources]:
-    """Every actor that reserves resources, by stage. Gate, store and pool reserve none."""
+    """Every actor that reserves resources, by stage. Gate, prompt desk, store and pool reserve
+    none."""
     return [
         *generating_plan(config),
         StageResources("generate stage", 1, COORDINATOR_CPUS),
