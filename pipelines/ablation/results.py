@@ -19,6 +19,7 @@ from unisd_core.common.files import json_lines
 from unisd_core.common.user_text import read_json
 from unisd_core.config.run import Config
 from unisd_core.evaluation.comparison import ResultLine, SetOutcome, pack_outcomes, rows_digest
+from unisd_core.evaluation.outcomes import rows_content
 
 logger = logging.getLogger(__name__)
 
@@ -110,9 +111,9 @@ def collect(cell: Cell) -> ResultLine:
 
 
 def _outcome(cell: Cell, name: str) -> SetOutcome:
-    base_uids, base_B = _read(cell.folder / "evaluation" / f"base-{name}.parquet")
-    final_uids, final_B = _read(cell.folder / "evaluation" / f"final-{name}.parquet")
-    if base_uids != final_uids:
+    base_uids, base_B, before = _read(cell.folder / "evaluation" / f"base-{name}.parquet")
+    final_uids, final_B, after = _read(cell.folder / "evaluation" / f"final-{name}.parquet")
+    if (base_uids, before) != (final_uids, after):
         raise ValueError(f"{name}: rows before and after training differ")
     return SetOutcome(
         rows=len(final_uids),
@@ -121,9 +122,11 @@ def _outcome(cell: Cell, name: str) -> SetOutcome:
         base_bits=pack_outcomes(base_B),
         final_bits=pack_outcomes(final_B),
         rows_sha256=rows_digest(final_uids),
+        content_sha256=after,
     )
 
 
-def _read(path: Path) -> tuple[list[Any], np.ndarray]:
+def _read(path: Path) -> tuple[list[Any], np.ndarray, str]:
     table = pq.read_table(path, columns=["uid", "correct"])
-    return table["uid"].to_pylist(), table["correct"].to_numpy().astype(bool)
+    correct_B = table["correct"].to_numpy().astype(bool)
+    return table["uid"].to_pylist(), correct_B, rows_content(path)

@@ -16,8 +16,10 @@ from unisd_core.common.errors import UserError, reason
 from unisd_core.common.files import atomic_path
 from unisd_core.models.completion_cache import CompletionText
 from unisd_core.tasks.base import Task
+from unisd_core.tasks.digests import digest_rows
 from unisd_core.tasks.row import Row
 
+_ROWS = b"rows_sha256"
 _SCHEMA = pa.schema(
     {
         "uid": pa.string(),
@@ -46,6 +48,8 @@ class Outcomes:
     correct_BN: npt.NDArray[np.bool_]
     parts: list[list[dict[str, float]]]
     """The task's finer scores of each answer."""
+    rows_sha256: str = ""
+    """Digest of the rows' content; "" in files of versions that kept none."""
 
     @property
     def samples(self) -> int:
@@ -87,6 +91,7 @@ def score_outcomes(
         extracted_BN=shaped([score.extracted for score in scores]),
         correct_BN=shaped([score.correct for score in scores]),
         parts=[parts[start : start + samples] for start in range(0, len(parts), samples)],
+        rows_sha256=digest_rows(rows).whole,
     )
 
 
@@ -106,14 +111,16 @@ def write_outcomes(outcomes: Outcomes, path: Path) -> None:
         for b, uid in enumerate(outcomes.uids)
         for n in range(outcomes.samples)
     ]
+    schema = _SCHEMA.with_metadata({_ROWS: outcomes.rows_sha256})
     with atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(lines, _SCHEMA), temporary, compression="zstd")
+        pq.write_table(pa.Table.from_pylist(lines, schema), temporary, compression="zstd")
 
 
 def read_outcomes(path: Path) -> Outcomes:
     """What ``write_outcomes`` wrote. Raises UserError for a file it did not write."""
     try:
         lines = pq.read_table(path, schema=_SCHEMA).to_pylist()
+        content = rows_content(path)
         samples = 1 + max(line["sample"] for line in lines)
         by_row = [lines[start : start + samples] for start in range(0, len(lines), samples)]
         uids = [row[0]["uid"] for row in by_row]
@@ -135,4 +142,12 @@ def read_outcomes(path: Path) -> Outcomes:
         extracted_BN=shaped("extracted"),
         correct_BN=shaped("correct"),
         parts=[[dict(line["parts"]) for line in row] for row in by_row],
+        rows_sha256=content,
     )
+
+
+def rows_content(path: Path) -> str:
+    """``Outcomes.rows_sha256`` of a file that ``write_outcomes`` wrote. Raises OSError and
+    ArrowException as pyarrow does."""
+    metadata = pq.read_schema(path).metadata or {}
+    return str(metadata.get(_ROWS, b"").decode("ascii", "replace"))

@@ -72,6 +72,11 @@ def score_set(
                 f"the baseline answered {len(baseline.uids)} rows, and not the same "
                 f"{len(outcomes.uids)} in this order; evaluate both with equal settings"
             )
+        if baseline.rows_sha256 and baseline.rows_sha256 != outcomes.rows_sha256:
+            raise UserError(
+                "the baseline answered rows of the same names and other content; evaluate both on "
+                "the same rows"
+            )
         difference = _estimate(right_B - baseline.correct_BN.mean(axis=1), resamples, seed)
     return SetScore(
         rows=len(outcomes.uids),

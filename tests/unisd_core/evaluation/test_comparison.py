@@ -169,3 +169,16 @@ def test_the_table_in_markdown() -> None:
         "| +100.0 [+100.0, +100.0] |"
     )
     assert rows[5] == "| b | 1 | 0.0 % | 0.0 % | | +0.0 [+0.0, +0.0] | |"
+
+
+def test_lines_of_rows_that_were_edited_in_between_are_refused() -> None:
+    row_B = np.ones(10, dtype=bool)
+
+    def of(label: str, content: str) -> ResultLine:
+        made = line(label, 0, row_B, row_B)
+        test_set = made.test_sets["set"].model_copy(update={"content_sha256": content})
+        return made.model_copy(update={"test_sets": {"set": test_set}})
+
+    compare([of("old", ""), of("a", "0f"), of("b", "0f")], "a", resamples=100)
+    with pytest.raises(UserError, match=r"b \(seed 0\) and a \(seed 0\).*different rows"):
+        compare([of("old", ""), of("a", "0f"), of("b", "1e")], "a", resamples=100)

@@ -67,11 +67,12 @@ def test_the_file_gives_back_what_was_written(
         extracted_BN=flags(),
         correct_BN=flags(),
         parts=[[data.draw(scores) for _ in range(samples)] for _ in range(rows)],
+        rows_sha256=data.draw(st.sampled_from(["", "0f" * 32])),
     )
     path = tmp_path_factory.mktemp("outcomes") / "set.parquet"
     write_outcomes(whole, path)
     again = read_outcomes(path)
-    for name in ("uids", "categories", "completions", "parts"):
+    for name in ("uids", "categories", "completions", "parts", "rows_sha256"):
         assert getattr(again, name) == getattr(whole, name)
     for name in ("finished_BN", "extracted_BN", "correct_BN"):
         assert (getattr(again, name) == getattr(whole, name)).all()
@@ -84,3 +85,11 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"set\.parquet: holds no evaluated answers") as caught:
         read_outcomes(path)
     assert "\n" not in str(caught.value)
+
+
+def test_rows_that_were_edited_under_their_names_have_another_digest() -> None:
+    answers = [written("", "", "", "")]
+    edited = [*ROWS[:3], toy_row(ROWS[3].uid, ROWS[3].prompt, "another")]
+    kept, other = (score_outcomes(ToyTask(), rows, answers) for rows in (ROWS, edited))
+    assert kept.uids == other.uids
+    assert kept.rows_sha256 != other.rows_sha256

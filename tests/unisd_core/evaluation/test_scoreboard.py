@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,13 @@ def test_differences_are_paired_by_row() -> None:
     assert other is not None
     assert other.value == 0.0
     assert other.low < 0 < other.high
+
+
+def test_a_baseline_of_edited_rows_is_refused() -> None:
+    ours, theirs = outcomes([[True]]), outcomes([[False]])
+    assert score_set(replace(ours, rows_sha256="0f"), theirs).difference is not None
+    with pytest.raises(UserError, match="the same names and other content"):
+        score_set(replace(ours, rows_sha256="0f"), replace(theirs, rows_sha256="1e"))
 
 
 def test_a_baseline_of_other_rows_is_refused() -> None:
