@@ -83,7 +83,7 @@ def run_faults(
     job.finish(RECOVERY_S + 5.0 * steps)
     check(out / name, steps, staleness)
     left = job.left_behind()
-    assert not left, f"processes are left: {left}"
+    assert not left, f"left behind: {left}"
     return results
 
 
@@ -94,6 +94,8 @@ def undisturbed(faults: int, model: Path, out: Path, *options: str) -> float:
         job = Job(command(model, out, path.name, steps, STALENESS, *options), path)
         job.start()
         job.finish(RECOVERY_S + 5.0 * steps)
+        left = job.left_behind()
+        assert not left, f"left behind: {left}"
     check(path, steps, STALENESS)
     return accuracy(path)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 
+from tests.faults.files import in_shared_memory, left_files
 from tests.support.small_run import ROOT, small_run
 
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
@@ -71,11 +74,17 @@ def learnable(out: Path) -> list[str]:
 
 
 class Job:
-    """The processes of one run, started again by the same command after it was ended."""
+    """The processes and files of one run, started again by the same command after it was ended.
+
+    Its temporary files go to a folder of their own.
+    """
 
     def __init__(self, arguments: list[str], path: Path, **environment: str) -> None:
         self.arguments, self.path = arguments, path
-        self.environment = os.environ | environment
+        # Short, for the sockets that are made in it.
+        self.temporary = Path(tempfile.mkdtemp(prefix="unisd-job-"))
+        self.environment = os.environ | {"TMPDIR": str(self.temporary)} | environment
+        self.shared_before = in_shared_memory()
         self.seen: dict[int, psutil.Process] = {}
         self.driver: subprocess.Popen[bytes] | None = None
         self.log = path.parent / f"{path.name}.log"
@@ -149,12 +158,17 @@ class Job:
         ]
 
     def left_behind(self, patience_s: float = 30.0) -> list[str]:
-        """Titles of processes of the run that are still there after it."""
+        """Titles of processes of the run that are still there after it, and the files that it has
+        left. Where there is none, the folder for temporary files goes too."""
         deadline = time.monotonic() + patience_s
         while True:
             alive = [one for one in self.seen.values() if one.is_running() and _lives(one)]
-            if not alive or time.monotonic() > deadline:
-                return [f"{one.pid} {title_of(one)}" for one in alive]
+            left = [f"{one.pid} {title_of(one)}" for one in alive]
+            left += left_files(self.shared_before, self.temporary, self.path)
+            if not left:
+                shutil.rmtree(self.temporary, ignore_errors=True)
+            if not left or time.monotonic() > deadline:
+                return left
             time.sleep(0.2)
 
 

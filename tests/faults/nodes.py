@@ -56,7 +56,7 @@ def main() -> int:
     job.finish(LIMIT_S)
     check(out / "nodes", STEPS, STALENESS)
     cluster.shutdown()
-    print(f"finished; {out}")
+    print(f"finished; left behind: {job.left_behind() or 'nothing'}; {out}")
     return 0
 
 

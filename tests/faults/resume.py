@@ -28,7 +28,7 @@ def finished(job: Job, model: Path, steps: int) -> bytes:
 
 
 def main() -> int:
-    """0 when the bytes are equal."""
+    """0 when the bytes are equal and neither processes nor files are left."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
@@ -69,8 +69,9 @@ def main() -> int:
             break
     torn.start()
     equal = finished(torn, model, steps) == expected
-    print(f"adapters {'equal' if equal else 'differ'}; {len(torn.left_behind())} processes left")
-    return int(not equal)
+    left = [*whole.left_behind(), *torn.left_behind()]
+    print(f"adapters {'equal' if equal else 'differ'}; left behind: {left or 'nothing'}")
+    return int(not equal or bool(left))
 
 
 if __name__ == "__main__":

@@ -131,7 +131,8 @@ def main() -> int:
         mean, slope, share = growth(points, args.steps)
         grew |= share > LARGEST_GROWTH and slope * args.steps / 100 > 1.0
         print(f"| {role} | {what} | {mean:.1f} | {slope:+.2f} | {100 * share:+.1f} % |")
-    print(f"{len(job.left_behind())} processes left, {'something grew' if grew else 'flat'}; {out}")
+    left = job.left_behind() or "nothing"
+    print(f"left behind: {left}; {'something grew' if grew else 'flat'}; {out}")
     return int(grew)
 
 
