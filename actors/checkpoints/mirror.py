@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -17,6 +16,7 @@ from actors.checkpoints.files import FILES, MARKER, BrokenCheckpoint, read
 from actors.checkpoints.folder import Note, install, newest, step_of, temporary_for
 from unisd_core.common.errors import UserError, reason
 from unisd_core.common.files import atomic_path
+from unisd_core.common.scratch import scratch_folder
 from unisd_core.config.load import changed_keys, dump_config
 from unisd_core.config.run import Config
 from unisd_core.reporting.run_dir import MAY_CHANGE
@@ -115,8 +115,8 @@ class CheckpointMirror:
             raise UserError(f"{self._shown}: {reason(error)}") from error
 
     def _check_owner(self, text: bytes, config: Config) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / OWNER
+        with scratch_folder() as folder:
+            file = folder / OWNER
             file.write_bytes(text)
             try:
                 before = Config.from_saved(file)

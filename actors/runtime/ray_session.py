@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import logging
 import os
+import tempfile
 import threading
 import warnings
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -15,6 +18,7 @@ from ray.util.annotations import RayDeprecationWarning
 from actors.runtime.resource_plan import local_cpus
 from unisd_core.common.errors import UserError, reason
 from unisd_core.common.process import usable_cores
+from unisd_core.common.scratch import keep_scratch_folder
 from unisd_core.config.run import Config
 
 
@@ -31,6 +35,7 @@ def connect(config: Config) -> None:
     if not os.environ.get("RAY_ADDRESS"):
         cpus = local_cpus(config, usable_cores())
         options |= {"address": "local", "include_dashboard": False, "num_cpus": cpus}
+        options |= _spilling()
         # Clouds take nodes away with a warning, for which Ray Train keeps a process of its own.
         os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
     # Read by Ray Train's controller.
@@ -46,6 +51,16 @@ def connect(config: Config) -> None:
     finally:
         meanwhile.join()
     configure_streams()
+
+
+def _spilling() -> dict[str, Any]:
+    """Have spilled objects removed after a killed run, which Ray leaves in its session's folder."""
+    if any(name.startswith("RAY_object_spilling") for name in os.environ):
+        return {}
+    place = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+    folder = keep_scratch_folder(place)
+    atexit.register(ray.shutdown)  # before the folder goes, or Ray makes it once more
+    return {"object_spilling_directory": str(folder)}
 
 
 def cluster_cores() -> int:

@@ -8,6 +8,7 @@ as on some network file systems, a folder stays until its own process removes it
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import shutil
@@ -33,9 +34,16 @@ def scratch_folder(place: Path | None = None) -> Iterator[Path]:
         os.close(lock)
 
 
-def keep_scratch_folder() -> Path:
-    """A new folder in the place for temporary files, which stays until the process ends."""
-    return _make(Path(tempfile.gettempdir()))[0]
+def keep_scratch_folder(place: Path | None = None) -> Path:
+    """As :func:`scratch_folder`, for as long as the process lives."""
+    folder, _ = _make(place if place is not None else Path(tempfile.gettempdir()))
+    atexit.register(_remove, folder, os.getpid())
+    return folder
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # and not a copy of it
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def sweep(place: Path) -> None:
@@ -45,7 +53,8 @@ def sweep(place: Path) -> None:
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                if os.fstat(lock).st_uid == os.getuid():
+                    shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(lock)
 

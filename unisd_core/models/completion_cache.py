@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from unisd_core.models.fetch import cache_folder
 
 LARGEST = 2**30
 """Bytes of disk the texts may take before those that were not used for longest are dropped."""
+TORN_S = 3600.0
+"""Age of a file that is still being written from which on its writer counts as killed."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class TextCache:
     the cache folder of the project (``$UNISD_CACHE`` or ``~/.cache/unisd``).
 
     The first text a process keeps also makes room: the folder shrinks to half of ``largest`` bytes
-    of disk where it is above it.
+    of disk where it is above it, and loses what killed writers have left.
     """
 
     def __init__(self, folder: Path | None = None, largest: int = LARGEST) -> None:
@@ -106,6 +109,10 @@ class TextCache:
             ) from error
 
     def _make_room(self) -> None:
+        for torn in self.folder.glob("*/.*.tmp"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - torn.stat().st_mtime > TORN_S:
+                    torn.unlink()
         found = []
         for file in self.folder.glob("*/*.json"):
             with contextlib.suppress(FileNotFoundError):  # another process makes room too

@@ -16,7 +16,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from unisd_core.common.errors import UserError, reason
+from unisd_core.common.scratch import scratch_folder
 
 logger = logging.getLogger(__name__)
 
@@ -208,8 +208,8 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(folder.name + ".lock")):
         if not folder.is_dir():
-            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as scratch:
-                result = Path(scratch) / "model"
+            with scratch_folder(folder.parent) as scratch:
+                result = scratch / "model"
                 build(result)
                 result.rename(folder)
     return folder

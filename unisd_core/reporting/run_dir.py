@@ -83,6 +83,8 @@ class RunDir:
         if lines:
             kept = [line.text.decode() for line in lines if _step(line.fields) <= step]
             replace_file(metrics, "".join(f"{text}\n" for text in kept))
+        for torn in (self.path / "trajectories").glob(".step-*.tmp"):
+            torn.unlink()
         for part in (self.path / "trajectories").glob("step-*.parquet"):
             number = part.name.split("-")[1]
             if number.isdecimal() and int(number) > step and part.is_file():

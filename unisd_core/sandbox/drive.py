@@ -9,11 +9,11 @@ import selectors
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Literal
 
+from unisd_core.common.scratch import scratch_folder
 from unisd_core.sandbox.program import Limits, Outcome, Program, Verdict
 
 Mode = Literal["namespaces", "user", "limits"]
@@ -40,9 +40,7 @@ def drive(program: Program, limits: Limits, mode: Mode) -> Verdict:
     with contextlib.ExitStack() as stack:
         folder = "/"
         if mode != "namespaces":
-            folder = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="unisd-program-", ignore_cleanup_errors=True)
-            )
+            folder = str(stack.enter_context(scratch_folder()))
         source = stack.enter_context(open(os.memfd_create("program"), "wb", buffering=0))
         source.write(_packed(program, token))
         source.seek(0)

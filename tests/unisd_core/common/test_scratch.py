@@ -98,3 +98,31 @@ def test_folders_work_where_there_are_no_locks(
     with scratch_folder(tmp_path) as folder:
         sweep(tmp_path)
         assert folder.is_dir()
+
+
+KEEPER = """
+import os, sys
+from pathlib import Path
+from unisd_core.common.scratch import keep_scratch_folder
+folder = keep_scratch_folder(Path(sys.argv[1]))
+if os.fork() == 0:
+    sys.exit()
+os.wait()
+assert folder.is_dir(), "a copy of the process has removed it"
+"""
+
+
+def test_a_kept_folder_goes_with_its_process(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KEEPER, str(tmp_path)], check=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_of_other_users_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with owner(tmp_path) as (process, left):
+        process.kill()
+        process.wait()
+        monkeypatch.setattr(scratch.os, "getuid", lambda: left.stat().st_uid + 1)
+        sweep(tmp_path)
+        assert left.is_dir()

@@ -33,3 +33,15 @@ def test_nothing_is_dropped_below_the_limit(tmp_path: Path) -> None:
     cache = TextCache(tmp_path, largest=size)
     cache.put(KEYS[-1], CompletionText("new", True))
     assert all(cache.get(key) for key in KEYS)
+
+
+def test_what_killed_writers_left_is_dropped_and_what_is_being_written_is_not(
+    tmp_path: Path,
+) -> None:
+    torn, fresh = (tmp_path / "ab" / f".{name}.json.0123abcd.tmp" for name in ("torn", "fresh"))
+    torn.parent.mkdir()
+    for file in (torn, fresh):
+        file.touch()
+    os.utime(torn, (1e9, 1e9))
+    TextCache(tmp_path).put(KEYS[0], CompletionText("words", True))
+    assert not torn.exists() and fresh.exists()
