@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -26,17 +26,25 @@ class ChatFormat:
 def chat_tokenizer(family: str, template: str | None = None) -> PreTrainedTokenizerFast:
     """One id per byte after the tokens of ``family``, with its chat template or another one."""
     kind = CHAT_FORMATS[family]
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    names = [*kind.special, *kind.added, *alphabet]
+    return byte_tokenizer(template or kind.template, kind.special, kind.eos, kind.bos, kind.added)
+
+
+def byte_tokenizer(
+    template: str,
+    special: Sequence[str],
+    eos: str,
+    bos: str | None = None,
+    added: Sequence[str] = (),
+) -> PreTrainedTokenizerFast:
+    """One id per byte after ``special`` and ``added`` tokens."""
+    names = [*special, *added, *sorted(pre_tokenizers.ByteLevel.alphabet())]
     backend = Tokenizer(models.BPE(vocab={name: i for i, name in enumerate(names)}, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens([AddedToken(name, normalized=False) for name in kind.special])
-    backend.add_tokens([AddedToken(name, normalized=False) for name in kind.added])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token=kind.bos, eos_token=kind.eos
-    )
-    tokenizer.chat_template = template or kind.template
+    backend.add_special_tokens([AddedToken(name, normalized=False) for name in special])
+    backend.add_tokens([AddedToken(name, normalized=False) for name in added])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=bos, eos_token=eos)
+    tokenizer.chat_template = template
     return tokenizer
 
 

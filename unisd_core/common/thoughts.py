@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_NAMES = r"(?:seed:)?(?:think(?:ing)?|thoughts?|reasoning)"
+# Some families put their own name beside the word, as in <seed:think>.
+_NAMES = r"(?:\w+:)?(?:think(?:ing)?|thoughts?|reasoning)(?::\w+)?"
 # A tag in quotes is one that the answer speaks of, as a program that looks for tags does; one
 # beside a fence is not in quotes.
 _TAG = re.compile(

@@ -58,12 +58,20 @@ __all__ = [
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a model folder; one without a padding token pads with its end token.
 
-    Raises UserError when it has no chat template.
+    Raises UserError when it cannot be loaded or has no chat template.
     """
-    with quiet_transformers():
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
+    try:
+        with quiet_transformers():
+            # mistral-common, if it is installed, would be preferred wherever tekken.json is, and
+            # has no chat templates.
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, mistral_format=False
+            )
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder}: no tokenizer can be loaded ({reason(error)}); add tokenizer.json and "
+            "tokenizer_config.json or choose another model"
+        ) from error
     if not tokenizer.chat_template:
         raise UserError(
             f"{folder}: the tokenizer has no chat template; use an instruction-tuned model or add "

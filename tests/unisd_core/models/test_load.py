@@ -153,6 +153,21 @@ def test_tokenizer_without_chat_template_is_refused(copy: Path) -> None:
         load_tokenizer(copy)
 
 
+def test_a_mistral_folder_is_read_with_its_chat_template(copy: Path) -> None:
+    """mistral-common, which has no chat templates, would take what such a folder has besides."""
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"model_type": "mistral"}))
+    (copy / "tekken.json").write_text("{}")
+    assert load_tokenizer(copy).chat_template
+
+
+def test_a_tokenizer_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "mistral"}')
+    with pytest.raises(UserError, match="no tokenizer can be loaded") as caught:
+        load_tokenizer(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_vocabulary_may_be_larger_but_not_smaller_than_the_tokenizer(tiny_model: Path) -> None:
     tokenizer = load_tokenizer(tiny_model)
     config = load_base(tiny_model).config

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from functools import cached_property
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
@@ -42,7 +43,9 @@ class ControlTokens:
         }
         """Token id by the string that stands for it."""
         self._strings = sorted(self.ids, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, self._strings)) or r"(?!)")
+        strings = "|".join(map(re.escape, self._strings)) or r"(?!)"
+        self._pattern = re.compile(strings)
+        self._pieces = re.compile(rf"{strings}|</?[^<>\s]+>|\s+|\w+|.")
 
     def protect(self, text: str) -> str:
         """``text`` with placeholders for the control tokens in it, to be rendered and encoded.
@@ -61,6 +64,15 @@ class ControlTokens:
         """The control token that ``text`` begins with, white space apart, or ""."""
         found = self._pattern.match(text.lstrip())
         return found[0] if found else ""
+
+    def all(self, text: str) -> list[str]:
+        """The control tokens in ``text``, in order."""
+        return self._pattern.findall(text)
+
+    def shared(self, *texts: str) -> str:
+        """What ``texts`` begin with alike, in whole tokens, tags and words."""
+        pieces = zip(*(self._pieces.findall(text) for text in texts), strict=False)
+        return "".join(piece for piece, *_ in takewhile(lambda row: len({*row}) == 1, pieces))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a rendered conversation whose turns were protected."""

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import TemplateError
+from jinja2 import Environment, TemplateError, UndefinedError
+from jinja2.meta import find_undeclared_variables
 
 from unisd_core.common.errors import UserError, reason
 from unisd_core.common.thoughts import leading_thought
@@ -17,10 +18,18 @@ if TYPE_CHECKING:
     from unisd_core.config.run import ModelConfig
 
 Message = dict[str, str]
-"""One turn: ``role`` and ``content``."""
+"""One turn: ``role`` and ``content``; a thought of the model stands in tags at its beginning."""
 
 THINKING = ("enable_thinking", "thinking")
 """Options by which templates switch thoughts on and off."""
+
+_THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking", "thought")
+"""Keys of a message under which templates look for its thought."""
+
+_PARTS = "parts"
+
+# A template that takes content for text writes a list of parts as it is.
+_LISTED = re.compile(r"""['"]type['"]:""")
 
 
 class TextLostError(UserError):
@@ -39,6 +48,7 @@ class ChatTemplate:
         self._tokenizer = tokenizer
         self._name = settings.name_or_path
         self.source = self._source()
+        self._variables = _variables(self.source)
         self._date = settings.chat_template_date
         for name in settings.chat_template_kwargs:
             if not self.has_option(name):
@@ -46,15 +56,25 @@ class ChatTemplate:
                     f"model.chat_template_kwargs.{name}: the chat template of {self._name} has no "
                     "such option; remove it"
                 )
+        self.options: dict[str, Any] = dict(settings.chat_template_kwargs)
         # A template that can think would open every answer with thoughts that references lack.
-        off = {name: False for name in THINKING if self.has_option(name)}
-        self.options: dict[str, Any] = {**off, **settings.chat_template_kwargs}
+        if not self.options.keys() & {*THINKING}:
+            self.options |= {name: False for name in THINKING if self.has_option(name)}
         self._in_parts = False
+        self._thought_key: str | None = None
         self._in_parts = self._wants_parts()
+        self._thought_key = self._reads_thoughts()
 
     def has_option(self, name: str) -> bool:
         """Whether the template reads a variable called ``name``."""
-        return re.search(rf"\b{re.escape(name)}\b", self.source) is not None
+        if self._variables is None:
+            return re.search(rf"\b{re.escape(name)}\b", self.source) is not None
+        return name in self._variables
+
+    @property
+    def takes_thoughts(self) -> bool:
+        """Whether the template takes the thought of a turn apart from its content."""
+        return self._thought_key is not None
 
     def render(self, turns: Sequence[Message], *, generation_prompt: bool) -> str:
         """The conversation as text; with ``generation_prompt`` up to where an answer begins.
@@ -62,14 +82,9 @@ class ChatTemplate:
         Raises UserError where the template refuses it and TextLostError where it leaves something
         of a turn out (white space apart).
         """
-        messages: list[Any] = list(turns)
-        if self._in_parts:
-            messages = [
-                {**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in turns
-            ]
         try:
             text = self._tokenizer.apply_chat_template(
-                messages,
+                [self._message(turn) for turn in turns],
                 tokenize=False,
                 add_generation_prompt=generation_prompt,
                 strftime_now=self._date.strftime,
@@ -84,12 +99,31 @@ class ChatTemplate:
             TypeError,
             ValueError,
         ) as error:
+            remedy = "mend the template or choose another model"
+            if isinstance(error, UndefinedError):
+                remedy = f"set it by model.chat_template_kwargs, {remedy}"
             raise UserError(
                 f"the chat template of {self._name} refuses the conversation ({reason(error)}); "
-                "mend the template or choose another model"
+                f"{remedy}"
             ) from error
         self._check(turns, str(text))
         return str(text)
+
+    def _message(self, turn: Message) -> dict[str, Any]:
+        """``turn`` as the template takes it."""
+        content, thought = turn["content"], None
+        if self._thought_key and turn["role"] == "assistant":
+            thought, answer = leading_thought(content)
+            content = content if thought is None else answer.lstrip()
+        thought = (thought or "").strip()
+        message: dict[str, Any] = {**turn, "content": content}
+        if self._in_parts or (thought and self._thought_key == _PARTS):
+            message["content"] = [{"type": "text", "text": content}]
+        if thought and self._thought_key == _PARTS:
+            message["content"].insert(0, {"type": "thinking", "thinking": thought})
+        elif thought and self._thought_key:
+            message[self._thought_key] = thought
+        return message
 
     def _source(self) -> str:
         name = self._name
@@ -115,10 +149,24 @@ class ChatTemplate:
             except UserError as error:
                 problems.append(error)
                 continue
-            # A template that takes content for text writes the list itself.
-            if "'type'" not in text:
+            if not (self._in_parts and _LISTED.search(text)):
                 return self._in_parts
         raise problems[0]
+
+    def _reads_thoughts(self) -> str | None:
+        """The key, or ``_PARTS``, by which the template takes a thought; None where it has to
+        stand in the content."""
+        thought, answer = "Let me see.", "Over there."
+        turns = [user_turn("Where is it?"), assistant_turn(f"<think>{thought}</think>{answer}")]
+        for self._thought_key in (*_THOUGHT_KEYS, _PARTS):
+            try:
+                text = self.render(turns, generation_prompt=False)
+            except UserError:
+                continue
+            apart = text.partition(thought)[2].partition(answer)[0].strip()
+            if apart and (self._thought_key != _PARTS or not _LISTED.search(text)):
+                return self._thought_key
+        return None
 
     def _check(self, turns: Sequence[Message], text: str) -> None:
         written, place = _dense(text), 0
@@ -141,6 +189,19 @@ def user_turn(text: str) -> Message:
 def assistant_turn(text: str) -> Message:
     """``text`` as a turn of the model."""
     return {"role": "assistant", "content": text}
+
+
+def _variables(source: str) -> set[str] | None:
+    """What a template reads that it is given, or None where it cannot be read."""
+    try:
+        # A mark of trainable text, which plain jinja does not know.
+        return find_undeclared_variables(
+            Environment(extensions=["jinja2.ext.loopcontrols"]).parse(
+                re.sub(r"\{%[-+]?\s*(end)?generation\s*[-+]?%\}", "", source)
+            )
+        )
+    except TemplateError:
+        return None
 
 
 def _pieces(turn: Message) -> Iterator[tuple[str, str]]:
