@@ -62,7 +62,7 @@ class Fleet(GeneratorGroup):
     ) -> None:
         super().__init__(config, model_dir, resource_plan(config), replica_class)
         store = coordinator_actor(WeightStore, "store")
-        self.store = WeightStoreClient(store.remote(PoolClient("pool")))
+        self.store = WeightStoreClient(store.remote(PoolClient("pool"), WatchdogClient("watchdog")))
         self._gate: GateClient | None = None
         self._prompts: PromptServer | None = None
         self._uids: list[str] = []

@@ -34,7 +34,7 @@ BENEATH = {
     "actors.runtime": "",
     "actors.supervision": "runtime",
     "actors.admission": "runtime supervision",
-    "actors.weights": "runtime",
+    "actors.weights": "runtime supervision",
     "actors.generator": "runtime supervision admission weights",
     "actors.stream": "runtime supervision admission generator weights",
     "actors.checkpoints": "admission",

@@ -20,6 +20,7 @@ from typing import Any
 from actors.admission.idle_time import IdleShares, IdleTimer
 from actors.admission.ledger import Admission, Ledger, Outcome
 from actors.runtime.calls import ActorClient, remote_method, restarted
+from actors.runtime.learner_fence import LearnerFence
 from actors.runtime.metrics import record
 from actors.supervision.incidents import RunFailure
 from actors.supervision.watchdog import WatchdogClient
@@ -61,6 +62,7 @@ class Gate:
         first = int(time.time()) if self.forgot else 0
         self.ledger = Ledger(rows, batch, staleness, steps, seed, fence=first)
         self.watchdog = watchdog
+        self.fence = LearnerFence(lambda refusal: watchdog.record.tell("gate", refusal), first)
         self.stream = first
         self.stall_timeout_s = stall_timeout_s
         self.first_alone = first_alone
@@ -121,7 +123,7 @@ class Gate:
         failure = self._failure()
         if failure is not None:
             self.failure_reported = True
-            await self.watchdog.fail.remote(failure)
+            self.watchdog.fail.tell(failure)
             raise UserError(failure.reason)
         if slot < self.next_slot:
             raise RuntimeError(f"slot {slot} of the stream was asked for twice")
@@ -240,11 +242,14 @@ class Gate:
         visits: Sequence[Visit],
         left_out: Losses | None = None,
         agreement_scale: float | None = None,
+        incarnation: int = 0,
     ) -> int:
         """One optimizer step was taken on exactly these rows; others of their batch were
         ``left_out``. A stream that begins from now on goes on with ``agreement_scale``. Returns the
-        step after which the run ends."""
+        step after which the run ends. Raises RuntimeError for learners of an older
+        ``incarnation``."""
         self._check_memory()
+        self.fence.check(incarnation, "a step")
         self.ledger.advance(visits)
         self.agreement_scale = agreement_scale
         # After the step: what takes their room has to be sampled by the next version.
@@ -268,12 +273,19 @@ class Gate:
         self.opened = True
         self._notify()
 
-    async def abort(self, reason: str) -> None:
+    async def abort(self, reason: str, incarnation: int = 0) -> None:
         """The learner ends the run for a reason that a user can mend. Learners that start again
-        meet the same error at once."""
+        meet the same error at once. Raises RuntimeError for learners of an older
+        ``incarnation``."""
+        self.fence.check(incarnation, "an abort")
         self.aborted = RunFailure(reason)
         self._notify()
-        await self.watchdog.fail.remote(self.aborted)
+        self.watchdog.fail.tell(self.aborted)
+
+    async def failure(self) -> RunFailure | None:
+        """Why the run ends early, None where it does not."""
+        self._check_memory()
+        return self._failure()
 
     async def stream_broke(self, stream: int, reason: str) -> bool:
         """Rows that ``stream`` carried are lost. False where that no longer matters."""
@@ -283,9 +295,11 @@ class Gate:
         self._notify()
         return True
 
-    async def last_step(self) -> int:
-        """The step after which the run ends. Raises RuntimeError when the stream is lost."""
+    async def last_step(self, incarnation: int = 0) -> int:
+        """The step after which the run ends. Raises RuntimeError when the stream is lost, and for
+        learners of an older ``incarnation``."""
         self._check_memory()
+        self.fence.check(incarnation, "another batch")
         if self.stream_lost:
             raise RuntimeError(self.stream_lost)
         return self.ledger.steps
@@ -303,18 +317,30 @@ class Gate:
             "reasons": dict(self.ledger.reasons),
         }
 
-    async def state(self) -> dict[str, Any]:
-        """The ledger as a checkpoint keeps it."""
+    async def state(self, incarnation: int = 0) -> dict[str, Any]:
+        """The ledger as a checkpoint keeps it. Raises RuntimeError for learners of an older
+        ``incarnation``, whose weights are not those of the ledger."""
         self._check_memory()
+        self.fence.check(incarnation, "a checkpoint")
         self.ledger.check()
         return self.ledger.state()
 
+    async def begin_incarnation(self, known: int) -> int:
+        """Learners take over from all before them; ``known`` is the incarnation that wrote their
+        checkpoint. Returns their own."""
+        return self.fence.begin(known)
+
     async def restore(
-        self, state: dict[str, Any] | None, agreement_scale: float | None = None
+        self,
+        state: dict[str, Any] | None,
+        agreement_scale: float | None = None,
+        incarnation: int = 0,
     ) -> int:
         """Return to a checkpoint's ledger (None: nothing was saved yet), and the scale with which
         the next stream begins. Returns the step after which the run ends, which may have been
-        moved. Raises RuntimeError when steps were taken of which nothing was saved."""
+        moved. Raises RuntimeError when steps were taken of which nothing was saved, and for
+        learners of an older ``incarnation``."""
+        self.fence.check(incarnation, "a restart")
         self.forgot = False
         # What becomes of an earlier stream does not matter from now on.
         self._wake_all()
@@ -329,9 +355,8 @@ class Gate:
         self.agreement_scale = agreement_scale
         self.lost_since_step = 0
         self._notify()
-        # Where it knows of none, learners start without waiting for a watchdog that may hang.
         if self.failure_reported and self.aborted is None:
-            await self.watchdog.clear_failure.remote()
+            self.watchdog.clear_failure.tell()
             self.failure_reported = False
         return self.ledger.steps
 
@@ -352,8 +377,10 @@ class GateClient(ActorClient):
     stop_after_this_step = remote_method(Gate.stop_after_this_step)
     stop_now = remote_method(Gate.stop_now)
     abort = remote_method(Gate.abort)
+    failure = remote_method(Gate.failure)
     stream_broke = remote_method(Gate.stream_broke)
     last_step = remote_method(Gate.last_step)
     counters = remote_method(Gate.counters)
     state = remote_method(Gate.state)
+    begin_incarnation = remote_method(Gate.begin_incarnation)
     restore = remote_method(Gate.restore)

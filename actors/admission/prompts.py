@@ -17,7 +17,7 @@ from typing import Protocol
 
 import pyarrow as pa
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayActorError
 
 from actors.runtime.calls import ActorClient, remote_method
 from unisd_core.common.errors import reason
@@ -136,7 +136,7 @@ class PromptServer(threading.Thread):
     def _answer(self, asked: ray.ObjectRef[dict[str, list[int]]]) -> None:
         try:
             requests = self.desk.wait(asked)
-        except RayError as error:
+        except RayActorError as error:
             # The desk was lost; what it held is asked of its successor again.
             log.warning("the prompt desk did not answer: %s", reason(error))
             self._ended.wait(LOOK_S)

@@ -57,6 +57,8 @@ class Checkpoint:
     """Sums over all rows trained so far: ages, tokens, seconds."""
     thresholds: dict[str, float | None]
     """What earlier batches leave to later ones: ``clip`` and ``agreement_scale``."""
+    incarnation: int = 0
+    """Of the learners that wrote it; those that resume from it begin a later one."""
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
@@ -71,6 +73,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
         "ledger": ledger,
         "totals": checkpoint.totals,
         "thresholds": checkpoint.thresholds,
+        "incarnation": checkpoint.incarnation,
     }
     (folder / STATE).write_text(json.dumps(state, indent=1))
     checksums = {name: _sha256(folder / name) for name in FILES}
@@ -137,6 +140,7 @@ class _State(_Strict):
     ledger: _Ledger
     totals: dict[str, int | float]
     thresholds: _Thresholds
+    incarnation: NonNegativeInt = 0
 
     @field_validator("totals")
     @classmethod

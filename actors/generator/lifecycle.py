@@ -8,18 +8,18 @@ to whom as incidents.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any
 
 import ray
-from ray.exceptions import ObjectLostError, RayActorError, RayError
+from ray.exceptions import ObjectLostError, RayActorError
 from ray.util import remove_placement_group
 
 from actors.admission.gate import GateClient
 from actors.generator.autoscaler import explain, wanted_change
 from actors.generator.router import Replica, ReplicaState, Router
 from actors.generator.types import ReplicaReport
+from actors.runtime.background import BackgroundTasks
 from actors.runtime.calls import START_TIMEOUT_S, remote_reason
 from actors.runtime.placement import place_options, reserve, reserved
 from actors.supervision.supervisor import Supervisor
@@ -56,20 +56,28 @@ class ReplicaLifecycle:
         self._supervisor = Supervisor(min(CHECK_S, self.settings.stall_s / 4))
         self.start_timeout_s, self.retry_s = START_TIMEOUT_S, RETRY_S
         self._starting: asyncio.Task[list[ReplicaReport]] | None = None
-        self._background: set[asyncio.Task[None]] = set()
+        self.background = BackgroundTasks(
+            lambda failure: watchdog.record.tell("generator pool", failure)
+        )
+        self._failure: str | None = None
         self._stopping = False
         self._placement: Any = None
 
     async def start(self) -> list[ReplicaReport]:
-        """Start the replicas, once; returns when as many as the run needs are ready."""
+        """Start the replicas, once; returns when as many as the run needs are ready. Raises
+        RuntimeError where the pool has lost what it cannot do without."""
+        if self._failure is not None:
+            raise RuntimeError(self._failure)
         if self._starting is None:
-            self._starting = asyncio.create_task(self._start_all())
-            self._run(self._supervisor.run())
+            self._starting = self.background.start("the start of the replicas", self._start_all())
+            supervision = self._supervisor.run()
+            self.background.start("the supervision of the replicas", supervision, self._fail)
             settings = self.settings
             if settings.most > settings.least:
                 for _ in range(settings.replicas - settings.least):
                     await self.scale_up("asked for at the start")
-                self._run(self.autoscale(GateClient("gate"), settings.scale_s))
+                scaling = self.autoscale(GateClient("gate"), settings.scale_s)
+                self.background.start("the autoscaler", scaling)
         return await asyncio.shield(self._starting)
 
     async def _start_all(self) -> list[ReplicaReport]:
@@ -78,23 +86,23 @@ class ReplicaLifecycle:
             await reserved(self._placement, self.settings, self.start_timeout_s)
             needed = self.router.replicas[: self.settings.least]
             return list(await asyncio.gather(*map(self._start_with_retries, needed)))
-        except (RayError, TimeoutError) as error:
+        except Exception as error:
             await self.router.fail(f"the generator pool cannot be started: {remote_reason(error)}")
             raise
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do ``work`` in the background."""
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+    async def _fail(self, failure: str) -> None:
+        """Nobody is served from now on, and whoever asks is told why."""
+        self._failure = failure
+        await self.router.fail(failure)
 
     async def _start_with_retries(self, replica: Replica) -> ReplicaReport:
         """Start an actor for ``replica``, and another one where it dies while it loads."""
         for start in range(1, MAX_STARTS + 1):
             try:
                 return await self._start(replica)
-            except (RayError, TimeoutError) as error:
-                ray.kill(replica.actor)
+            except Exception as error:
+                if replica.actor is not None:
+                    ray.kill(replica.actor)
                 if start == MAX_STARTS or not isinstance(error, RayActorError):
                     raise
         raise AssertionError("unreachable")
@@ -138,7 +146,8 @@ class ReplicaLifecycle:
         self.router.mark_lost(replica)
         ray.kill(actor)
         if replica.state is ReplicaState.LOST:
-            self._run(self._restart(replica, why))
+            restart = self._restart(replica, why)
+            self.background.start(f"the restart of replica {replica.index}", restart, self._fail)
 
     async def _restart(self, replica: Replica, why: str) -> None:
         """Start ``replica`` again. Where that fails it leaves a pool that may do without it, and is
@@ -148,7 +157,7 @@ class ReplicaLifecycle:
         while replica.state is not ReplicaState.READY:
             try:
                 await self._start_with_retries(replica)
-            except (RayError, TimeoutError) as error:
+            except Exception as error:
                 failure = f"cannot be restarted: {remote_reason(error)}"
                 await self._record(replica, failure)
                 if len(self.router.replicas) > self.settings.least:
@@ -167,12 +176,13 @@ class ReplicaLifecycle:
         """
         replica = self.router.add(ReplicaState.JOINING)
         await self._record(replica, f"asked for ({why})")
-        self._run(self._await_new_replica(replica))
+        joining = self._await_new_replica(replica)
+        self.background.start(f"the start of replica {replica.index}", joining)
 
     async def _await_new_replica(self, replica: Replica) -> None:
         try:
             await self._start_with_retries(replica)
-        except (RayError, TimeoutError) as error:
+        except Exception as error:
             await self._record(replica, f"did not join: {remote_reason(error)}")
             return await self.router.remove(replica)
         await self._record(replica, f"joined at version {replica.version}")
@@ -183,15 +193,19 @@ class ReplicaLifecycle:
         if replica is not None:
             replica.state = ReplicaState.DRAINING
             self._supervisor.unregister(replica.index)
-            self._run(self._drain(replica, why))
+            draining = self._drain(replica, why)
+            self.background.start(f"the end of replica {replica.index}", draining)
 
     async def _drain(self, replica: Replica, why: str) -> None:
         await self._record(replica, f"leaves ({why})")
-        await self.router.wait_drained(replica)
+        try:
+            await self.router.wait_drained(replica)
+        except (RuntimeError, TimeoutError) as error:
+            await self._record(replica, f"leaves with requests: {error}")
         actor = replica.actor
         await self.router.remove(replica)
         if actor is not None:
-            await self._stop(replica, actor)
+            await self._stop({replica: actor})
 
     async def autoscale(self, gate: GateClient, every_s: float) -> None:
         """Ask the gate every ``every_s`` seconds who waited, and grow or shrink accordingly."""
@@ -199,9 +213,13 @@ class ReplicaLifecycle:
         while True:
             await asyncio.sleep(every_s)
             try:
-                idle = await gate.idle.remote()
-            except (RayError, ValueError):
-                continue  # there is no gate yet, or it is being restarted
+                asked = gate.idle.remote()
+            except ValueError:
+                continue  # there is no gate yet
+            try:
+                idle = await asked
+            except RayActorError:
+                continue  # it is being restarted
             states = [replica.state for replica in self.router.replicas]
             joining = states.count(ReplicaState.JOINING)
             replicas = len(states) - joining
@@ -235,20 +253,29 @@ class ReplicaLifecycle:
     async def stop(self) -> None:
         """End all replicas and give back what was reserved for them."""
         self._stopping = True
-        for task in self._background:
-            task.cancel()
-        for replica in self.router.replicas:
-            if replica.actor is not None:
-                await self._stop(replica, replica.actor)
+        await self.background.cancel()
+        await self._stop({one: one.actor for one in self.router.replicas if one.actor is not None})
         if self._placement is not None:
             remove_placement_group(self._placement)
 
-    async def _stop(self, replica: Replica, actor: Any) -> None:
-        try:
-            await asyncio.wait_for(actor.stop.remote(), STOP_S)
-        except (RayError, TimeoutError) as error:
-            await self._record(replica, f"did not stop: {remote_reason(error)}")
-        ray.kill(actor)
+    async def _stop(self, actors: dict[Replica, Any]) -> None:
+        """End the engines of ``actors``, all at the same time, and then the actors, also those
+        whose engine has not ended within STOP_S."""
+
+        async def stop(replica: Replica, actor: Any) -> None:
+            try:
+                await asyncio.wait_for(actor.stop.remote(), STOP_S)
+            except Exception as error:
+                why = f"did not stop: {remote_reason(error)}"
+                self.watchdog.record.tell(_name(replica), why)
+            finally:
+                ray.kill(actor)
+
+        await asyncio.gather(*(stop(*one) for one in actors.items()))
 
     async def _record(self, replica: Replica, what: str) -> None:
-        await self.watchdog.record.remote(f"generator replica {replica.index}", what)
+        await self.watchdog.record.remote(_name(replica), what)
+
+
+def _name(replica: Replica) -> str:
+    return f"generator replica {replica.index}"

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ray.data import Dataset
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError
 from ray.train import TrainingFailedError
 
 from actors.admission.prompts import PromptServer
 from actors.generator.pool import PoolClient
 from actors.learner.job import LearnerJob
 from actors.learner.ray_train import TrainerThread, run_learner
-from actors.runtime.calls import START_TIMEOUT_S
+from actors.runtime.calls import START_TIMEOUT_S, remote_reason
 from actors.supervision.incidents import RunFailure
 from actors.supervision.liveness import LivenessProbe
 from unisd_core.common.errors import UserError
@@ -56,17 +56,20 @@ class Learners:
              "watchdog": watchdog.handle},
             self.config.generator.stall_s,
         )  # fmt: skip
-        for _ in range(self.config.training.max_restarts + 1):
+        for restarts_left in range(self.config.training.max_restarts, -1, -1):
             while self.thread.is_alive() and not asked.is_set():
                 self.prompts.check()
                 self.thread.join(0.2)
                 for name in probe.look():
-                    watchdog.record.remote(name, "did not answer; replaced")
+                    watchdog.record.tell(name, "did not answer; replaced")
             if asked.is_set():
                 job.gate.stop_now()
                 self.thread.join(self.config.training.stop_grace_s)
+                if self.thread.error is not None:
+                    failure = remote_reason(self.thread.error)
+                    watchdog.record("learners", f"failed while they stopped: {failure}")
                 return False
-            if not isinstance(self.thread.error, RayActorError):
+            if not (restarts_left and isinstance(self.thread.error, RayActorError)):
                 break
             watchdog.record("Ray Train", "lost its controller; begun again")
             self.thread = TrainerThread(job, self.thread.stream, self.thread.work)
@@ -79,12 +82,18 @@ class Learners:
     def _raise_failure(self) -> None:
         error = self.thread.error
         if isinstance(error, TrainingFailedError):
-            # Ray Train passes errors on as text; the watchdog knows what a user can mend.
-            failure = self.job.watchdog.failure()
+            # Ray Train passes errors on as text; the gate knows what a user can mend.
+            failure = self._failure()
             if failure:
                 raise UserError(described(failure, self.job.run_path)) from None
         if error is not None:
             raise error
+
+    def _failure(self) -> RunFailure | None:
+        try:
+            return self.job.gate.failure()
+        except (RayError, TimeoutError):  # it was lost too, and has told the watchdog before
+            return self.job.watchdog.failure()
 
 
 def described(failure: RunFailure, run_path: Path) -> str:

@@ -96,7 +96,7 @@ class Learner:
         return reader
 
     def _wants_more(self) -> bool:
-        return self.version < self.job.gate.last_step()
+        return self.version < self.job.gate.last_step(self.state.incarnation)
 
     def step(self, table: pa.Table) -> None:
         """Train on one batch: take it, update, close its accounts, publish, record.
@@ -124,8 +124,8 @@ class Learner:
             # The gate moves first: a checkpoint or a version that the ledger does not know must
             # not exist.
             scale = state.agreement_scale
-            self.last_step = self.job.gate.consume(done.visits, losses, scale)
-            pushes = state.publisher.publish(self.version, teacher_moved)
+            self.last_step = self.job.gate.consume(done.visits, losses, scale, state.incarnation)
+            pushes = state.publisher.publish(self.version, state.incarnation, teacher_moved)
             record.published(state.publisher.published_bytes, pushes)
         self.last_step = self.workers.from_first(self.last_step)
         record.write(self.run_dir, done.rows, state)
@@ -169,7 +169,7 @@ class Learner:
         if problem is None:
             return
         if self.workers.is_first:
-            self.job.gate.abort(problem)
+            self.job.gate.abort(problem, self.state.incarnation)
         # The first worker that fails ends the others; the reason has to be known before.
         self.workers.barrier()
         raise UserError(problem)
@@ -177,7 +177,7 @@ class Learner:
     def update_last_step(self) -> None:
         """Learn whether the run is to end earlier than was known."""
         if self.workers.is_first:
-            self.last_step = self.job.gate.last_step()
+            self.last_step = self.job.gate.last_step(self.state.incarnation)
         self.last_step = self.workers.from_first(self.last_step)
 
     def finish(self) -> None:

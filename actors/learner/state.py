@@ -34,6 +34,9 @@ class LearnerState:
         self.publisher = PolicyPublisher(self.config, self.student, self.teacher, job.store)
         self.writer = CheckpointWriter(self.config, job.run_path)
         self.version = 0
+        self.incarnation = 0
+        """Of the group of learners: what an earlier one still sends is refused. The first worker's
+        alone."""
         self.totals = BatchTotals()
         self.agreement_scale: float | None = None
 
@@ -45,14 +48,17 @@ class LearnerState:
         last_step = self.config.training.max_steps
         if self.workers.is_first:
             run_dir.resume_from(self.version)
+            self.incarnation = self.job.gate.begin_incarnation(found.incarnation if found else 0)
             ledger = found.ledger if found else None
-            last_step = self.job.gate.restore(ledger, self.agreement_scale)
+            last_step = self.job.gate.restore(ledger, self.agreement_scale, self.incarnation)
         if found is None:
             self.save()
         elif self.workers.is_first:
             await_opening(self.job.gate)
             frozen = self.config.teacher.kind == "frozen"
-            self.publisher.publish(self.version, teacher_moved=not frozen, anew=True)
+            self.publisher.publish(
+                self.version, self.incarnation, teacher_moved=not frozen, anew=True
+            )
             # Replicas may still serve versions that were rolled back.
             limit = START_TIMEOUT_S + self.config.generator.timeout_s
             self.job.store.wait_pushed.within(2 * limit)(limit)
@@ -102,9 +108,10 @@ class LearnerState:
             adapter=self.publisher.known[self.version],
             optimizer=optimizer,
             teacher=self.teacher.state_dict(),
-            ledger=self.job.gate.state(),
+            ledger=self.job.gate.state(self.incarnation),
             totals=dataclasses.asdict(self.totals),
             thresholds={"clip": self.student.clip, "agreement_scale": self.agreement_scale},
+            incarnation=self.incarnation,
         )
         self.writer.submit(checkpoint)
         if self.version == 0:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
 
 import ray
-from ray.exceptions import GetTimeoutError
+from ray.exceptions import GetTimeoutError, RayActorError
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
@@ -31,7 +35,7 @@ class RemoteMethod(Generic[P, Answer]):
     """A method of an actor, as its client offers it.
 
     Calling it waits for the answer, at most ``limit_s`` seconds; ``remote`` returns a reference
-    to the answer, as Ray's own does.
+    to the answer, as Ray's own does, and ``tell`` is for callers who need none.
     """
 
     def __init__(self, client: ActorClient, name: str, limit_s: float = ANSWER_S) -> None:
@@ -45,9 +49,22 @@ class RemoteMethod(Generic[P, Answer]):
         """Calls the method and returns at once."""
         return getattr(self._client.handle, self._name).remote(*args, **kwargs)
 
+    def tell(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Calls the method and waits for nothing. What it raises is logged; the loss of the actor
+        is not, which its supervisor notices."""
+        what = f"{self._client.who} failed at {self._name}"
+        reference: Any = self.remote(*args, **kwargs)
+        reference.future().add_done_callback(functools.partial(_log_failure, what))
+
     def within(self, limit_s: float) -> RemoteMethod[P, Answer]:
         """The same method with another time limit, in seconds."""
         return RemoteMethod(self._client, self._name, limit_s)
+
+
+def _log_failure(what: str, answer: Future[Any]) -> None:
+    error = answer.exception()
+    if error is not None and not isinstance(error, RayActorError):
+        log.error("%s: %s", what, remote_reason(error))
 
 
 class remote_method(Generic[P, Answer]):

@@ -53,7 +53,7 @@ class Agree:
         # At the first chunk, and not before: then the gate has counted this stream.
         stream = self.gate.counters()["stream"]
         actor, limit = ray.get_runtime_context().current_actor, self.config.scorer.timeout_s
-        self.watchdog.monitor.remote("agreement stage", actor, self.gate, stream, limit)
+        self.watchdog.monitor.tell("agreement stage", actor, self.gate, stream, limit)
         self.monitored = True
 
     def _admissible(self, table: pa.Table) -> pa.Table:

@@ -45,7 +45,7 @@ class Score:
         context = ray.get_runtime_context()
         self.actor, self.name = context.current_actor, str(context.get_actor_id())
         if restarted():
-            watchdog.record.remote("scorer", "back")
+            watchdog.record.tell("scorer", "back")
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """``TRAJECTORY`` rows in, ``SCORED`` rows out."""
@@ -59,11 +59,11 @@ class Score:
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
-        self.watchdog.begin.remote(self.name, "scorer", self.actor, self.limit_s)
+        self.watchdog.begin.tell(self.name, "scorer", self.actor, self.limit_s)
         try:
             yield
         finally:
-            self.watchdog.end.remote(self.name)
+            self.watchdog.end.tell(self.name)
 
     def _load_teacher(self, student: int) -> None:
         """Load the newest teacher, which follows the version ``student`` at least."""

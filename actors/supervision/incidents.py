@@ -37,6 +37,10 @@ class IncidentLog:
 
     async def record(self, who: str, what: str) -> None:
         """Add an incident and count it."""
+        self.note(who, what)
+
+    def note(self, who: str, what: str) -> None:
+        """The same, for callers in this process."""
         self._incidents.append(Incident(time.time(), who, what))
         record("incidents", 1)
 

@@ -12,11 +12,11 @@ replicas.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any
 
 import ray
 
+from actors.runtime.background import BackgroundTasks
 from actors.runtime.calls import ActorClient, remote_method, remote_reason
 from actors.supervision.incidents import IncidentLog
 from actors.supervision.supervisor import Supervisor, sign_of_life
@@ -29,8 +29,8 @@ class Watchdog(IncidentLog):
     def __init__(self, interval_s: float = 1.0) -> None:
         super().__init__()
         self.supervisor = Supervisor(interval_s)
-        self.looking = False
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.background = BackgroundTasks(lambda failure: self.note("watchdog", failure))
+        self._looking: asyncio.Task[None] | None = None
 
     async def begin(self, key: str, who: str, actor: Any, limit_s: float) -> None:
         """``actor`` starts a piece of work, which may take ``limit_s`` seconds. Between two of them
@@ -43,7 +43,8 @@ class Watchdog(IncidentLog):
             # Its successor, which may take long to start, is left alone until its first work.
             self.supervisor.unregister(key)
             if isinstance(error, TimeoutError):  # otherwise Ray is restarting it already
-                self._start(self._replace(who, actor, f"{error}; replaced"))
+                work = self._replace(who, actor, f"{error}; replaced")
+                self.background.start(f"the replacement of the {who}", work)
 
         self._look()
         self.supervisor.register(key, limit_s, sign_of_life(actor), on_lost)
@@ -60,20 +61,15 @@ class Watchdog(IncidentLog):
 
         def on_lost(error: BaseException) -> None:
             self.supervisor.unregister(key)
-            self._start(self._report_broken(who, gate, stream, f"lost ({remote_reason(error)})"))
+            work = self._report_broken(who, gate, stream, f"lost ({remote_reason(error)})")
+            self.background.start(f"the report of a lost {who}", work)
 
         self._look()
         self.supervisor.register(key, limit_s, sign_of_life(actor), on_lost)
 
     def _look(self) -> None:
-        if not self.looking:
-            self.looking = True
-            self._start(self.supervisor.run())
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        if self._looking is None or self._looking.done():
+            self._looking = self.background.start("supervision", self.supervisor.run())
 
     async def _replace(self, who: str, actor: Any, what: str) -> None:
         await self.record(who, what)

@@ -18,6 +18,7 @@ from actors.runtime.calls import START_TIMEOUT_S, coordinator_actor
 from actors.runtime.placement import scorer_options
 from actors.runtime.resource_plan import COORDINATOR_CPUS, synthesis_plan
 from actors.stream.dataset import fixed_stage, stream_of
+from actors.supervision.watchdog import WatchdogClient
 from actors.synthesis.stages import (
     ReadPrompts,
     Sample,
@@ -46,7 +47,7 @@ class Synthesizer(GeneratorGroup):
         self.stages = config
         self.version = 0
         store = coordinator_actor(WeightStore, "store")
-        self.store = WeightStoreClient(store.remote(PoolClient("pool")))
+        self.store = WeightStoreClient(store.remote(PoolClient("pool"), WatchdogClient("watchdog")))
 
     def _actors(self) -> list[Any]:
         return [self.store.handle, *super()._actors()]

@@ -56,15 +56,17 @@ class PolicyPublisher:
             if newer <= oldest:
                 del self.student.teacher_heads[old]
 
-    def publish(self, version: int, teacher_moved: bool, anew: bool = False) -> list[Span]:
-        """Hand the newest version to the store; ``anew`` when learners have started again. Returns
-        the times of earlier pushes since the last call."""
+    def publish(
+        self, version: int, incarnation: int, teacher_moved: bool, anew: bool = False
+    ) -> list[Span]:
+        """Hand the newest version to the store, as learners of ``incarnation``; ``anew`` when they
+        have started again. Returns the times of earlier pushes since the last call."""
         student = self._kept(weight_update(version, self.known[version], self.probe))
         self.published_bytes = student.size
         teacher = None
         if teacher_moved:
             teacher = self._kept(weight_update(version, self.teacher.state()))
-        return self.store.publish(student, teacher, anew)
+        return self.store.publish(student, teacher, anew, incarnation)
 
     def _kept(self, update: WeightUpdate) -> WeightUpdate:
         """``update`` with references to its buckets, which the store takes over one at a time."""

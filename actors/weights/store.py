@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.exceptions import RayActorError
 
+from actors.runtime.background import BackgroundTasks
 from actors.runtime.calls import ActorClient, remote_method, restarted
+from actors.runtime.learner_fence import LearnerFence
 from actors.runtime.metrics import record
+from actors.supervision.watchdog import WatchdogClient
 from actors.weights.update import WeightUpdate
 from unisd_core.reporting.spans import Span
 
@@ -37,10 +41,17 @@ class WeightStore:
     again from their checkpoint, publish them ``anew``.
 
     Every ``patrol_s`` seconds it asks ``pool`` (a PoolClient) whether it still knows its version.
+    Incidents go to ``watchdog``.
     """
 
-    def __init__(self, pool: Any, patrol_s: float = 5.0) -> None:
+    def __init__(self, pool: Any, watchdog: WatchdogClient, patrol_s: float = 5.0) -> None:
         self.pool, self.patrol_s = pool, patrol_s
+
+        def tell(what: str) -> None:
+            watchdog.record.tell("weight store", what)
+
+        self.fence = LearnerFence(tell)
+        self.background = BackgroundTasks(tell)
         self.forgot = restarted()
         self.student: WeightUpdate | None = None
         self.teacher: WeightUpdate | None = None
@@ -57,22 +68,32 @@ class WeightStore:
         return [ray.put(bucket)]
 
     async def publish(
-        self, student: WeightUpdate, teacher: WeightUpdate | None, anew: bool = False
+        self,
+        student: WeightUpdate,
+        teacher: WeightUpdate | None,
+        anew: bool = False,
+        incarnation: int = 0,
     ) -> list[Span]:
         """Take over a version and start to push it, without waiting for the replicas. Returns the
         Unix times between which earlier versions were pushed since the last call.
 
         ``teacher`` are the weights that scorers use from now on; None keeps those they have, which
-        is the base model when learners start ``anew``. Raises the error of an earlier push.
+        is the base model when learners start ``anew``. Raises the error of an earlier push, and
+        RuntimeError for learners of an older ``incarnation``.
         """
+        self.fence.check(incarnation, f"version {student.version}")
         if anew:
             self.forgot, self.teacher = False, None
         self._check_memory()
-        if self.patrol is None:
-            self.patrol = asyncio.create_task(self._keep_current())
         if self.pushing is not None and self.pushing.done():
             ended, self.pushing = self.pushing, None
             await ended
+        if self.patrol is not None and self.patrol.done():
+            ended, self.patrol = self.patrol, None
+            await ended
+        if self.patrol is None:
+            patrol = self._keep_current()
+            self.patrol = self.background.start("the watch over the generator pool", patrol)
         self.student, self.teacher = student, teacher or self.teacher
         self.published += 1
         self.changed.set()
@@ -83,7 +104,7 @@ class WeightStore:
 
     def _start_push(self) -> None:
         if self.pushing is None or self.pushing.done():
-            self.pushing = asyncio.create_task(self._push())
+            self.pushing = self.background.start("the push of weights", self._push())
 
     def _check_memory(self) -> None:
         if self.forgot:
@@ -105,8 +126,11 @@ class WeightStore:
         # No supervision, which is the driver's: nobody is lost here, the pool has only forgotten.
         while True:
             await asyncio.sleep(self.patrol_s)
-            if self.pushed is None or await self.pool.pushed.remote() is not None:
-                continue
+            try:
+                if self.pushed is None or await self.pool.pushed.remote() is not None:
+                    continue
+            except RayActorError:
+                continue  # it is being restarted
             self.pushed = None
             self._start_push()
 

@@ -9,7 +9,7 @@ import ray
 
 from actors.generator.pool import GeneratorPool
 from actors.runtime.calls import coordinator_actor
-from actors.supervision.watchdog import Watchdog
+from actors.supervision.watchdog import Watchdog, WatchdogClient
 from tests.support.scripted_replica import ScriptedReplica, ScriptedSender
 from unisd_core.config.run import Config
 
@@ -31,7 +31,7 @@ def scripted(pool_cluster, tmp_path):
         config = Config.model_validate({"generator": settings})
 
         async def whole():
-            watchdog = coordinator_actor(Watchdog, tmp_path.name).remote()
+            watchdog = WatchdogClient(coordinator_actor(Watchdog, tmp_path.name).remote())
             pool = GeneratorPool(config, str(tmp_path), watchdog, ScriptedReplica, ScriptedSender)
             await pool.start()
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 
@@ -19,13 +20,19 @@ class DirectClient:
 
 
 class DirectMethod:
-    """Called, it waits for the answer; ``remote`` gives what can be awaited."""
+    """Called, it waits for the answer; ``remote`` gives what can be awaited, and ``tell`` goes as
+    far as nobody waits."""
 
     def __init__(self, method: Any) -> None:
         self.remote = method
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return asyncio.run(self.remote(*args, **kwargs))
+
+    def tell(self, *args: Any, **kwargs: Any) -> None:
+        call = self.remote(*args, **kwargs)
+        with contextlib.suppress(StopIteration):
+            call.send(None)
 
     def within(self, limit_s: float) -> DirectMethod:
         return self

@@ -96,7 +96,7 @@ class Store:
     async def keep(self, bucket: Any) -> list[Any]:
         return [bucket]
 
-    async def publish(self, student: Any, teacher: WeightUpdate | None, anew: bool) -> list[Any]:
+    async def publish(self, _: Any, teacher: WeightUpdate | None, *__: Any) -> list[Any]:
         self.teacher = teacher or self.teacher
         return []
 
@@ -167,9 +167,9 @@ class Desk:
 class IdleWatchdog(IncidentLog):
     """A watchdog that looks at nobody."""
 
-    def begin(self, *_: Any) -> None: ...
+    async def begin(self, *_: Any) -> None: ...
 
-    def end(self, *_: Any) -> None: ...
+    async def end(self, *_: Any) -> None: ...
 
 
 async def _tables(stage: Generate, slot: int) -> list[pa.Table]:

@@ -39,15 +39,31 @@ def test_a_run_that_only_lost_rows_may_go_on_when_its_learners_start_again():
     asyncio.run(scenario())
 
 
-def test_learners_start_without_the_watchdog_where_it_knows_of_no_failure():
-    class Hung(IncidentLog):
-        async def clear_failure(self) -> None:
-            await asyncio.Event().wait()
+class Hung(IncidentLog):
+    """A watchdog that is told and never answers."""
 
+    async def fail(self, failure: RunFailure) -> None:
+        await asyncio.Event().wait()
+
+    async def clear_failure(self) -> None:
+        await asyncio.Event().wait()
+
+
+def test_a_run_ends_and_begins_again_without_the_watchdog():
     async def scenario():
-        door = new_gate()
-        door.watchdog = DirectClient(Hung())
-        assert await asyncio.wait_for(door.restore(None), 1) == 3
+        gate, stream = await opened()
+        gate.watchdog = DirectClient(Hung())
+        state = await gate.state()
+        with pytest.raises(UserError, match="without a training step"):
+            while True:
+                admitted = await asyncio.wait_for(stream.admit(4), 1)
+                await gate.close(lost(admitted, "no answer"), Outcome.FAILED)
+        failure = await gate.failure()
+        assert "84 rows in a row" in failure.reason and len(failure.lost) == 64
+        assert await asyncio.wait_for(gate.restore(state), 1) == 3
+        assert await gate.failure() is None
+        await asyncio.wait_for(gate.abort("too many bad batches"), 1)
+        assert await gate.failure() == RunFailure("too many bad batches")
 
     asyncio.run(scenario())
 
@@ -197,3 +213,49 @@ def test_a_broken_stream_is_told_to_the_learner_until_the_next_one_opens():
         assert not await gate.stream_broke(stream.number, "late news")
 
     asyncio.run(scenario())
+
+
+def test_learners_that_were_replaced_change_nothing_at_the_gate():
+    async def scenario():
+        gate, stream = await opened(staleness=1)
+        old = await gate.begin_incarnation(0)
+        await gate.restore(None, incarnation=old)
+        stream = await new_stream(gate)
+        rows = visits(await stream.admit(4))
+        saved = await gate.state(old)
+        new = await gate.begin_incarnation(0)
+        assert new > old
+        await gate.restore(saved, incarnation=new)
+        before = gate.ledger.snapshot()
+        for late in (
+            gate.consume(rows, incarnation=old),
+            gate.last_step(old),
+            gate.state(old),
+            gate.restore(None, incarnation=old),
+            gate.abort("too many bad batches", old),
+        ):
+            with pytest.raises(RuntimeError, match=f"refused: learners of incarnation {old} were"):
+                await late
+        assert gate.ledger.snapshot() == before and await gate.failure() is None
+        told = await gate.watchdog.actor.drain()
+        assert len(told) == 5 and {one.who for one in told} == {"gate"}
+        assert await gate.last_step(new) == 3
+        await gate.abort("too many bad batches", new)
+        assert await gate.failure() == RunFailure("too many bad batches")
+
+    asyncio.run(scenario())
+
+
+def test_a_restarted_gate_begins_later_incarnations_than_the_one_before(monkeypatch):
+    async def scenario():
+        gate = new_gate()
+        incarnations = [await gate.begin_incarnation(0) for _ in range(9)]
+        monkeypatch.setattr(gate_module, "restarted", lambda: True)
+        # The checkpoint may be of an earlier incarnation than the last one.
+        assert await new_gate().begin_incarnation(2) > max(incarnations)
+
+    asyncio.run(scenario())
+
+
+def test_incarnations_go_on_from_the_checkpoint():
+    assert asyncio.run(new_gate().begin_incarnation(7)) == 8

@@ -196,3 +196,12 @@ def test_where_all_are_broken_there_is_none(broken: Path) -> None:
     lines: list[str] = []
     assert checkpoints.newest(broken.parent, note=lines.append) is None
     assert [line.split()[1] for line in lines] == ["step-000002", "step-000001"]
+
+
+def test_a_checkpoint_of_before_incarnations_were_counted_can_be_read(broken: Path) -> None:
+    state = json.loads((broken / "state.json").read_text())
+    assert state.pop("incarnation") == 0
+    (broken / "state.json").write_text(json.dumps(state))
+    sign(broken)
+    found = checkpoints.newest(broken.parent)
+    assert found is not None and (found.version, found.incarnation) == (2, 0)

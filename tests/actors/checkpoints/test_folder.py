@@ -39,6 +39,12 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     assert restored.counters()["consumed"] == 6 and restored.in_flight == 1
 
 
+def test_the_incarnation_of_the_learners_is_kept(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path, dataclasses.replace(make(3), incarnation=5), keep=2)
+    read = checkpoints.newest(tmp_path)
+    assert read is not None and read.incarnation == 5
+
+
 def test_visits_that_were_handed_out_again_keep_their_attempts(tmp_path: Path) -> None:
     ledger = Ledger(rows=9, batch=2, staleness=1, steps=9, seed=0)
     ledger.admit(2)

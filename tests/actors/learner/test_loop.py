@@ -64,7 +64,7 @@ def start(tiny_model: Path, tmp_path: Path):
         }
         ledger = Ledger(rows=9, batch=BATCH, staleness=1, steps=9, seed=0)
         gate, store = (
-            Actor(state=ledger.state(), is_open=True),
+            Actor(state=ledger.state(), is_open=True, begin_incarnation=1),
             Actor(publish=[], keep=["reference"]),
         )
         config, folder = Config.model_validate(tree), tmp_path / run

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 import ray
@@ -67,3 +68,35 @@ def test_a_client_travels_to_another_process(adder: AdderClient) -> None:
 
     assert ray.get(ask.remote(adder)) == 5
     assert ray.get(ask.remote(AdderClient("adder"))) == 5
+
+
+def test_an_error_of_a_call_that_nobody_waits_for_is_logged(
+    adder: AdderClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    adder.refuse.tell()
+    adder.add.tell(1)
+    until(lambda: bool(caplog.records))
+    (message,) = caplog.messages
+    assert message.startswith("the adder failed at refuse: ") and "not today" in message
+
+
+def test_the_loss_of_an_actor_that_nobody_waits_for_is_left_to_its_supervisor(
+    adder: AdderClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost = AdderClient(ray.remote(Adder).options(num_cpus=0).remote())
+    lost.add(1)
+    pending = lost.hang.remote()
+    lost.hang.tell()
+    ray.kill(lost.handle)
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(pending, timeout=30)
+    adder.refuse.tell()
+    until(lambda: bool(caplog.records))
+    (message,) = caplog.messages
+    assert message.startswith("the adder failed at refuse: ") and "not today" in message
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)

@@ -142,3 +142,42 @@ def test_the_gate_is_told_of_a_stage_that_is_lost(
     assert len(gate.told) == len(old.told) == 1 and reason in gate.told[0]
     assert incident.who == "agreement stage" and "begins again" in incident.what
     assert well.told == [] and killed == []
+
+
+def test_a_supervision_that_fails_is_told_and_begins_again(killed: list[Any]) -> None:
+    lost = Stage()
+
+    async def scenario(watchdog: Watchdog) -> None:
+        looks = iter([ValueError("no such answer")])
+        look = watchdog.supervisor.look
+
+        def broken() -> None:
+            for error in looks:
+                raise error
+            look()
+
+        watchdog.supervisor.look = broken  # type: ignore[method-assign]
+        await watchdog.begin("a", "scorer", Stage(), 60.0)
+        await asyncio.sleep(0.1)
+        await watchdog.begin("b", "scorer", lost, 0.02)
+
+    failed, replaced = incidents_of(scenario)
+    assert (failed.who, failed.what) == (
+        "watchdog",
+        "supervision failed: ValueError: no such answer",
+    )
+    assert killed == [lost] and replaced.what == "stuck for 0 s; replaced"
+
+
+def test_a_worker_that_cannot_be_killed_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(actor: Any, *, no_restart: bool) -> None:
+        raise ValueError("no such actor")
+
+    monkeypatch.setattr(ray, "kill", kill)
+
+    async def scenario(watchdog: Watchdog) -> None:
+        await watchdog.begin("a", "scorer", Stage(), 0.02)
+
+    stuck, failed = incidents_of(scenario)
+    assert stuck.what == "stuck for 0 s; replaced"
+    assert failed.what == "the replacement of the scorer failed: ValueError: no such actor"
