@@ -32,9 +32,11 @@ def alive(pair):
     try:
         with open(f"/proc/{pid}/stat") as file:
             words = file.read().rpartition(")")[2].split()
+        # While threads of it go on, one that is a zombie still has its memory and its locks.
+        gone = words[0] in "ZX" and len(os.listdir(f"/proc/{pid}/task")) < 2
     except OSError:
         return False
-    return words[19] == started and words[0] not in "ZX"
+    return words[19] == started and not gone
 
 for pair in pairs[1:]:
     try:
