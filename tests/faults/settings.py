@@ -14,7 +14,7 @@ CHOICES: Mapping[str, Sequence[Sequence[str]]] = {
     ),
     "scale": (["objective.agreement.scale=running"], ["objective.agreement.scale=batch"]),
     "teacher": (["teacher.ema_decay=0.9"], ["teacher.kind=live"], ["teacher.kind=frozen"]),
-    "validation": (["evaluation.eval_steps=3", "evaluation.validation_rows=16"], []),
+    "validation": (["evaluation.eval_steps=4", "evaluation.validation_rows=16"], []),
 }
 ALL_WEIGHTS = ["model.finetune=full", "generator.transport=merged"]
 ADAPTER = ["model.finetune=lora", "generator.transport=adapter"]
