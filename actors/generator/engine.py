@@ -291,10 +291,10 @@ class Engine:
             self._holders += 1
 
     async def release(self) -> None:
-        """End one :meth:`hold`. An engine that was given up samples nothing any more."""
+        """End one :meth:`hold`."""
         async with self._holding:
             self._holders -= 1
-            if self._holders == 0 and self._failure is None:
+            if self._holders == 0:
                 await self._engine.resume_generation()
 
     @contextlib.contextmanager
@@ -309,8 +309,8 @@ class Engine:
 
     @contextlib.asynccontextmanager
     async def changing(self) -> AsyncIterator[None]:
-        """Hold the engine for a block that changes its weights, which has to end well for the
-        engine to sample again."""
+        """Hold the engine for a block that changes its weights. Where that does not end well, the
+        engine stays held: it samples nothing any more."""
         await self.hold()
         with self.whole():
             yield

@@ -33,6 +33,7 @@ class ScriptedCore:
 
     async def resume_generation(self) -> None:
         self.paused = False
+        await asyncio.sleep(5 * STEP_S)
 
     async def collective_rpc(self, method: str, kwargs: dict[str, Any] | None = None) -> list[Any]:
         if method in ("reload_weights", "merge_adapter", "receive_checked"):
@@ -86,7 +87,8 @@ class ScriptedEngine(Engine):
         return EngineOutput(tokens, [0.0] * len(tokens), "length")
 
     async def prompt_logprobs(self, ids: list[int], adapter: Any = None) -> list[float]:
-        await self.core.step()
+        for _ in range(20):
+            await self.core.step()
         return self.probe
 
     async def load_adapter(self, name: str, folder: Path) -> int:
@@ -100,7 +102,7 @@ class ScriptedEngine(Engine):
         return int(number)
 
     async def drop_adapter(self, adapter: int) -> None:
-        await asyncio.sleep(STEP_S)
+        await asyncio.sleep(30 * STEP_S)
         del self.adapters[adapter]
 
 

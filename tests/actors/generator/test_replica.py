@@ -114,18 +114,28 @@ def test_weights_without_a_probe_are_taken_as_they_are(run: Any, publish: Publis
     assert run(scenario).version == 4
 
 
+@pytest.mark.parametrize("transport", ["merged", "adapter"])
 def test_nothing_is_delivered_under_weights_that_do_not_prove_right(
-    run: Any, publish: Publish
+    run: Any, publish: Publish, transport: str
 ) -> None:
     async def scenario(replica: Any, core: Any) -> None:
-        running = sampling(replica, 8)  # ends while the probe is read
         replica.engine.probe = WRONG
+        loading = asyncio.create_task(load(replica, core, publish(1, PROBE)))
+        running = []
+        while not loading.done():  # some end while the probe is read
+            running.append(sampling(replica, 3))
+            await asyncio.sleep(0.002)
         with pytest.raises(RuntimeError, match="computes log-probs"):
-            await load(replica, core, publish(1, PROBE))
-        with pytest.raises(EngineDeadError, match="computes log-probs"):
-            await running
+            await loading
+        ended = await asyncio.gather(*running, return_exceptions=True)
+        delivered = [one for group in ended if isinstance(group, list) for one in group]
+        assert {one.version_last for one in delivered} <= {0}
+        check_stamps(delivered)
+        refused = [error for error in ended if not isinstance(error, list)]
+        assert all(isinstance(error, EngineDeadError) for error in refused)
+        assert bool(refused) is (transport == "merged"), "adapters are served once they are proven"
 
-    run(scenario)
+    run(scenario, transport)
 
 
 def test_a_load_that_fails_half_way_ends_the_service(run: Any, publish: Publish) -> None:
