@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -79,12 +80,13 @@ def lines_of(valid: Mapping[str, Any]) -> st.SearchStrategy[bytes]:
 @example(b'{"step": 1}\n\xff\x00\n', 2)
 @example(b'{"step": 1' + b"0" * 400 + b"}\n", 2)
 @example(b"[" * 100_000 + b"\n", 2)
+@example(b'{\r"step": 1}\n', 2)
 def test_metrics_of_a_torn_run(folder: Path, data: bytes, step: int) -> None:
     path = folder / "metrics.jsonl"
     path.write_bytes(data)
     run = RunDir(folder, OutputsConfig(tensorboard=False))
     always("run files: metrics", run.resume_from, step)
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in filter(None, path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")):
         assert json.loads(line)["step"] <= step
     run.log(step + 1, {"loss": 0.25})
     assert always("run files: metrics", last_line, path)["step"] == step + 1  # type: ignore[index]
