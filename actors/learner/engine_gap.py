@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+from typing import Any
+
 import pyarrow as pa
 
 from actors.learner.state import LearnerState
@@ -17,19 +20,26 @@ def engine_gap(rows: pa.Table, state: LearnerState) -> dict[str, float]:
     """
     if not (state.workers.is_first or state.student.sharded):
         return {}
-    rows = rows.drop_columns(list(STATES))
-    if state.student.sharded:
-        rows = state.workers.from_first(rows)
     known = state.publisher.known
+    row = _youngest(rows, known)
+    if state.student.sharded:
+        row = state.workers.from_first(row)
+    if row is None:
+        return {}
+    gap = state.student.logprob_gap(row, known[row["version_first"]])
+    return {"engine_learner_logprob_gap": gap}
+
+
+def _youngest(rows: pa.Table, known: Container[int]) -> dict[str, Any] | None:
+    columns = ["source", "version_first", "version_last", "position"]
     comparable = [
-        row
-        for row in rows.to_pylist()
+        (row["version_first"], -row["position"], index)
+        for index, row in enumerate(rows.select(columns).to_pylist())
         if row["source"] != "gold"  # nobody sampled it
         and row["version_first"] == row["version_last"]
         and row["version_first"] in known
     ]
     if not comparable:
-        return {}
-    youngest = max(comparable, key=lambda row: (row["version_first"], -row["position"]))
-    gap = state.student.logprob_gap(youngest, known[youngest["version_first"]])
-    return {"engine_learner_logprob_gap": gap}
+        return None
+    *_, index = max(comparable)
+    return rows.drop_columns(list(STATES)).slice(index, 1).to_pylist()[0]

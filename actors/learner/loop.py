@@ -22,6 +22,7 @@ from actors.learner.job import LearnerJob
 from actors.learner.state import LearnerState, await_opening
 from actors.learner.step_record import StepRecord
 from actors.learner.worker_group import WorkerGroup
+from unisd_core.common.columns import rows_where
 from unisd_core.common.errors import UserError
 from unisd_core.common.process import use_threads
 from unisd_core.common.visits import LostRow, visits_of
@@ -138,7 +139,7 @@ class Learner:
         them has no such row. Raises RuntimeError for a batch of another size."""
         age = self.version - table["version_first"].to_numpy()
         keep = age <= self.config.training.max_staleness
-        fresh, stale = table.filter(pa.array(keep)), table.filter(pa.array(~keep))
+        fresh, stale = rows_where(table, keep), rows_where(table, ~keep)
         parts = self.workers.gather((visits_of(fresh), visits_of(stale)))
         size = sum(len(visits) + len(late) for visits, late in parts)
         if size != self.config.training.batch_size:

@@ -8,6 +8,8 @@ from typing import TypeVar
 import pyarrow as pa
 import torch.distributed as dist
 
+from unisd_core.common.columns import packed, unpacked
+
 T = TypeVar("T")
 
 
@@ -51,16 +53,16 @@ class WorkerGroup:
         it has none."""
         if self.size == 1:
             return batch
-        received: list[pa.Table | None] = [None]
-        shares = self._shares(batch) if self.is_first else None
-        dist.scatter_object_list(received, shares, src=0, group=self._group)
-        return received[0]
-
-    def _shares(self, batch: pa.Table | None) -> list[pa.Table | None]:
-        if batch is None:
-            return [None] * self.size
-        rows = batch.num_rows // self.size
-        # take copies; a slice would send the whole batch's buffers to everybody.
-        return [
-            batch.take(list(range(rank * rows, (rank + 1) * rows))) for rank in range(self.size)
-        ]
+        received: list[pa.Buffer | None] = [None]
+        if not self.is_first:
+            dist.scatter_object_list(received, None, src=0, group=self._group)
+            return None if received[0] is None else unpacked(received[0])
+        sent: list[pa.Buffer | None] = [None] * self.size
+        if batch is not None:
+            # A pickled slice would be the whole batch. The first share stays as it is.
+            rows = batch.num_rows // self.size
+            starts = range(rows, self.size * rows, rows)
+            sent[1:] = [packed(batch.slice(start, rows)) for start in starts]
+            batch = batch.slice(0, rows)
+        dist.scatter_object_list(received, sent, src=0, group=self._group)
+        return batch

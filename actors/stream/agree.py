@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pyarrow as pa
 import ray
 
 from actors.admission.gate import GateClient
 from actors.admission.ledger import Outcome
 from actors.supervision.watchdog import WatchdogClient
+from unisd_core.common.columns import rows_where
 from unisd_core.common.visits import visits_of
 from unisd_core.config.run import Config
 from unisd_core.scoring.agreement_columns import with_agreement_weights
@@ -64,9 +66,9 @@ class Agree:
         passing = [index for index, reason in enumerate(reasons) if reason is None]
         dropped = {visit: why for visit, why in zip(visits, reasons, strict=True) if why}
         wanted = self.gate.arrive({visits[index]: versions[index] for index in passing}, dropped)
-        kept = [index for index, keep in zip(passing, wanted, strict=True) if keep]
-        # The type is given because none may be left.
-        return table.take(pa.array(kept, pa.int64()))
+        kept = np.zeros(table.num_rows, bool)
+        kept[passing] = wanted
+        return rows_where(table, kept)
 
     def _weighted(self, table: pa.Table) -> pa.Table:
         table, self.scale = with_agreement_weights(table, self.config, self.batch, self.scale)

@@ -16,9 +16,9 @@ from actors.runtime.metrics import record
 from actors.supervision.watchdog import WatchdogClient
 from actors.weights.buckets import unpack
 from actors.weights.store import WeightStoreClient
+from unisd_core.common.columns import lengths
 from unisd_core.common.fast_imports import importing
 from unisd_core.common.process import lower_priority
-from unisd_core.common.schema import SCORED
 from unisd_core.config.run import Config
 
 
@@ -50,11 +50,11 @@ class Score:
     def __call__(self, table: pa.Table) -> pa.Table:
         """``TRAJECTORY`` rows in, ``SCORED`` rows out."""
         if table.num_rows == 0:
-            return SCORED.empty_table()
+            return self.scorer.schema.empty_table()
         with self._at_work():
             self._load_teacher(max(table["version_first"].to_pylist()))
             scored = self.scorer.score(table)
-        record("scored_tokens", sum(map(len, scored["completion_ids"])))
+        record("scored_tokens", sum(lengths(scored["completion_ids"])))
         return scored
 
     @contextmanager

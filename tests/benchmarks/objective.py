@@ -44,13 +44,13 @@ def naive(student_NH: Tensor, teacher_NH: Tensor, head_VH: Tensor, alpha: float)
 def measure(function: Callable[[], Tensor], student_NH: Tensor) -> tuple[float, float]:
     """Seconds and peak extra MiB of forward and backward."""
     gc.collect()
-    peak, done = [_resident()], threading.Event()
+    peak, done = [resident()], threading.Event()
 
     def watch() -> None:
         while not done.wait(0.002):
-            peak[0] = max(peak[0], _resident())
+            peak[0] = max(peak[0], resident())
 
-    start_memory = _resident()
+    start_memory = resident()
     watcher = threading.Thread(target=watch)
     watcher.start()
     began = time.perf_counter()
@@ -62,7 +62,8 @@ def measure(function: Callable[[], Tensor], student_NH: Tensor) -> tuple[float, 
     return seconds, peak[0] - start_memory
 
 
-def _resident() -> float:
+def resident() -> float:
+    """MiB of this process in memory."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 import pyarrow as pa
+
+from unisd_core.common.columns import all_finite
 
 _TOKENS = pa.list_(pa.int32())
 _FLOATS = pa.list_(pa.float32())
@@ -88,6 +89,18 @@ SCORED = pa.schema(
 )
 """A completion with what every view says about it."""
 
+STATES = ("teacher_hidden", "teacher_features")
+"""Columns of hidden states, which are all but a few numbers of a row."""
+
+SCORED_BFLOAT16 = pa.schema(
+    [
+        pa.field(field.name, pa.large_list(pa.uint16())) if field.name in STATES else field
+        for field in SCORED
+    ]
+)
+"""``SCORED`` by a teacher that computes in bfloat16: its states travel as the bits that it had,
+which is what whole numbers of 16 bits mean in these columns."""
+
 
 def not_finite(table: pa.Table, columns: Iterable[str]) -> list[str | None]:
     """For each row the first of ``columns`` (numbers, or lists of them at any depth; null where
@@ -95,19 +108,9 @@ def not_finite(table: pa.Table, columns: Iterable[str]) -> list[str | None]:
     reasons: list[str | None] = [None] * table.num_rows
     for name in columns:
         # Whole columns first: row by row only where something is wrong.
-        if _finite(table[name]):
+        if all_finite(table[name]):
             continue
         for index, reason in enumerate(reasons):
-            if reason is None and not _finite(table[name].slice(index, 1)):
+            if reason is None and not all_finite(table[name].slice(index, 1)):
                 reasons[index] = f"not finite: {name}"
     return reasons
-
-
-def _finite(column: pa.ChunkedArray) -> bool:
-    return all(np.isfinite(_numbers(chunk)).all() for chunk in column.chunks)
-
-
-def _numbers(values: pa.Array) -> np.ndarray:
-    while pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-        values = values.flatten()
-    return values.to_numpy(zero_copy_only=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from unisd_core.common.columns import lengths, list_array, row_matrices, rows_where
 from unisd_core.common.schema import SCORED, not_finite
 from unisd_core.config.method import AgreementConfig
 from unisd_core.config.run import Config
@@ -18,17 +19,19 @@ def with_agreement_weights(
     """``table`` (``SCORED``) with the weights over all its rows (paper, section on multi-teacher
     agreement), and the scale they were divided by; ``scale`` is that of the batch before.
     Weights are 1 without views."""
-    lengths = [len(ids) for ids in table["completion_ids"]]
-    tokens, sequences = [np.ones(length) for length in lengths], np.ones(len(lengths))
+    counts = lengths(table["completion_ids"])
+    tokens, sequences = [np.ones(count) for count in counts], np.ones(len(counts))
     if auxiliary_count(config):
-        views = auxiliary_logprobs(table)
+        views = row_matrices(table["auxiliary_logprobs"])
         weights = agreement_weights(views, config.objective.agreement, scale)
         tokens, sequences, scale = weights.token_weights, weights.sequence_weight, weights.scale
     columns = {
-        "token_weights": pa.array(list(map(np.float32, tokens)), pa.list_(pa.float32())),
+        "token_weights": list_array(
+            [row.astype(np.float32) for row in tokens], pa.list_(pa.float32())
+        ),
         "sequence_weight": pa.array(np.float32(sequences)),
-        "agreement_scale": pa.array([scale] * len(lengths), pa.float64()),
-        "batch": pa.array([batch] * len(lengths), pa.int32()),
+        "agreement_scale": pa.array([scale] * len(counts), pa.float64()),
+        "batch": pa.array([batch] * len(counts), pa.int32()),
     }
     for name, column in columns.items():
         table = table.set_column(table.schema.get_field_index(name), SCORED.field(name), column)
@@ -39,15 +42,8 @@ def row_agreement(table: pa.Table, settings: AgreementConfig) -> np.ndarray:
     """(B,) mean token agreement of each row; NaN where a view has no number for some token, which
     would otherwise leave the quantile of all rows without one."""
     broken = not_finite(table, ["auxiliary_logprobs"])
-    sound = np.flatnonzero([reason is None for reason in broken])
-    views = auxiliary_logprobs(table.select(["auxiliary_logprobs"]).take(sound))
+    sound = np.array([reason is None for reason in broken], bool)
+    views = row_matrices(rows_where(table, sound)["auxiliary_logprobs"])
     agreement = np.full(table.num_rows, np.nan)
     agreement[sound] = mean_token_agreement(views, settings)
     return agreement
-
-
-def auxiliary_logprobs(table: pa.Table) -> list[np.ndarray]:
-    """Per row the (K, T) log-probs of the sampled tokens under the auxiliary views."""
-    return [
-        np.asarray(views, dtype=np.float32) for views in table["auxiliary_logprobs"].to_pylist()
-    ]

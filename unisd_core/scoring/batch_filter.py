@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from unisd_core.common.columns import row_matrices, rows_where
 from unisd_core.common.schema import SCORED
 from unisd_core.common.visits import Visit, visits_of
 from unisd_core.config.run import Config
@@ -15,7 +16,6 @@ from unisd_core.objective.agreement import (
     row_agreement_filter,
     token_scale,
 )
-from unisd_core.scoring.agreement_columns import auxiliary_logprobs
 from unisd_core.scoring.rollout_filter import DISAGREE, DISAGREE_MOST
 
 
@@ -52,7 +52,7 @@ class BatchFilter:
 
     def add(self, rows: pa.Table) -> None:
         """Take rows (``SCORED``) that a row filter let pass: all their numbers are finite."""
-        self._waiting = pa.concat_tables([self._waiting, rows])
+        self._waiting = _joined(self._waiting, rows)
 
     def next_batch(self) -> pa.Table | None:
         """The next whole batch, or None where rows are missing."""
@@ -63,7 +63,7 @@ class BatchFilter:
             rows, self._waiting = self._waiting.slice(0, missing), self._waiting.slice(missing)
             if self.compares:
                 rows = self._agreeing(rows)
-            self._passed = pa.concat_tables([self._passed, rows])
+            self._passed = _joined(self._passed, rows)
         if self._passed.num_rows < self.size:
             return None
         batch, self._passed, self._bar = self._passed, SCORED.empty_table(), None
@@ -75,7 +75,7 @@ class BatchFilter:
         return left_out
 
     def _agreeing(self, rows: pa.Table) -> pa.Table:
-        views = auxiliary_logprobs(rows)
+        views = row_matrices(rows["auxiliary_logprobs"])
         if self._bar is None:
             scale = token_scale(views, self.agreement)
             agreement = mean_token_agreement(views, self.agreement, scale)
@@ -90,4 +90,9 @@ class BatchFilter:
                 self._left_out[visit] = DISAGREE
             elif not kept[index]:
                 self._left_out[visit] = DISAGREE_MOST
-        return rows.filter(pa.array(kept & enough))
+        return rows_where(rows, kept & enough)
+
+
+def _joined(held: pa.Table, rows: pa.Table) -> pa.Table:
+    # An empty table may stand for rows of another type: states come in two.
+    return pa.concat_tables([held, rows]) if held.num_rows else rows

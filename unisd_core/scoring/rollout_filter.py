@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from unisd_core.common.columns import rows_where
 from unisd_core.common.schema import not_finite
 from unisd_core.config.run import Config
 from unisd_core.objective.agreement import row_agreement_filter
@@ -46,7 +47,8 @@ class RolloutFilter:
         settings, reasons = self.config.filter, self.row_reasons(table)
         if settings.min_agreement > 0 or settings.lowest_agreement > 0:
             left = [index for index, reason in enumerate(reasons) if reason is None]
-            agreement = row_agreement(table.take(pa.array(left)), self.config.objective.agreement)
+            others = rows_where(table, [reason is None for reason in reasons])
+            agreement = row_agreement(others, self.config.objective.agreement)
             kept = row_agreement_filter(agreement, settings.lowest_agreement)
             for index, value, keep in zip(left, agreement, kept, strict=True):
                 if value < settings.min_agreement:
@@ -80,7 +82,7 @@ class RolloutFilter:
 
 def without(table: pa.Table, reasons: Sequence[str | None]) -> pa.Table:
     """The rows of ``table`` that have no reason to be left out."""
-    return table.filter(pa.array([reason is None for reason in reasons], pa.bool_()))
+    return rows_where(table, [reason is None for reason in reasons])
 
 
 def row_parser(task: Task, rows: Sequence[Row], chat: Chat) -> Parseable:

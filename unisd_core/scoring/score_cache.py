@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from typing import Any
 
 import numpy as np
 
-ViewScores = dict[str, Any]
+ViewScores = dict[str, np.ndarray]
 """What a view leaves of one completion: columns of ``SCORED``, or its log-probs."""
 
 
@@ -38,18 +37,12 @@ class ScoreCache:
         return self._kept[key][0]
 
     def put(self, key: bytes, scores: ViewScores) -> None:
-        """Keep a copy; an array may be part of a larger one."""
-        copy = {name: np.array(v) if isinstance(v, np.ndarray) else v for name, v in scores.items()}
-        size = sum(_bytes(value) for value in copy.values())
+        """Keep a copy, as an array may be part of a larger one."""
+        size = sum(values.nbytes for values in scores.values())
         if size > self.limit or key in self._kept:
             return
+        copy = {name: values.copy() for name, values in scores.items()}
         self._kept[key] = (copy, size)
         self.size += size
         while self.size > self.limit:
             self.size -= self._kept.popitem(last=False)[1][1]
-
-
-def _bytes(value: Any) -> int:
-    if isinstance(value, np.ndarray):
-        return value.nbytes
-    return sum(map(_bytes, value)) if isinstance(value, list) else 32

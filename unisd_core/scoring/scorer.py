@@ -19,8 +19,9 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 
+from unisd_core.common.columns import list_array
 from unisd_core.common.process import peak_memory, stage_device, use_threads
-from unisd_core.common.schema import SCORED
+from unisd_core.common.schema import SCORED, SCORED_BFLOAT16
 from unisd_core.config.run import Config
 from unisd_core.models.acceleration.lora_linear import FoldedAdapter
 from unisd_core.models.acceleration.prefix_tree import by_tokens, predicting, right_padded
@@ -73,6 +74,8 @@ class TeacherScorer:
         self.idle = not (self.scores_teacher or self.auxiliary)
         """No term needs any view, so that no model is loaded."""
         self.version = 0
+        self.schema = SCORED
+        """Of what :meth:`score` returns; ``SCORED_BFLOAT16`` by a model in bfloat16."""
         # Other teachers score differently each time. At staleness 0 the last bits must not depend
         # on what was scored before, with which the batches of views change.
         keeps = config.teacher.kind == "frozen" and config.training.max_staleness > 0
@@ -91,6 +94,8 @@ class TeacherScorer:
         cpu = self.device.type == "cpu"
         self.folded = FoldedAdapter(self.model) if folds and cpu else None
         self.head_VH = lm_head_weight(self.model)
+        if self.head_VH.dtype == torch.bfloat16:
+            self.schema = SCORED_BFLOAT16
 
     def load(self, version: int, state: Mapping[str, Tensor]) -> None:
         """Score with these trained weights, ``version`` of the teacher, from now on."""
@@ -103,7 +108,7 @@ class TeacherScorer:
 
     @torch.inference_mode()
     def score(self, table: pa.Table) -> pa.Table:
-        """``TRAJECTORY`` rows in, ``SCORED`` rows out, in the same order."""
+        """``TRAJECTORY`` rows in, rows of :attr:`schema` out, in the same order."""
         began, began_unix = time.perf_counter(), time.time()
         rows = table.to_pylist()
         teacher: list[dict[str, Any]] = [{} for _ in rows]
@@ -115,30 +120,35 @@ class TeacherScorer:
             else:
                 logprobs[view.row][view.index] = scores["logprobs"]
         seconds = (time.perf_counter() - began) / max(1, len(rows))
-        # An empty completion has no views.
-        auxiliary = [
-            [row.get(k, NOTHING) for k in range(1, self.auxiliary + 1)] for row in logprobs
-        ]
         columns = {name: table[name] for name in table.schema.names}
         columns |= {
-            name: pa.array([row.get(name) for row in teacher], SCORED.field(name).type)
+            name: list_array([row.get(name) for row in teacher], self.schema.field(name).type)
             for name in TEACHER_COLUMNS
         }
         columns |= {
             "teacher_version": pa.array([self.version] * len(rows), pa.int32()),
-            "auxiliary_logprobs": pa.array(auxiliary, pa.list_(pa.list_(pa.float32()))),
-            "negative_logprobs": pa.array(
-                [row.get(self.auxiliary + 1) for row in logprobs], pa.list_(pa.float32())
+            "auxiliary_logprobs": list_array(
+                [self._auxiliary(row) for row in logprobs],
+                SCORED.field("auxiliary_logprobs").type,
+            ),
+            "negative_logprobs": list_array(
+                [row.get(self.auxiliary + 1) for row in logprobs],
+                SCORED.field("negative_logprobs").type,
             ),
             "score_seconds": pa.array([seconds] * len(rows), pa.float32()),
             "scored_from": pa.array([began_unix] * len(rows), pa.float64()),
             "scored_until": pa.array([time.time()] * len(rows), pa.float64()),
             "score_memory": pa.array([peak_memory(self.device)] * len(rows), pa.int64()),
         }
-        for name in SCORED.names:
-            if name not in columns:  # the agreement stage's
-                columns[name] = pa.nulls(len(rows), SCORED.field(name).type)
-        return pa.table([columns[name] for name in SCORED.names], schema=SCORED)
+        for field in self.schema:
+            if field.name not in columns:  # the agreement stage's
+                columns[field.name] = pa.nulls(len(rows), field.type)
+        return pa.table([columns[name] for name in self.schema.names], schema=self.schema)
+
+    def _auxiliary(self, logprobs: dict[int, np.ndarray]) -> np.ndarray:
+        """(K, T) log-probs of a row by view; an empty completion has no views."""
+        views = [logprobs.get(k, NOTHING) for k in range(1, self.auxiliary + 1)]
+        return np.stack(views) if views else np.empty((0, 0), np.float32)
 
     def _views(self, index: int, row: dict[str, Any]) -> Iterator[View]:
         completion = row["completion_ids"]
@@ -177,9 +187,9 @@ class TeacherScorer:
             elif self.config.objective.divergence.top_k:
                 yield view, self._most_likely(view, parts[b])
             else:
-                scores = {"teacher_hidden": _numbers(parts[b]).ravel()}
+                scores = {"teacher_hidden": self._state(parts[b])}
                 if layers_LNH:
-                    scores["teacher_features"] = _numbers(layers_BTLH[b]).ravel()
+                    scores["teacher_features"] = self._state(layers_BTLH[b])
                 yield view, scores
 
     def _logprobs(self, views: list[View], parts: Sequence[Tensor]) -> dict[int, Tensor]:
@@ -188,7 +198,7 @@ class TeacherScorer:
         if not scored:
             return {}
         logprob_N = sampled_logprobs(
-            torch.cat([parts[b] for b in scored]),
+            parts[scored[0]] if len(scored) == 1 else torch.cat([parts[b] for b in scored]),
             self.head_VH,
             torch.cat([self._completion(views[b]) for b in scored]),
             self.config.objective.chunk_tokens,
@@ -206,10 +216,16 @@ class TeacherScorer:
             self.config.objective.chunk_tokens,
         )
         return {
-            "teacher_topk_ids": likely.token_NK.tolist(),
-            "teacher_topk_logprobs": list(_numbers(likely.logprob_NK)),
+            "teacher_topk_ids": likely.token_NK.to(torch.int32).cpu().numpy(),
+            "teacher_topk_logprobs": _numbers(likely.logprob_NK),
             "teacher_logprobs": _numbers(likely.sampled_logprob_N),
         }
+
+    def _state(self, states: Tensor) -> np.ndarray:
+        """Hidden states as they travel: flat, in the type that the model computes in."""
+        if self.schema is not SCORED_BFLOAT16:
+            return _numbers(states).ravel()
+        return states.to(torch.bfloat16).cpu().view(torch.uint16).numpy().ravel()
 
     def _completion(self, view: View) -> Tensor:
         return torch.tensor(view.ids[view.start :], device=self.device)

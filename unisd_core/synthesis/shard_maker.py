@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from unisd_core.common.schema import STATES
 from unisd_core.config.run import Config
 from unisd_core.models.chat.chat import Chat
 from unisd_core.models.load import load_tokenizer
 from unisd_core.scoring.agreement_columns import row_agreement, with_agreement_weights
-from unisd_core.scoring.rollout_filter import RolloutFilter
+from unisd_core.scoring.rollout_filter import RolloutFilter, without
 from unisd_core.synthesis.duplicates import DuplicateIndex, alike, shingles
 from unisd_core.synthesis.output import SHARDS, OutputFolder
 from unisd_core.synthesis.shard import FAILED, LEFT_OUT, SHARD, Account, Footer, shard_bytes, survey
@@ -102,12 +103,10 @@ class ShardMaker:
             scored=len(scored),
             agreement=float(scored.sum()),
         )
-        chosen, _ = with_agreement_weights(
-            table.take(pa.array(kept, pa.int64())), self.config, 0, None
-        )
+        chosen, _ = with_agreement_weights(without(table, reasons), self.config, 0, None)
         entries = [
             self._entry(row, texts[index], agreement[index])
-            for index, row in zip(kept, chosen.to_pylist(), strict=True)
+            for index, row in zip(kept, chosen.drop_columns(list(STATES)).to_pylist(), strict=True)
         ]
         return pa.Table.from_pylist(entries, schema=SHARD), account
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from unisd_core.common.columns import inner_lengths, lengths
+
 LARGEST = ("staleness_max", "score_memory", "learn_memory")
 """Fields of which the largest counts."""
 
@@ -60,20 +62,26 @@ class BatchTotals:
 def batch_totals(rows: pa.Table, version: int) -> BatchTotals:
     """Totals of one worker's ``SCORED`` rows, trained on by ``version``."""
     total = BatchTotals()
-    columns = ["prompt_ids", "completion_ids", "view_ids", "version_first", "finish_reason",
-               "score_seconds", "score_memory"]  # fmt: skip
+    columns = ["version_first", "finish_reason", "score_seconds", "score_memory"]
+    sizes = zip(
+        lengths(rows["prompt_ids"]),
+        lengths(rows["completion_ids"]),
+        inner_lengths(rows["view_ids"]),
+        strict=True,
+    )
     given = [rows[name].is_valid().to_pylist() for name in ("teacher_hidden", "teacher_topk_ids")]
     unscored = [not any(pair) for pair in zip(*given, strict=True)]
-    for row, skipped in zip(rows.select(columns).to_pylist(), unscored, strict=True):
-        age, length = version - row["version_first"], len(row["completion_ids"])
+    plain = rows.select(columns).to_pylist()
+    for row, (prompt, length, views), skipped in zip(plain, sizes, unscored, strict=True):
+        age = version - row["version_first"]
         total.rows += 1
         total.staleness_max = max(total.staleness_max, age)
         total.staleness_sum += age
         total.stale_rows += age > 0
         total.completion_tokens += length
         total.truncated += row["finish_reason"] == "length"
-        total.tokens += len(row["prompt_ids"]) + length
-        total.scored_tokens += sum(len(ids) + length for ids in row["view_ids"][skipped:])
+        total.tokens += prompt + length
+        total.scored_tokens += sum(view + length for view in views[skipped:])
         total.score_seconds += row["score_seconds"]
         total.score_memory = max(total.score_memory, row["score_memory"])
     return total

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from unisd_core.common.columns import rows_where
 from unisd_core.common.visits import LostRow
 
 FILE = "bad_rows.jsonl"
@@ -42,7 +43,7 @@ def sort_out(
         for key, reason in zip(keys, reasons, strict=True)
         if reason is not None
     ]
-    return table.filter(pa.array([reason is None for reason in reasons])), bad
+    return rows_where(table, [reason is None for reason in reasons]), bad
 
 
 def write_down(run_path: Path, rows: Iterable[LostRow]) -> Path:

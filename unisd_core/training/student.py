@@ -28,7 +28,12 @@ from unisd_core.models.trained_weights import load_trained_state, make_trainable
 from unisd_core.objective.divergence import sampled_logprobs
 from unisd_core.objective.metrics import add_metrics
 from unisd_core.objective.terms import ObjectiveOutput, objective
-from unisd_core.training.micro_batches import group_by_length, input_ids, micro_batch
+from unisd_core.training.micro_batches import (
+    group_by_length,
+    input_ids,
+    micro_batch,
+    scored_rows,
+)
 from unisd_core.training.parallel import (
     average_replicated,
     clip_gradients,
@@ -121,7 +126,7 @@ class Student:
         """
         limit = self.config.training.micro_batch_tokens
         global_rows = rows.num_rows if global_rows is None else global_rows
-        batches = list(group_by_length(rows.to_pylist(), limit, by_teacher=self.full))
+        batches = list(group_by_length(scored_rows(rows), limit, by_teacher=self.full))
         # The largest first: what it leaves behind in the allocator has room for the others.
         batches.sort(key=lambda batch: sum(len(input_ids(row)) for row in batch), reverse=True)
         sums: list[dict[str, float]] = []
@@ -192,7 +197,7 @@ class Student:
     def examine(self, rows: pa.Table, version: int) -> list[str | None]:
         """For each row alone what of its loss is not finite, or None. All workers call this
         together, each with at least one row."""
-        alone = [[row] for row in rows.to_pylist()]
+        alone = [[row] for row in scored_rows(rows)]
         reasons: list[str | None] = []
         for number in range(synchronized_passes(self.forward_alone, len(alone))):
             row = alone[min(number, len(alone) - 1)]

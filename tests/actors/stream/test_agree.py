@@ -14,6 +14,7 @@ from actors.stream.agree import Agree
 from actors.supervision.incidents import IncidentLog
 from tests.support.direct_client import DirectClient
 from tests.support.rows import scored
+from unisd_core.common.columns import row_values
 from unisd_core.common.errors import UserError
 from unisd_core.common.visits import Visit
 from unisd_core.config.run import Config
@@ -66,6 +67,15 @@ def test_chunks_become_whole_batches_with_consecutive_numbers(agree):
     assert [set(batch["batch"].to_pylist()) for batch in batches] == [{5}, {6}]
     positions = [p for batch in batches for p in batch["position"].to_pylist()]
     assert positions == list(range(8))
+
+
+def test_states_stay_where_they_are(agree):
+    stage, _ = agree(config(), unwanted=[1])
+    table = scored(5)
+    (batch,) = list(stage(table))
+    before, after = (row_values(t["teacher_hidden"]) for t in (table, batch))
+    addresses = [v.to_numpy().__array_interface__["data"] for v in (*before, *after)]
+    assert addresses[5:] == [addresses[0], *addresses[2:5]]
 
 
 def test_weights_do_not_depend_on_the_chunks(agree):

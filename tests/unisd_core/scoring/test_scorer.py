@@ -9,8 +9,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from tests.support.rows import trajectories
+from unisd_core.common.schema import SCORED_BFLOAT16
 from unisd_core.config.run import Config
-from unisd_core.models.load import lm_head_weight
+from unisd_core.models.load import hidden_states, lm_head_weight
 from unisd_core.scoring.score_cache import ScoreCache
 from unisd_core.scoring.scorer import TeacherScorer, View, in_batches
 
@@ -121,6 +122,23 @@ def test_states_of_other_layers_travel_beside_the_last(tiny_model, table):
         expected = states[len(prompt) - 1 : -1].flatten()
         np.testing.assert_allclose(row["teacher_features"], expected, atol=1e-4)
         assert len(row["teacher_hidden"]) == len(expected) / 2
+
+
+def test_states_of_a_model_in_bfloat16_travel_as_its_bits(tiny_model, table):
+    objective = {"features": {"weight": 0.1, "layers": [1, -1]}}
+    settings = config(objective=objective, model={"dtype": "bfloat16"})
+    scorer = TeacherScorer(settings, str(tiny_model))
+    scored = scorer.score(table)
+    assert scored.schema == SCORED_BFLOAT16
+    for row in scored.to_pylist():
+        prompt, completion = row["view_ids"][0], row["completion_ids"]
+        with torch.no_grad():
+            states_TH = hidden_states(scorer.model, torch.tensor([prompt + completion]))[0]
+        expected = states_TH[len(prompt) - 1 : -1].flatten()
+        assert expected.dtype == torch.bfloat16, "of which no bit is lost"
+        bits = torch.tensor(row["teacher_hidden"], dtype=torch.uint16)
+        torch.testing.assert_close(bits.view(torch.bfloat16), expected, atol=0.05, rtol=0.05)
+        assert len(row["teacher_features"]) == 2 * len(expected)
 
 
 def test_no_model_is_loaded_where_no_term_reads_a_view():
