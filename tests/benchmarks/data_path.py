@@ -1,9 +1,9 @@
 """Hidden states from the scorer to the learner: python -m tests.benchmarks.data_path
 
-Shapes of models of 7 and 70 B parameters, rows of 1,024 tokens. Everything around the models is the
+Shapes of models of 7 and 70 B parameters, rows of 1,024 tokens, the allocator of a run. Everything around the models is the
 product's own, and the object store is Ray's; the models compute nothing: their states are there.
-Prints for each stage the seconds for one batch, the states that it passed on in a second, and the
-memory that it took beside what was there, in sizes of those states. Batches of more than ``LIMIT``
+Prints for each stage the seconds for one batch, those of the processor, the states that it passed
+on in a second, and the memory that it took beside what was there, in sizes of those states. Batches of more than ``LIMIT``
 bytes are left out.
 """
 
@@ -62,6 +62,7 @@ class Stages:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.busy: dict[str, float] = {}
         self.extra: dict[str, float] = {}
 
     @contextmanager
@@ -75,9 +76,10 @@ class Stages:
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+        self.busy[name] = self.busy.get(name, 0.0) + time.process_time() - busy
         done.set()
         watcher.join()
         self.extra[name] = max(self.extra.get(name, 0.0), peak[0], resident() - start)
@@ -176,12 +178,11 @@ def measured(shape: str, dtype: str, rows: int) -> dict[str, Any]:
         )
         work, batch = OnePass(config(dtype, rows), model, Path(folder)), chunks(rows)
         passes = [work(batch) for _ in range(1 + REPEATS)]
+    names = list(passes[0].seconds)
     return {
-        "seconds": {
-            name: statistics.median(one.seconds[name] for one in passes[1:])
-            for name in passes[0].seconds
-        },
-        "extra": {name: max(one.extra[name] for one in passes) for name in passes[0].extra},
+        "seconds": {n: statistics.median(one.seconds[n] for one in passes[1:]) for n in names},
+        "busy": {n: statistics.median(one.busy[n] for one in passes[1:]) for n in names},
+        "extra": {n: max(one.extra[n] for one in passes) for n in names},
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
 
@@ -193,7 +194,7 @@ def size(shape: str, dtype: str, rows: int) -> int:
 
 def main() -> None:
     """Each configuration in a process of its own, a line for each stage."""
-    print("model  dtype     rows  MiB    | stage         s      GB/s   extra")
+    print("model  dtype     rows  MiB    | stage         s      cpu s  GB/s   extra")
     for shape, dtype, rows in itertools.product(SHAPES, ("float32", "bfloat16"), ROWS):
         states = size(shape, dtype, rows)
         if states > LIMIT:
@@ -208,6 +209,7 @@ def main() -> None:
             passed_on = states / rows * CHUNK if name in ("score", "store chunks") else states
             print(
                 f"{shape:6} {dtype:9} {rows:4} {states / 2**20:5.0f}   | {name:12} {seconds:6.3f} "
+                f"{found['busy'][name]:6.3f} "
                 f"{states / seconds / 1e9:8.1f} {found['extra'][name] * 2**20 / passed_on:6.2f}",
                 flush=True,
             )
