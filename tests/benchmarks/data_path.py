@@ -1,10 +1,10 @@
 """Hidden states from the scorer to the learner: python -m tests.benchmarks.data_path
 
-Shapes of models of 7 and 70 B parameters, rows of 1,024 tokens, the allocator of a run. Everything around the models is the
-product's own, and the object store is Ray's; the models compute nothing: their states are there.
-Prints for each stage the seconds for one batch, those of the processor, the states that it passed
-on in a second, and the memory that it took beside what was there, in sizes of those states. Batches of more than ``LIMIT``
-bytes are left out.
+Shapes of models of 7 and 70 B parameters, rows of 1,024 tokens, the allocator of a run. Everything
+around the models is the product's own, and the object store is Ray's; the models compute nothing:
+their states are there. Prints for each stage the seconds for one batch, those of the processor, the
+states that it passed on in a second, and the memory that it took beside what was there, in sizes of
+those states. Batches of more than ``LIMIT`` bytes are left out.
 """
 
 from __future__ import annotations
