@@ -7,7 +7,6 @@ before come from disk.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -159,5 +158,4 @@ def pool_writing(
         written = [as_text(model.chat, completion) for completion in completions]
         return [dataclasses.replace(one, text=after_thought(one.text).strip()) for one in written]
 
-    template = hashlib.sha256(str(model.tokenizer.chat_template).encode()).hexdigest()
-    return Writing(write, f"{model.weights}/{template}", TextCache())
+    return Writing(write, f"{model.weights}/{model.chat.digest}", TextCache())

@@ -28,7 +28,7 @@ class Perplexities:
     ) -> None:
         """Keep the texts of one test set."""
         model = self.plan.model
-        builder = ViewBuilder(model.tokenizer, task, self.plan.config)
+        builder = ViewBuilder(model.chat, task, self.plan.config)
         pairs = list(zip(test_set.rows, test_set.prompts, strict=True))
         self.sets[test_set.name] = TextsToScore(
             gold=[PromptCompletion(ids, builder.completion(row, ids)) for row, ids in pairs],

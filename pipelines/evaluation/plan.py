@@ -94,7 +94,7 @@ class EvaluationPlan:
         """The rows of every set; says which are left out."""
         found = []
         for task, split in self.sets:
-            builder = ViewBuilder(self.model.tokenizer, task, self.config)
+            builder = ViewBuilder(self.model.chat, task, self.config)
             test_set = load_test_set(builder, split)
             if test_set.left_out:
                 limit = f"model.max_prompt_length={self.config.model.max_prompt_length}"

@@ -81,12 +81,14 @@ class SynthesisPlan:
         settings = self.config.model_dump(mode="json")
         settings["objective.agreement"] = settings["objective"]["agreement"]
         decides = dotted({name: settings[name] for name in _DECIDES})
-        limits = ("max_prompt_length", "max_view_length")
+        of_model = (
+            "chat_template_kwargs", "chat_template_date", "max_prompt_length", "max_view_length",
+        )  # fmt: skip
         return {
             "weights": self.weights,
             "references": self.inventory.references,
             "custom.metric": self.config.custom.metric,
-            **{f"model.{key}": settings["model"][key] for key in limits},
+            **{f"model.{key}": settings["model"][key] for key in of_model},
             **{k: v for k, v in decides if not k.startswith(_IRRELEVANT)},
         }
 

@@ -31,7 +31,7 @@ SAMPLED = 32
 
 _CONFIGURATION = ("config.json", "generation_config.json")
 _TOKENIZER = (
-    "added_tokens.json", "merges.txt", "special_tokens_map.json", "spiece.model",
+    "added_tokens.json", "merges.txt", "special_tokens_map.json", "spiece.model", "tekken.json",
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt",
 )  # fmt: skip
 

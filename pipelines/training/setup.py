@@ -66,4 +66,4 @@ def prepare(config: Config) -> RunSetup:
     config = with_completion_limit(config, task.max_completion_length)
     model = open_model(config)
     model.check_length("max_view_length")
-    return RunSetup(config, model, task, rows, ViewBuilder(model.tokenizer, task, config))
+    return RunSetup(config, model, task, rows, ViewBuilder(model.chat, task, config))

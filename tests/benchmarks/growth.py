@@ -24,6 +24,7 @@ from unisd_core.common.process import use_threads
 from unisd_core.common.visits import Visit
 from unisd_core.config.method import AgreementConfig
 from unisd_core.config.run import Config
+from unisd_core.models.chat.chat import Chat
 from unisd_core.models.fetch import resolve_model
 from unisd_core.objective.agreement import agreement_weights
 from unisd_core.objective.divergence import linear_divergence
@@ -102,7 +103,7 @@ def first_prompts(rows: int = 8192) -> Callable[[], None]:
     questions = [f"Question {n}: {'word ' * (n % 40)}{n}" for n in range(rows)]
     task = Task.from_rows([Row(text, f"answer {n}") for n, text in enumerate(questions)])
     train = task.rows("train")
-    builder = ViewBuilder(make_tiny_tokenizer(), task, config)
+    builder = ViewBuilder(Chat(make_tiny_tokenizer(), config.model), task, config)
 
     def work() -> None:
         digest_rows(train)

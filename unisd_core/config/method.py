@@ -207,3 +207,8 @@ class FilterConfig(Section):
     """Leave out completions with fewer tokens."""
     drop_unreadable: bool = False
     """Leave out completions from which the task can read no answer."""
+
+    @property
+    def compares_rows(self) -> bool:
+        """Whether rows are left out for the agreement of their views."""
+        return self.min_agreement > 0 or self.lowest_agreement > 0

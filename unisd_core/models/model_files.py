@@ -24,14 +24,10 @@ class ModelFiles:
     config: Config
     folder: Path
     tokenizer: PreTrainedTokenizerBase
+    chat: Chat
     stop_token_ids: tuple[int, ...]
     longest: int | None
     """Tokens the model can read; None where it does not say."""
-
-    @cached_property
-    def chat(self) -> Chat:
-        """The model's conversations; raises UserError for a chat template that cannot be used."""
-        return Chat(self.tokenizer, self.config.model)
 
     @cached_property
     def weights(self) -> str:
@@ -64,11 +60,13 @@ def open_model(config: Config) -> ModelFiles:
     tokenizer = load_tokenizer(folder)
     model_config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     check_vocabulary(tokenizer, model_config)
+    chat = Chat(tokenizer, config.model)
     return ModelFiles(
         config,
         folder,
         tokenizer,
-        tuple(stop_token_ids(folder, tokenizer, Chat(tokenizer, config.model).turn_end)),
+        chat,
+        tuple(stop_token_ids(folder, tokenizer, chat.turn_end)),
         getattr(model_config, "max_position_embeddings", None),
     )
 

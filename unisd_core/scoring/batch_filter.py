@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
 import pyarrow as pa
 
-from unisd_core.common.columns import row_matrices, rows_where
 from unisd_core.common.schema import SCORED
 from unisd_core.common.visits import Visit, visits_of
 from unisd_core.config.run import Config
-from unisd_core.objective.agreement import (
-    mean_token_agreement,
-    row_agreement_filter,
-    token_scale,
-)
-from unisd_core.scoring.rollout_filter import DISAGREE, DISAGREE_MOST
-
-
-class _Bar(NamedTuple):
-    """What rows of a batch are held against: the scale of its tokens' disagreement, and the lowest
-    agreement that passes."""
-
-    scale: float
-    lowest: float
+from unisd_core.scoring.agreement_bar import AgreementBar, held_against
+from unisd_core.scoring.rollout_filter import without
 
 
 class BatchFilter:
@@ -37,12 +21,11 @@ class BatchFilter:
     """
 
     def __init__(self, config: Config) -> None:
-        self.size, self.settings = config.training.batch_size, config.filter
-        self.agreement = config.objective.agreement
-        self.compares = self.settings.min_agreement > 0 or self.settings.lowest_agreement > 0
+        self.config, self.size = config, config.training.batch_size
+        self.compares = config.filter.compares_rows
         self._waiting = SCORED.empty_table()
         self._passed = SCORED.empty_table()
-        self._bar: _Bar | None = None
+        self._bar: AgreementBar | None = None
         self._left_out: dict[Visit, str] = {}
 
     @property
@@ -75,22 +58,10 @@ class BatchFilter:
         return left_out
 
     def _agreeing(self, rows: pa.Table) -> pa.Table:
-        views = row_matrices(rows["auxiliary_logprobs"])
-        if self._bar is None:
-            scale = token_scale(views, self.agreement)
-            agreement = mean_token_agreement(views, self.agreement, scale)
-            kept = row_agreement_filter(agreement, self.settings.lowest_agreement)
-            self._bar = _Bar(scale, -np.inf if kept.all() else float(agreement[kept].min()))
-        else:
-            agreement = mean_token_agreement(views, self.agreement, self._bar.scale)
-            kept = agreement >= self._bar.lowest
-        enough = agreement >= self.settings.min_agreement
-        for index, visit in enumerate(visits_of(rows)):
-            if not enough[index]:
-                self._left_out[visit] = DISAGREE
-            elif not kept[index]:
-                self._left_out[visit] = DISAGREE_MOST
-        return rows_where(rows, kept & enough)
+        reasons, self._bar = held_against(rows, self.config, self._bar)
+        visits = visits_of(rows)
+        self._left_out |= {visit: why for visit, why in zip(visits, reasons, strict=True) if why}
+        return without(rows, reasons)
 
 
 def _joined(held: pa.Table, rows: pa.Table) -> pa.Table:

@@ -11,8 +11,7 @@ import pyarrow as pa
 from unisd_core.common.columns import rows_where
 from unisd_core.common.schema import not_finite
 from unisd_core.config.run import Config
-from unisd_core.objective.agreement import row_agreement_filter
-from unisd_core.scoring.agreement_columns import row_agreement
+from unisd_core.scoring.agreement_bar import held_against
 from unisd_core.tasks.base import Task
 from unisd_core.tasks.registry import load_task
 from unisd_core.tasks.row import Row
@@ -21,9 +20,6 @@ from unisd_core.tasks.splits import split_training
 if TYPE_CHECKING:
     from unisd_core.models.chat.chat import Chat
     from unisd_core.models.model_files import ModelFiles
-
-DISAGREE, DISAGREE_MOST = "views disagree", "views disagree most"
-"""Why rows are left out that are compared with others: filter.min_agreement, lowest_agreement."""
 
 Parseable = Callable[[int, list[int]], bool]
 """Whether the task reads an answer from the completion (token ids) of the row of this index."""
@@ -44,17 +40,12 @@ class RolloutFilter:
     def reasons(self, table: pa.Table) -> list[str | None]:
         """For each row of a batch (``SCORED``) why it is left out, or None: first for what it is
         by itself, then for how it compares with the others that are left."""
-        settings, reasons = self.config.filter, self.row_reasons(table)
-        if settings.min_agreement > 0 or settings.lowest_agreement > 0:
+        reasons = self.row_reasons(table)
+        if self.config.filter.compares_rows:
+            compared, _ = held_against(without(table, reasons), self.config)
             left = [index for index, reason in enumerate(reasons) if reason is None]
-            others = rows_where(table, [reason is None for reason in reasons])
-            agreement = row_agreement(others, self.config.objective.agreement)
-            kept = row_agreement_filter(agreement, settings.lowest_agreement)
-            for index, value, keep in zip(left, agreement, kept, strict=True):
-                if value < settings.min_agreement:
-                    reasons[index] = DISAGREE
-                elif not keep:
-                    reasons[index] = DISAGREE_MOST
+            for index, reason in zip(left, compared, strict=True):
+                reasons[index] = reason
         return reasons
 
     def row_reasons(self, table: pa.Table) -> list[str | None]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unisd_core.config.run import Config
+from unisd_core.models.chat.chat import Chat
 from unisd_core.models.load import load_tokenizer
 from unisd_core.synthesis.sources import PromptSource
 from unisd_core.tasks.row import Row
@@ -20,7 +21,8 @@ class PromptReader:
 
     def __init__(self, config: Config, model_dir: str, source: PromptSource, views: int) -> None:
         self.config, self.source, self.views = config, source, views
-        self.builder = ViewBuilder(load_tokenizer(Path(model_dir)), source.task, config)
+        chat = Chat(load_tokenizer(Path(model_dir)), config.model)
+        self.builder = ViewBuilder(chat, source.task, config)
 
     def read(self, start: int, stop: int, rows: list[int]) -> list[dict[str, Any]]:
         """Rows numbered ``rows``, with examples from all of ``start`` to ``stop``.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config
@@ -16,9 +15,6 @@ from unisd_core.models.chat.chat import Chat
 from unisd_core.models.chat.template import assistant_turn, user_turn
 from unisd_core.tasks.base import Task
 from unisd_core.tasks.row import Row
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 APPENDED_REFERENCE = (
     "{prompt}\n\nThis is an example response to the question:\n{reference}\n\n"
@@ -35,11 +31,7 @@ AUXILIARY_CONTEXT = "{context}\n\nTask to solve:\n{prompt}"
 
 def auxiliary_count(config: Config) -> int:
     """Auxiliary views each row carries: K, or 0 where nothing reads their agreement."""
-    used = (
-        config.objective.agreement.level != "off"
-        or config.filter.min_agreement > 0
-        or config.filter.lowest_agreement > 0
-    )
+    used = config.objective.agreement.level != "off" or config.filter.compares_rows
     return config.views.num_auxiliary if used else 0
 
 
@@ -50,16 +42,14 @@ def needs_teacher(config: Config) -> bool:
 
 
 class ViewBuilder:
-    """Renders rows of one task with one tokenizer's chat template.
+    """Renders rows of one task as conversations of ``chat``.
 
     Every method but ``completion`` returns the ids of a whole prompt, up to and including the
     header of the assistant's turn. Raises UserError, naming the row, for what ``Chat`` refuses.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, task: Task, config: Config) -> None:
-        self.task = task
-        self.config = config
-        self.chat = Chat(tokenizer, config.model)
+    def __init__(self, chat: Chat, task: Task, config: Config) -> None:
+        self.chat, self.task, self.config = chat, task, config
 
     def prompt(self, row: Row) -> list[int]:
         """What the student sees: the task's prompt as a single user turn."""

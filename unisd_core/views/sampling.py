@@ -47,7 +47,7 @@ def sample(model: LoadedModel, rows: Task | Sequence[Row], config: Config) -> pa
 
 def training_prompts(model: ModelFiles, task: Task, config: Config) -> PromptTable:
     """Token ids of every training row of ``task`` and its views; see ``PromptTable``."""
-    builder = ViewBuilder(model.tokenizer, task, config)
+    builder = ViewBuilder(model.chat, task, config)
     return PromptTable(split_training(task, config).train, builder)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -108,36 +109,32 @@ def test_code_that_comes_with_a_model_is_not_run(copy: Path, tmp_path: Path) -> 
     assert not ran.exists()
 
 
-def test_a_head_that_scales_its_logits_is_refused(tmp_path: Path) -> None:
-    config = GraniteConfig(
+@pytest.mark.parametrize(
+    ("config", "model", "settings"),
+    [
+        (GraniteConfig, GraniteForCausalLM, {"logits_scaling": 8.0, "initializer_range": 0.5}),
+        # A cap far above the logits.
+        (
+            Gemma2Config,
+            Gemma2ForCausalLM,
+            {"final_logit_softcapping": 30.0, "initializer_range": 0.02, "head_dim": 16},
+        ),
+    ],
+)
+def test_a_head_that_scales_or_caps_its_logits_is_refused(
+    tmp_path: Path, config: Any, model: Any, settings: dict[str, float]
+) -> None:
+    small = config(
         vocab_size=64,
         hidden_size=32,
         intermediate_size=32,
         num_hidden_layers=1,
         num_attention_heads=2,
         num_key_value_heads=2,
-        logits_scaling=8.0,
-        initializer_range=0.5,
+        **settings,
     )
-    GraniteForCausalLM(config).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"Granite.*logits"):
-        load_base(tmp_path)
-
-
-def test_a_head_that_caps_its_logits_is_refused_though_they_are_small(tmp_path: Path) -> None:
-    config = Gemma2Config(
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=16,
-        final_logit_softcapping=30.0,
-        initializer_range=0.02,
-    )
-    Gemma2ForCausalLM(config).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"Gemma2.*caps"):
+    model(small).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=rf"{model.__name__} caps, scales"):
         load_base(tmp_path)
 
 

@@ -12,6 +12,7 @@ from tests.support.families import FAMILIES
 from tests.support.tiny import make_tiny_model
 from tests.support.toy_task import ToyTask, toy_row
 from unisd_core.config.run import Config, LoraConfig
+from unisd_core.models.chat.chat import Chat
 from unisd_core.models.load import (
     check_vocabulary,
     hidden_states,
@@ -119,7 +120,7 @@ def test_every_view_is_rendered_in_the_familys_template(
     tokenizer = load_tokenizer(folder)
     config = Config.model_validate({"views": {"reference_format": reference_format}})
     task = ToyTask()
-    builder = ViewBuilder(tokenizer, task, config)
+    builder = ViewBuilder(Chat(tokenizer, config.model), task, config)
     row = toy_row("a", "What is two and two?", "four", hint="Count on your fingers.")
     wrong = task.wrong_reference(row, random.Random(0))
     assert wrong is not None

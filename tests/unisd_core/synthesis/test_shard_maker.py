@@ -13,6 +13,7 @@ import pytest
 
 from unisd_core.common.schema import SCORED
 from unisd_core.config.run import Config
+from unisd_core.models.chat.chat import Chat
 from unisd_core.models.load import load_tokenizer
 from unisd_core.scoring.agreement_columns import row_agreement, with_agreement_weights
 from unisd_core.synthesis.inventory import uid_digest
@@ -226,7 +227,7 @@ def test_prompts_are_read_with_examples_of_their_block(tiny_model: Path, tmp_pat
     settings = settings.with_model(max_prompt_length=200, max_view_length=1000)
     rows = source(tmp_path, settings, 9)
     reader = PromptReader(settings, str(tiny_model), rows, 2)
-    builder = ViewBuilder(load_tokenizer(tiny_model), rows.task, settings)
+    builder = ViewBuilder(Chat(load_tokenizer(tiny_model), settings.model), rows.task, settings)
     whole = reader.read(4, 8, [4, 5, 6, 7])
     assert [entry["uid"] for entry in whole] == ["q4", "q5", "q6", "q7"]
     assert whole[0]["prompt_ids"] == builder.prompt(rows.read(4, 5)[0])

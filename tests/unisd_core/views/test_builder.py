@@ -9,6 +9,7 @@ from tests.support.tiny import make_tiny_tokenizer
 from tests.support.toy_task import ToyTask, toy_row
 from unisd_core.common.errors import UserError
 from unisd_core.config.run import Config
+from unisd_core.models.chat.chat import Chat
 from unisd_core.views.builder import ViewBuilder, needs_teacher
 
 TOKENIZER = make_tiny_tokenizer()
@@ -20,7 +21,7 @@ def configure(**sections: Any) -> Config:
 
 
 def builder(config: Config, tokenizer: Any = TOKENIZER) -> ViewBuilder:
-    return ViewBuilder(tokenizer, ToyTask(), config)
+    return ViewBuilder(Chat(tokenizer, config.model), ToyTask(), config)
 
 
 def text(ids: list[int]) -> str:
@@ -104,7 +105,7 @@ def test_the_teacher_is_read_by_each_of_three_terms(term: str) -> None:
 
 def test_the_gold_completion_is_what_the_template_puts_after_the_prompt() -> None:
     end = TOKENIZER.eos_token_id
-    views = ViewBuilder(TOKENIZER, ToyTask(), Config())
+    views = builder(Config())
     ids = views.completion(ROWS[0], views.prompt(ROWS[0]))
     whole: Any = TOKENIZER.apply_chat_template(
         [{"role": "user", "content": "question 0"}, {"role": "assistant", "content": "gold-00"}],
@@ -120,7 +121,7 @@ def test_the_gold_completion_is_tokenised_alone_where_the_template_rewrites_the_
     tokenizer = make_tiny_tokenizer()
     tokenizer.chat_template += "{% if add_generation_prompt %}{{ 'Well: ' }}{% endif %}"
     end = tokenizer.eos_token_id
-    made = ViewBuilder(tokenizer, ToyTask(), Config())
+    made = builder(Config(), tokenizer)
     ids = made.completion(ROWS[0], made.prompt(ROWS[0]))
     assert (text(ids[:-1]), ids[-1]) == ("gold-00", end)
 

@@ -15,11 +15,13 @@ from tests.support.toy_task import ToyTask, toy_row
 from unisd_core.common.errors import UserError
 from unisd_core.common.schema import PROMPT, fitting
 from unisd_core.config.run import Config
+from unisd_core.models.chat.chat import Chat
 from unisd_core.tasks.row import Row
 from unisd_core.views.builder import ViewBuilder, auxiliary_count
 from unisd_core.views.prompt_table import PROBED, PromptTable
 
 TOKENIZER = make_tiny_tokenizer()
+CHAT = Chat(TOKENIZER, Config().model)
 ROWS = [toy_row(f"u{n}", f"question {n}", f"gold-{n:02d}") for n in range(8)]
 
 
@@ -34,7 +36,7 @@ class Built(NamedTuple):
 
 
 def builder(config: Config, tokenizer: Any = TOKENIZER) -> ViewBuilder:
-    return ViewBuilder(tokenizer, ToyTask(), config)
+    return ViewBuilder(Chat(tokenizer, config.model), ToyTask(), config)
 
 
 def build(rows: list[Row], **sections: Any) -> Built:
@@ -186,7 +188,7 @@ class Counting(ViewBuilder):
 
 
 def test_only_rows_that_are_asked_for_are_rendered_and_each_once() -> None:
-    made = Counting(TOKENIZER, ToyTask(), configure(views={"num_auxiliary": 2}))
+    made = Counting(CHAT, ToyTask(), configure(views={"num_auxiliary": 2}))
     table = PromptTable(ROWS, made)
     assert table.take([5, 2, 5])["row"].to_pylist() == [5, 2, 5]
     table.make([2, 3])
@@ -230,7 +232,7 @@ def test_only_references_of_rows_that_are_trained_on_are_scored() -> None:
                 if row.uid == "u4":
                     raise UserError(f"{row.uid}: wrong")
 
-    table = PromptTable(ROWS, ViewBuilder(TOKENIZER, Strict(), configure()))
+    table = PromptTable(ROWS, ViewBuilder(CHAT, Strict(), configure()))
     table.make([0, 1, 2])
     with pytest.raises(UserError, match="u4: wrong"):
         table.make([3, 4])
@@ -251,7 +253,7 @@ def test_contrast_needs_a_wrong_reference_among_the_first_rows() -> None:
 
 def test_several_threads_may_ask_at_once() -> None:
     rows = [toy_row(f"u{n}", f"question {n}", f"gold-{n:03d}") for n in range(60)]
-    made = Counting(TOKENIZER, ToyTask(), configure(views={"num_auxiliary": 2}))
+    made = Counting(CHAT, ToyTask(), configure(views={"num_auxiliary": 2}))
     table = PromptTable(rows, made)
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda n: table.take([n % 60, n // 7]), range(200)))

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 from unisd_core.common.thoughts import closing_tag, has_tag, opening_tag
 from unisd_core.models.chat.control_tokens import ControlTokens
-
-QUESTION, ANSWER, NEXT, THOUGHT = "Where is it?", "Over there.", "And now?", "Let me see."
-"""Turns of the conversations that a form is read off, and the thought before the answer."""
+from unisd_core.models.chat.template import ANSWER, NEXT, QUESTION, THOUGHT, dense
 
 # Thoughts that the templates of Gemma 4, Command A and Apertus do not write for a finished answer:
 # what opens and closes it, and the tokens therein.
@@ -44,8 +42,8 @@ class Probes:
     def opens_always(self, eos: str) -> bool:
         """Whether an answer follows ``prompt`` though no generation prompt was asked for."""
         # Some families have no header: the answer follows the user's turn.
-        rest = _dense(self.closed).removeprefix(_dense(self.prompt))
-        if rest.startswith(_dense(ANSWER)):
+        rest = dense(self.closed).removeprefix(dense(self.prompt))
+        if rest.startswith(dense(ANSWER)):
             return True
         # Others open an answer at the end of every conversation.
         after, on = _between(self.closed), _between(self.went_on)
@@ -187,10 +185,6 @@ def _end(
         turn_end = "" if turn_end == bos != eos else turn_end
     tail = after.partition(turn_end)[0] if turn_end else ""
     return turn_end, tail if tail.strip() else ""
-
-
-def _dense(text: str) -> str:
-    return "".join(text.split())
 
 
 def _between(text: str) -> str:

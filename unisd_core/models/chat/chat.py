@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from unisd_core.common.errors import UserError
 from unisd_core.common.thoughts import is_tag, leading_thought
-from unisd_core.models.chat.answer_form import (
+from unisd_core.models.chat.answer_form import Probes, read_form
+from unisd_core.models.chat.control_tokens import ControlTokens
+from unisd_core.models.chat.template import (
     ANSWER,
     NEXT,
     QUESTION,
-    THOUGHT,
-    Probes,
-    read_form,
-)
-from unisd_core.models.chat.control_tokens import ControlTokens
-from unisd_core.models.chat.template import (
     THINKING,
+    THOUGHT,
     ChatTemplate,
     Message,
     TextLostError,
@@ -51,7 +48,7 @@ class Chat:
         rendered = probes.prompt + probes.closed + probes.went_on + probes.thoughtful
         self._control = ControlTokens(tokenizer, rendered)
         self._check_opening(probes)
-        added = {number: token for number, token in tokenizer.added_tokens_decoder.items()}
+        added = tokenizer.added_tokens_decoder
         self._form = read_form(
             probes,
             self._control,
@@ -174,6 +171,11 @@ class Chat:
     def _decode(self, ids: Sequence[int], hidden: Collection[int] = ()) -> str:
         shown = [token for token in ids if token not in hidden]
         return str(self._tokenizer.decode(shown, skip_special_tokens=False))
+
+    @property
+    def digest(self) -> str:
+        """Of the chat template, its options and its date."""
+        return self._template.digest
 
     @property
     def options(self) -> Mapping[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 Message = dict[str, str]
 """One turn: ``role`` and ``content``; a thought of the model stands in tags at its beginning."""
+
+QUESTION, ANSWER, NEXT, THOUGHT = "Where is it?", "Over there.", "And now?", "Let me see."
+"""Turns of the conversations that a template is tried on, and the thought before the answer."""
 
 THINKING = ("enable_thinking", "thinking")
 """Options by which templates switch thoughts on and off."""
@@ -47,8 +52,8 @@ class ChatTemplate:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, settings: ModelConfig) -> None:
         self._tokenizer = tokenizer
         self._name = settings.name_or_path
-        self.source = self._source()
-        self._variables = _variables(self.source)
+        self._source = self._default_source()
+        self._variables = _variables(self._source)
         self._date = settings.chat_template_date
         for name in settings.chat_template_kwargs:
             if not self.has_option(name):
@@ -68,8 +73,14 @@ class ChatTemplate:
     def has_option(self, name: str) -> bool:
         """Whether the template reads a variable called ``name``."""
         if self._variables is None:
-            return re.search(rf"\b{re.escape(name)}\b", self.source) is not None
+            return re.search(rf"\b{re.escape(name)}\b", self._source) is not None
         return name in self._variables
+
+    @property
+    def digest(self) -> str:
+        """Of everything that decides how a conversation is written."""
+        decides = [self._source, self.options, self._date.isoformat()]
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
     @property
     def takes_thoughts(self) -> bool:
@@ -125,7 +136,7 @@ class ChatTemplate:
             message[self._thought_key] = thought
         return message
 
-    def _source(self) -> str:
+    def _default_source(self) -> str:
         name = self._name
         if not self._tokenizer.chat_template:
             raise UserError(
@@ -145,7 +156,7 @@ class ChatTemplate:
         problems = []
         for self._in_parts in (False, True):
             try:
-                text = self.render([user_turn("Where is it?")], generation_prompt=True)
+                text = self.render([user_turn(QUESTION)], generation_prompt=True)
             except UserError as error:
                 problems.append(error)
                 continue
@@ -156,20 +167,19 @@ class ChatTemplate:
     def _reads_thoughts(self) -> str | None:
         """The key, or ``_PARTS``, by which the template takes a thought; None where it has to
         stand in the content."""
-        thought, answer = "Let me see.", "Over there."
-        turns = [user_turn("Where is it?"), assistant_turn(f"<think>{thought}</think>{answer}")]
+        turns = [user_turn(QUESTION), assistant_turn(f"<think>{THOUGHT}</think>{ANSWER}")]
         for self._thought_key in (*_THOUGHT_KEYS, _PARTS):
             try:
                 text = self.render(turns, generation_prompt=False)
             except UserError:
                 continue
-            apart = text.partition(thought)[2].partition(answer)[0].strip()
+            apart = text.partition(THOUGHT)[2].partition(ANSWER)[0].strip()
             if apart and (self._thought_key != _PARTS or not _LISTED.search(text)):
                 return self._thought_key
         return None
 
     def _check(self, turns: Sequence[Message], text: str) -> None:
-        written, place = _dense(text), 0
+        written, place = dense(text), 0
         for turn in turns:
             for part, piece in _pieces(turn):
                 place = written.find(piece, place)
@@ -191,6 +201,11 @@ def assistant_turn(text: str) -> Message:
     return {"role": "assistant", "content": text}
 
 
+def dense(text: str) -> str:
+    """``text`` without white space."""
+    return "".join(text.split())
+
+
 def _variables(source: str) -> set[str] | None:
     """What a template reads that it is given, or None where it cannot be read."""
     try:
@@ -210,15 +225,11 @@ def _pieces(turn: Message) -> Iterator[tuple[str, str]]:
     if turn["role"] == "assistant":
         thought, rest = leading_thought(rest)
     if thought is not None:
-        yield "thought", _dense(thought)
-    yield "text", _dense(rest)
+        yield "thought", dense(thought)
+    yield "text", dense(rest)
 
 
 def _remedy(part: str) -> str:
     if part == "thought":
         return "set views.reference_format=appended, which shows it in the user's turn"
     return "mend the template or choose another model"
-
-
-def _dense(text: str) -> str:
-    return "".join(text.split())

@@ -32,7 +32,6 @@ _WORKER = str(Path(__file__).with_name("math_worker.py"))
 class PairVerdict(NamedTuple):
     """What came of comparing an answer with a reference, both LaTeX."""
 
-    reference_read: bool
     answer_read: bool
     equal: bool
 
@@ -74,7 +73,7 @@ class MathProcess:
             said = b""
         if not said:
             self.close()
-            return PairVerdict(False, False, False)
+            return PairVerdict(False, False)
         return PairVerdict(*json.loads(said))
 
     def _started(self) -> subprocess.Popen[bytes]:

@@ -1,9 +1,9 @@
 """Runs in a process of its own: compares expressions with math-verify, one pair a line.
 
 ``math_process`` starts this file with the standard input and output as pipes, and ends it by
-closing them. Each line in is a JSON list of reference and answer; each line out a list of three:
-whether either could be read, and whether they are equal. A pair that takes too much processor time
-or memory ends the process.
+closing them. Each line in is a JSON list of reference and answer; each line out a list of two:
+whether the answer could be read, and whether it equals the reference. A pair that takes too much
+processor time or memory ends the process.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main(cpu_s: float) -> None:
     def compared(reference: str, answer: str) -> list[bool]:
         wanted, said = read(reference), read(answer)
         equal = bool(wanted and said) and verify(wanted, said, timeout_seconds=None)
-        return [bool(wanted), bool(said), bool(equal)]
+        return [bool(said), bool(equal)]
 
     # What a library prints must neither be taken for an answer nor fill a pipe nobody reads.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
@@ -52,7 +52,7 @@ def main(cpu_s: float) -> None:
         try:
             answer = compared(*json.loads(line))
         except (Exception, RecursionError, MemoryError):
-            answer = [False, False, False]
+            answer = [False, False]
         signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps(answer), file=answers, flush=True)
 

@@ -111,6 +111,18 @@ def test_options_reach_the_template() -> None:
     assert read(made.prompt([user_turn("Hi.")])).endswith("[low]")
 
 
+def test_the_digest_changes_with_template_options_and_date() -> None:
+    source = template("{{ m.content }}{{ effort }}")
+    made = [
+        chat(source),
+        chat(source, chat_template_kwargs={"effort": "low"}),
+        chat(source, chat_template_date="2024-07-26"),
+        chat(source + " "),
+    ]
+    assert len({one.digest for one in made}) == 4
+    assert chat(source).digest == made[0].digest
+
+
 def test_characters_that_the_tokenizer_cannot_write_are_named() -> None:
     words = {"[UNK]": 0, "<|im_start|>": 1, "<|im_end|>": 2, "user": 3, "assistant": 4}
     for probe in ("Where is it ?", "Over there .", "And now ?"):

@@ -9,7 +9,8 @@ import pytest
 from tests.support.chat_templates import CHAT_FORMATS, chat_tokenizer
 from tests.support.toy_task import ToyTask, toy_row
 from unisd_core.common.errors import UserError
-from unisd_core.config.run import Config
+from unisd_core.config.run import Config, ModelConfig
+from unisd_core.models.chat.chat import Chat
 from unisd_core.tasks.row import Row
 from unisd_core.views.builder import ViewBuilder
 
@@ -20,7 +21,7 @@ FAMILIES = sorted(CHAT_FORMATS)
 
 def builder(family: str, **sections: Any) -> ViewBuilder:
     config = Config.model_validate({"rollout": {"gold_share": 0.5}, **sections})
-    return ViewBuilder(chat_tokenizer(family), ToyTask(), config)
+    return ViewBuilder(Chat(chat_tokenizer(family), config.model), ToyTask(), config)
 
 
 def row(prompt: str = QUESTION, reference: str = REFERENCE) -> Row:
@@ -204,9 +205,9 @@ def test_a_completion_shows_the_thought_that_its_prompt_opened(family: str, text
 def test_tags_that_the_tokenizer_calls_special_are_shown() -> None:
     tokenizer = chat_tokenizer("mistral")
     tokenizer.add_special_tokens({"additional_special_tokens": ["[THINK]", "[/THINK]"]})
-    views = ViewBuilder(tokenizer, ToyTask(), Config())
+    chat = Chat(tokenizer, ModelConfig())
     ids = tokenizer("[THINK]so[/THINK]4</s>", add_special_tokens=False)["input_ids"]
-    assert views.chat.text(ids) == "[THINK]so[/THINK]4"
+    assert chat.text(ids) == "[THINK]so[/THINK]4"
 
 
 @pytest.mark.parametrize(
@@ -215,5 +216,6 @@ def test_tags_that_the_tokenizer_calls_special_are_shown() -> None:
 def test_the_date_of_a_prompt_is_a_setting(date: str | None, written: str) -> None:
     overrides = [f"model.chat_template_date={date}"] if date else []
     tokenizer = chat_tokenizer("llama3.2")
-    views = ViewBuilder(tokenizer, ToyTask(), Config.from_preset(None, overrides))
+    config = Config.from_preset(None, overrides)
+    views = ViewBuilder(Chat(tokenizer, config.model), ToyTask(), config)
     assert f"Today Date: {written}\n" in tokenizer.decode(views.prompt(row()))

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.calls import calls_lists, check_reads_anything
 from unisd_core.tasks.minitools.calls import read_calls
 from unisd_core.tasks.reading.call import Call
 from unisd_core.tasks.reading.tool_calls import write_calls
@@ -105,16 +106,7 @@ PIECES = [
 
 @given(st.one_of(st.text(), st.lists(st.sampled_from(PIECES)).map("".join)))
 def test_reading_never_raises(text: str) -> None:
-    reading = read_calls(text)
-    assert reading.calls or not reading.clean
-
-
-names = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True)
-values = st.one_of(st.text(), st.booleans(), st.integers(), st.floats(allow_nan=False, width=32))
-finite = values.filter(lambda v: not isinstance(v, float) or abs(v) < float("inf"))
-calls_lists = st.lists(
-    st.builds(Call, names, st.dictionaries(names, finite, max_size=4)), min_size=1, max_size=3
-)
+    check_reads_anything(read_calls, text)
 
 
 @given(calls_lists)
